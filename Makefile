@@ -1,0 +1,66 @@
+# A verb for whatever a person does; CI runs the same ones.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+OTHER_PYTHONS := 3.12 3.13
+
+.PHONY: help serve install tools check format test test-core test-others bench bench-router bench-metrics bench-memory loadtest clean
+
+help:  ## show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,loadtest]'
+	@touch $@
+
+install: $(VENV)/.dev  ## make the virtual environment with everything in it
+
+serve: $(VENV)/.runtime  ## run examples/http_web.py on 8 workers
+	@echo "Browser:    http://127.0.0.1:8000/user/Bob"
+	@echo "Prometheus: http://127.0.0.1:9464/metrics"
+	@echo "Ctrl-C ends it."
+	@cd examples && exec ../$(BIN)/tiny-listener --workers 8 http_web:app
+
+tools:  ## install the programs that tests and benchmarks run (Debian, as root)
+	@deploy/install-tools
+
+check: $(VENV)/.dev  ## ruff, its formatter, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: tools $(VENV)/.dev test-core test-others  ## all tests here, the core's on the other Pythons too
+
+test-core: $(VENV)/.dev
+	$(BIN)/pytest
+
+test-others: $(VENV)/.dev
+	@for version in $(OTHER_PYTHONS); do PYTHON_VERSION=$$version tests/on-python || exit 1; done
+
+bench: tools $(VENV)/.dev  ## requests/s against the floor, in one run
+	$(BIN)/python loadtest/bench_http.py
+
+bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
+	$(BIN)/python loadtest/bench_router.py
+
+bench-metrics: $(VENV)/.dev  ## what an observation and a scrape cost
+	$(BIN)/python loadtest/bench_metrics.py
+
+bench-memory: $(VENV)/.dev  ## memory over 1,000,000 events
+	$(BIN)/python loadtest/bench_memory.py
+
+loadtest: $(VENV)/.dev  ## a short locust run against a server of its own
+	$(BIN)/python loadtest/run.py
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis loadtest/results

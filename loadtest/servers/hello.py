@@ -1,0 +1,29 @@
+"""Ours: what the benchmarks and the load tests run.
+
+tiny-listener --app-dir loadtest/servers hello:app
+"""
+
+from __future__ import annotations
+
+from tiny_listener import Param
+from tiny_listener.http import HTTPListener, Request
+
+app = HTTPListener()
+
+
+@app.get("/")
+async def home() -> str:
+    """Greet nobody in particular."""
+    return "Welcome!"
+
+
+@app.get("/user/{username}")
+async def hello(username: Param) -> str:
+    """Greet somebody."""
+    return f"Hello, {username}!"
+
+
+@app.post("/echo")
+async def echo(request: Request) -> bytes:
+    """Return what was sent."""
+    return await request.body()

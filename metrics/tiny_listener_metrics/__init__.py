@@ -1,0 +1,35 @@
+"""The metrics of tiny-listener: workers count in shared memory, their owner adds up and exposes.
+
+The owner makes a `Ledger`, opens a row for each worker before it forks it, and closes the row when the
+worker is dead. The worker gives its listener a `Recorder` over the writer of its row. `Exposition` writes
+what Prometheus fetches. The owner and the worker can be one process.
+
+    series      what is counted: families, labels, bounds
+    row         the memory between a worker and its owner
+    recorder    the worker counts
+    ledger      the owner adds up
+    exposition  the owner writes the page
+"""
+
+from .exposition import Exposition, LedgerCollector
+from .ledger import Ledger, Row
+from .recorder import Recorder, RouteRecorder
+from .row import RowError, RowReader, RowWriter, format_row, read_row
+from .series import FAMILIES, Family, Series
+
+__all__ = [
+    "FAMILIES",
+    "Exposition",
+    "Family",
+    "Ledger",
+    "LedgerCollector",
+    "Recorder",
+    "RouteRecorder",
+    "Row",
+    "RowError",
+    "RowReader",
+    "RowWriter",
+    "Series",
+    "format_row",
+    "read_row",
+]

@@ -1,0 +1,9 @@
+"""The processes of tiny-listener: a supervisor that owns sockets, and its workers."""
+
+from .admin import Admin
+from .pidfile import PidFile
+from .single import Single
+from .supervisor import Supervisor, SupervisorSettings
+from .worker import WorkerPlan
+
+__all__ = ["Admin", "PidFile", "Single", "Supervisor", "SupervisorSettings", "WorkerPlan"]

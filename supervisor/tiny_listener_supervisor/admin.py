@@ -1,0 +1,78 @@
+"""The admin endpoint: what the processes measured, and whether they live and are ready."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from tiny_listener.addresses import ListenError
+from tiny_listener.http import HTTPListener, Request, Response
+
+if TYPE_CHECKING:
+    from tiny_listener_metrics import Exposition
+
+__all__ = ["Admin", "Watched"]
+
+logger = logging.getLogger("tiny_listener.admin")
+
+
+class Watched(Protocol):
+    """Whose state the endpoint tells."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether events are taken in."""
+
+
+class Admin:
+    """The admin endpoint, in the loop of the supervisor, or of the only process.
+
+    :param exposition: renders the metrics; None without metrics
+    :param host: where to listen
+    :param port: 0 for one of the system's choice
+    :param required: whether a port that cannot be had is an error; otherwise it is a warning
+    """
+
+    def __init__(self, exposition: Exposition | None, host: str, port: int, *, required: bool) -> None:
+        self.listener = HTTPListener(host=host, port=port)
+        self._exposition = exposition
+        self._required = required
+        self._is_ready: Callable[[], bool] = lambda: False
+        self.listener.get("/metrics")(self.metrics)
+        self.listener.get("/livez")(self.livez)
+        self.listener.get("/readyz")(self.readyz)
+
+    async def start(self, watched: Watched) -> None:
+        """Listen.
+
+        :raises ListenError: the port cannot be had, and it was asked for
+        """
+        self._is_ready = lambda: watched.is_ready
+        settings = self.listener.settings
+        try:
+            await self.listener.listen()
+        except OSError as exc:
+            text = exc.strerror if isinstance(exc, ListenError) else str(exc)
+            if self._required:
+                raise ListenError(exc.errno, f"{text} (the admin endpoint)".replace("--port", "--admin-port")) from None
+            logger.warning("No admin endpoint: port %d is taken; choose another with --admin-port", settings.port)
+
+    def stop(self) -> None:
+        """Close it."""
+        self.listener.close()
+
+    async def metrics(self, request: Request) -> Response:
+        """Render all metrics of all workers, as text or OpenMetrics by the Accept header."""
+        if self._exposition is None:
+            return Response("Metrics are off (--no-metrics)\n", 404)
+        body, content_type = self._exposition.render(request.header("accept"))
+        return Response(body, content_type=content_type)
+
+    async def livez(self) -> str:
+        """Answer: that is all it takes to be alive."""
+        return "ok\n"
+
+    async def readyz(self) -> Response:
+        """Say whether every worker takes events in: 200 or 503."""
+        return Response("ready\n") if self._is_ready() else Response("not ready\n", 503)

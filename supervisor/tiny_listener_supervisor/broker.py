@@ -1,0 +1,146 @@
+"""The listening sockets: the supervisor makes each one once and keeps it for its whole life.
+
+A slot has a socket of its own for each TCP address; the kernel spreads connections over them (SO_REUSEPORT,
+socket(7)). The slot's workers, one after the other, are lent the same socket, so that connections which wait in
+its queue while a worker dies are served by the next. A unix socket cannot be shared that way: there is one for
+all slots.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+from tiny_listener.addresses import listen_error
+
+from .messages import Address
+
+__all__ = ["SocketBroker"]
+
+
+class _Group:
+    """The sockets of one address, by slot."""
+
+    def __init__(self, address: Address, port: int) -> None:
+        self.address = address
+        self.port = port
+        self.sockets: dict[int, socket.socket] = {}
+        self.inode: int | None = None  # of a unix socket's file
+
+
+class SocketBroker:
+    """Makes listening sockets, and keeps them until `close()`."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[int, str, int, int], _Group] = {}
+
+    def acquire(self, slot: int, address: Address) -> socket.socket:
+        """Return the slot's socket for an address, bound; it stays the broker's.
+
+        :raises ListenError: it cannot be bound
+        """
+        key = (address.family, address.host, address.port, address.index)
+        group = self._groups.get(key)
+        unix = address.family == socket.AF_UNIX
+        try:
+            if group is None:
+                group = _Group(address, 0 if unix else _free_port(address))
+                if unix:
+                    group.sockets[0] = _bind_unix(address.host)
+                    group.inode = os.stat(address.host).st_ino
+                self._groups[key] = group
+            place = 0 if unix else slot
+            if place not in group.sockets:
+                group.sockets[place] = sock = _bind_tcp(address, group.port)
+                group.port = sock.getsockname()[1]
+        except OSError as exc:
+            raise listen_error(exc, address.host, None if unix else address.port) from None
+        return group.sockets[place]
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """All sockets."""
+        return [sock for group in self._groups.values() for sock in group.sockets.values()]
+
+    def names(self) -> list[str]:
+        """Return where clients find us, one text for each address."""
+        from tiny_listener.http.listener import url_of  # noqa: PLC0415 - only for the log
+
+        return [url_of(next(iter(group.sockets.values()))) for group in self._groups.values() if group.sockets]
+
+    def close(self) -> None:
+        """Close all sockets and remove the files of unix sockets, if they are still ours."""
+        for group in self._groups.values():
+            for sock in group.sockets.values():
+                sock.close()
+            if group.inode is not None:
+                with contextlib.suppress(OSError):
+                    if os.stat(group.address.host).st_ino == group.inode:
+                        Path(group.address.host).unlink()
+        self._groups.clear()
+
+
+def _free_port(address: Address) -> int:
+    """Return the port to bind, after a look whether it is free.
+
+    With SO_REUSEPORT a bind would succeed beside a stranger's socket of the same user, and share its connections.
+    A socket without it does not.
+    """
+    if address.port:
+        with socket.socket(address.family, socket.SOCK_STREAM) as probe:
+            _bind(probe, address, address.port)
+    return address.port
+
+
+def _bind_tcp(address: Address, port: int) -> socket.socket:
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _bind(sock, address, port)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind(sock: socket.socket, address: Address, port: int) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if address.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind((address.host, port))
+
+
+def _bind_unix(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path[:1] not in ("", "\0"):
+            _remove_stale(path)
+        sock.bind(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket's file that a dead server left behind.
+
+    :raises OSError: EADDRINUSE, a server answers there, or it is no socket at all
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISSOCK(mode):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                Path(path).unlink()
+                return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -1,0 +1,74 @@
+"""What supervisor and worker say to each other. Every message is a type of its own; none is a bare text."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+__all__ = [
+    "Acquire",
+    "Address",
+    "BootFailed",
+    "FromWorker",
+    "Granted",
+    "Ready",
+    "Refused",
+    "Stop",
+    "ToWorker",
+]
+
+
+class Address(msgspec.Struct, frozen=True, array_like=True):
+    """A listening address; see `tiny_listener.host.ListenAddress`."""
+
+    family: int
+    host: str
+    port: int
+    backlog: int
+    index: int = 0
+    """Which of several sockets with port 0 at one host."""
+
+
+class Acquire(msgspec.Struct, tag=True, frozen=True):
+    """Worker: lend me my slot's sockets for these addresses."""
+
+    id: int
+    addresses: list[Address]
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    """Worker: events are taken in."""
+
+
+class BootFailed(msgspec.Struct, tag=True, frozen=True):
+    """Worker: the application cannot be imported or started.
+
+    :ivar exit_code: for the command: 1 when it cannot start as things are, 3 when the application failed
+    :ivar text: for the terminal: one line, or the application's traceback
+    """
+
+    exit_code: int
+    text: str
+
+
+class Granted(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: here they are, one file descriptor for each address, in their order."""
+
+    id: int
+
+
+class Refused(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: one of them cannot be had."""
+
+    id: int
+    errno: int
+    text: str
+
+
+class Stop(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: drain and exit."""
+
+
+FromWorker: TypeAlias = Acquire | Ready | BootFailed
+ToWorker: TypeAlias = Granted | Refused | Stop

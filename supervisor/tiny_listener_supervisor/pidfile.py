@@ -1,0 +1,52 @@
+"""The file that tells others which process to signal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from tiny_listener.errors import CannotLoad
+
+__all__ = ["PidFile"]
+
+
+class PidFile:
+    """Holds the process id in a file while a `with` block runs; one that a dead process left is replaced.
+
+    :raises CannotLoad: a living process holds it, or it cannot be written
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def __enter__(self) -> None:
+        try:
+            other = self._holder()
+            if other is not None:
+                raise CannotLoad(f"{self._path} says that process {other} runs this already; stop it first")
+            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+            new.write_text(f"{os.getpid()}\n")
+            new.chmod(0o644)
+            new.rename(self._path)
+        except OSError as exc:
+            raise CannotLoad(f"cannot write the pid file {self._path}: {exc.strerror}") from None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._path.read_text().strip() == str(os.getpid()):
+                self._path.unlink()
+        except OSError:  # somebody removed it already
+            pass
+
+    def _holder(self) -> int | None:
+        try:
+            pid = int(self._path.read_text())
+            os.kill(pid, 0)
+        except PermissionError:
+            return pid
+        except (FileNotFoundError, ValueError, ProcessLookupError):
+            return None
+        return pid if pid != os.getpid() else None

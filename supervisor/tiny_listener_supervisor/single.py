@@ -1,0 +1,78 @@
+"""One process without a supervisor: `--workers 1`."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from tiny_listener.host import Host
+from tiny_listener.lifecycle import State
+from tiny_listener.observer import NULL_OBSERVER, Observer
+
+from .worker import WorkerPlan, describe_boot_failure
+
+if TYPE_CHECKING:
+    from .admin import Admin
+
+__all__ = ["Single"]
+
+logger = logging.getLogger("tiny_listener")
+
+
+class Single:
+    """The only process: it runs the listener and serves the admin endpoint beside it.
+
+    :param observer: where events are counted; None without metrics
+    :param admin: the admin endpoint, if there is one
+    """
+
+    def __init__(self, plan: WorkerPlan, observer: Observer | None = None, admin: Admin | None = None) -> None:
+        self._plan = plan
+        self._observer = observer or NULL_OBSERVER
+        self._admin = admin
+        self._state = State.NEW
+        self._was_ready = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the listener takes events in."""
+        return self._was_ready and self._life.state is State.READY
+
+    def run(self) -> int:
+        """Run until it is told to stop; return the exit code."""
+        try:
+            listener = self._plan.load()
+            self._life = listener.lifecycle
+            listener.attach(
+                Host(
+                    observer=self._observer,
+                    on_ready=self._on_ready,
+                    graceful_timeout=self._plan.graceful_timeout,
+                )
+            )
+            if self._admin is not None:
+                admin = self._admin
+
+                async def start_admin() -> None:
+                    await admin.start(self)
+                    if admin.listener.server is not None:
+                        listener.add_source(admin.listener.server)
+
+                self._life.startup.insert(0, start_admin)
+            listener.run()
+        except Exception as exc:
+            if self._was_ready:
+                logger.critical("The application failed", exc_info=exc)
+                return 1
+            code, text = describe_boot_failure(exc)
+            sys.stderr.write(text)
+            return code
+        return 0
+
+    def _on_ready(self) -> None:
+        self._was_ready = True
+        # What start-up made stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()

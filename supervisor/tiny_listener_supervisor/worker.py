@@ -1,0 +1,221 @@
+"""A worker process, from the fork to its exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import errno
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tiny_listener.addresses import ListenError, listen_error
+from tiny_listener.errors import CannotLoad
+from tiny_listener.host import Host, ListenAddress
+from tiny_listener.observer import NULL_OBSERVER, Observer
+
+from .channel import Channel, ChannelClosed
+from .messages import Acquire, Address, BootFailed, FromWorker, Granted, Ready, Refused, Stop, ToWorker
+
+if TYPE_CHECKING:
+    from tiny_listener import Listener
+
+__all__ = ["SLOT_VARIABLE", "WorkerPlan", "describe_boot_failure", "worker_main"]
+
+logger = logging.getLogger("tiny_listener.worker")
+
+SLOT_VARIABLE = "TINY_LISTENER_SLOT"
+"""The environment variable that tells a worker, and its children, the number of its slot."""
+PR_SET_PDEATHSIG = 1
+MAX_TRACEBACK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What a worker does.
+
+    :ivar load: returns the application, configured; raises CannotLoad
+    :ivar graceful_timeout: seconds that running events may take after a stop
+    """
+
+    load: Callable[[], Listener[Any]]
+    graceful_timeout: float
+    cpu_affinity: bool = False
+
+
+class SocketClient:
+    """The worker's end of the broker: asks the supervisor for sockets, and hears when to stop."""
+
+    def __init__(self, channel: Channel[ToWorker, FromWorker], on_stop: Callable[[], None]) -> None:
+        self._channel = channel
+        self._on_stop = on_stop
+        self._asked: dict[int, asyncio.Future[list[int]]] = {}
+        self._lent: dict[Address, socket.socket] = {}
+        self._next_id = 0
+
+    async def start(self) -> None:
+        """Begin to listen to the supervisor."""
+        asyncio.get_running_loop().add_reader(self._channel.fileno(), self._hear)
+
+    async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
+        """Return a socket for each address; see `tiny_listener.host.SocketProvider`."""
+        wanted = [self._address(address) for address in addresses]
+        self._next_id += 1
+        future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._asked[self._next_id] = future
+        self._channel.send(Acquire(self._next_id, wanted))
+        sockets = [socket.socket(fileno=fd) for fd in await future]
+        self._lent.update(zip(wanted, sockets, strict=True))
+        return sockets
+
+    def _address(self, address: ListenAddress) -> Address:
+        index = 0
+        while True:
+            wanted = Address(address.family, address.host, address.port, address.backlog, index)
+            lent = self._lent.get(wanted)
+            if lent is None or lent.fileno() < 0:
+                return wanted
+            if address.port or address.family == socket.AF_UNIX:
+                taken = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                raise listen_error(taken, address.host, address.port or None)
+            index += 1
+
+    def _hear(self) -> None:
+        try:
+            while (received := self._channel.receive()) is not None:
+                self._obey(*received)
+        except ChannelClosed:
+            logger.critical("The supervisor is gone: this worker ends")
+            os._exit(1)
+
+    def _obey(self, message: ToWorker, fds: list[int]) -> None:
+        match message:
+            case Granted():
+                future = self._asked.pop(message.id)
+                if future.done():  # cancelled meanwhile
+                    for fd in fds:
+                        os.close(fd)
+                else:
+                    future.set_result(fds)
+            case Refused():
+                future = self._asked.pop(message.id)
+                if not future.done():
+                    future.set_exception(ListenError(message.errno, message.text))
+            case Stop():
+                self._on_stop()
+
+
+def worker_main(  # noqa: PLR0917
+    plan: WorkerPlan,
+    slot: int,
+    channel: Channel[ToWorker, FromWorker],
+    make_observer: Callable[[], Observer] | None,
+    keep_fds: frozenset[int],
+    supervisor_pid: int,
+) -> None:
+    """Run a worker in a process that was just forked; exits by SystemExit.
+
+    :param make_observer: called in this process; None: no metrics
+    :param keep_fds: file descriptors that this process may keep; all others are the supervisor's
+    """
+    _become_a_process_of_its_own(keep_fds | {channel.fileno()}, supervisor_pid)
+    os.environ[SLOT_VARIABLE] = str(slot)
+    if plan.cpu_affinity:
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[slot % len(cores)]})
+    ready = False
+
+    def on_ready() -> None:
+        nonlocal ready
+        ready = True
+        # What start-up made stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        channel.send(Ready())
+
+    try:
+        listener = plan.load()
+        stopping: list[asyncio.Future[None]] = []
+        client = SocketClient(channel, lambda: stopping.append(asyncio.ensure_future(listener.graceful_shutdown())))
+        host = Host(
+            observer=make_observer() if make_observer is not None else NULL_OBSERVER,
+            sockets=client,
+            on_ready=on_ready,
+            signals=(signal.SIGTERM,),
+            graceful_timeout=plan.graceful_timeout,
+            slot=slot,
+        )
+        listener.attach(host)
+        listener.lifecycle.startup.insert(0, client.start)
+        listener.run()
+    except Exception as exc:
+        if ready:
+            logger.critical("The application failed", exc_info=exc)
+            raise SystemExit(1) from None
+        code, text = describe_boot_failure(exc)
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            channel.send(BootFailed(code, text[-MAX_TRACEBACK:]))
+        raise SystemExit(code) from None
+
+
+def describe_boot_failure(exc: Exception) -> tuple[int, str]:
+    """Return the exit code and the text for an application that cannot be loaded or started."""
+    if isinstance(exc, (CannotLoad, ListenError)):
+        return 1, f"Error: {exc.strerror if isinstance(exc, ListenError) else exc}\n"
+    frames = exc.__traceback__
+    while frames is not None and _is_ours(frames.tb_frame.f_globals.get("__name__", "")):
+        frames = frames.tb_next
+    return 3, "".join(traceback.format_exception(exc.with_traceback(frames or exc.__traceback__)))
+
+
+def _is_ours(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top in (
+        "tiny_listener",
+        "tiny_listener_supervisor",
+        "importlib",
+        "multiprocess",
+        "asyncio",
+        "uvloop",
+    )
+
+
+def _become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -> None:
+    """Let go of all that the fork copied from the supervisor: signals, its loop, its file descriptors."""
+    signal.set_wakeup_fd(-1)
+    for sig in (
+        signal.SIGTERM,
+        signal.SIGCHLD,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    ):
+        signal.signal(sig, signal.SIG_DFL)
+    # Ctrl-C reaches the whole foreground group: the supervisor alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_the_supervisor(supervisor_pid)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    asyncio._set_running_loop(None)  # noqa: SLF001 - 3.11 keeps the parent's
+    asyncio.set_event_loop(None)
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        fd = int(name)
+        if fd > 2 and fd not in keep_fds:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def _die_with_the_supervisor(supervisor_pid: int) -> None:
+    """Ask the kernel for SIGKILL when the supervisor ends (prctl(2)); the channel's end is the second net."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != supervisor_pid:
+        os._exit(1)

@@ -1,0 +1,242 @@
+"""For the tests of the router: routes, the invariants of the trie, a search that counts, and an oracle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tiny_listener.router import Pattern, Router, parse_pattern
+from tiny_listener.router.convertors import rank_of
+from tiny_listener.router.pattern import Literal
+from tiny_listener.router.trie import Memory, Node, Trie
+
+
+@dataclass(frozen=True)
+class FakeRoute:
+    """What the router needs of a route. Its name is the text of its pattern."""
+
+    path: str
+    where: str = "handler (app.py:1)"
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    @property
+    def pattern(self) -> Pattern:
+        return parse_pattern(self.path)
+
+
+class CheckedRouter(Router[FakeRoute]):
+    """A router whose trie is examined after every change, and again when it is ready to search."""
+
+    def add(self, route: FakeRoute) -> None:
+        super().add(route)
+        self.check()
+
+    def remove(self, route: FakeRoute) -> None:
+        super().remove(route)
+        self.check()
+
+    def check(self) -> None:
+        check_invariants(self._trie)
+        keys = [route.pattern.key for route in self]
+        assert sorted(keys) == sorted(self._routes)
+        assert len(self) == len(keys)
+
+
+def router_of(paths: Iterable[str]) -> Router[FakeRoute]:
+    router = CheckedRouter()
+    for path in paths:
+        router.add(FakeRoute(path))
+    return router
+
+
+def check_invariants(trie: Trie[Any]) -> None:
+    """Fail unless the trie is as it should be, before and after `prepare`."""
+    _check_shape(trie)
+    trie.prepare()
+    _check_derived(trie)
+
+
+def nodes_of(trie: Trie[Any]) -> list[Node[Any]]:
+    """All nodes. Fails when one is reached twice."""
+    seen: dict[int, Node[Any]] = {}
+    todo = [trie.root]
+    while todo:
+        node = todo.pop()
+        assert id(node) not in seen, "a node has two parents"
+        seen[id(node)] = node
+        todo += [child for _, child in node.literals.values()]
+        todo += [edge.child for edge in node.edges]
+    return list(seen.values())
+
+
+def _check_shape(trie: Trie[Any]) -> None:
+    nodes = nodes_of(trie)
+    by_literal = {id(child) for node in nodes for _, child in node.literals.values()}
+    by_edge = {id(edge.child): edge for node in nodes for edge in node.edges}
+    assert trie.root.plain
+    for node in nodes:
+        for first, (label, child) in node.literals.items():
+            assert label, "an empty label"
+            assert label[0] == first, "a label under the wrong character"
+            assert child.plain == node.plain
+        ranks = [rank_of(edge.convertor_name) for edge in node.edges]
+        assert ranks == sorted(set(ranks)), "parameters out of order, or a convertor twice"
+        assert not any(edge.child.plain for edge in node.edges)
+        lonely = node.value is None and not node.edges
+        if id(node) in by_literal:
+            assert not (lonely and len(node.literals) < 2), "a literal that could be longer, or leads nowhere"
+        elif id(node) in by_edge:
+            assert not (lonely and not node.literals), "a parameter that leads nowhere"
+    values = [node.value for node in nodes if node.value is not None]
+    assert sorted(map(id, values)) == sorted(map(id, trie.walk())), "walk misses or repeats a value"
+    plain = [node.value for node in nodes if node.plain and node.value is not None]
+    assert sorted(map(id, plain)) == sorted(map(id, trie.literals.values()))
+
+
+def _check_derived(trie: Trie[Any]) -> None:
+    """Each jump is what a walk by characters gives, and where a walk leads somewhere there is a jump."""
+    todo = [trie.root]
+    while todo:
+        node = todo.pop()
+        assert node.ready
+        assert node.forks == bool(node.edges)
+        wanted = dict(_live_ends(node, node.width)) if node.width else {}
+        assert {key: (rest, size) for key, (rest, size, _) in node.jumps.items()} == {
+            key: (rest, len(key) + len(rest)) for key, (rest, _) in wanted.items()
+        }
+        for key, (_, _, target) in node.jumps.items():
+            assert target is wanted[key][1]
+        todo += [target for _, _, target in node.jumps.values()]
+        for edge in node.edges:
+            child = edge.child
+            assert edge.leaf == (not child.edges and not child.literals)
+            firsts = set(child.literals)
+            assert edge.closed == (not child.edges and not any(map(edge.accepts, firsts)))
+            assert edge.settled == (edge.closed and edge is node.edges[-1])
+            if edge.label:
+                assert [label for label, _ in child.literals.values()] == [edge.label]
+                assert child.value is None
+                assert not child.edges
+            todo.append(child)
+
+
+def _live_ends(node: Node[Any], width: int) -> Iterator[tuple[str, tuple[str, Node[Any]]]]:
+    """Each literal text of `width` that leads to something to find: the rest of its label, and the node."""
+    todo = [("", node)]
+    while todo:
+        text, here = todo.pop()
+        if len(text) >= width:
+            if any(_matters(below) for below in _below(here)):
+                yield text[:width], (text[width:], here)
+            continue
+        assert here is node or not _matters(here), "a jump past a choice"
+        todo += [(text + label, child) for label, child in here.literals.values()]
+
+
+def _matters(node: Node[Any]) -> bool:
+    return bool(node.edges) or (node.value is not None and not node.plain)
+
+
+def _below(node: Node[Any]) -> Iterator[Node[Any]]:
+    todo = [node]
+    while todo:
+        here = todo.pop()
+        yield here
+        todo += [child for _, child in here.literals.values()]
+
+
+class CountingMemory(Memory):
+    """Counts the ends that a search looks at."""
+
+    looks = 0
+
+    def down(self, edge: object, low: int, high: int) -> range:
+        ends = super().down(edge, low, high)
+        type(self).looks += len(ends)
+        return ends
+
+    def up(self, edge: object, low: int, high: int) -> range:
+        ends = super().up(edge, low, high)
+        type(self).looks += len(ends)
+        return ends
+
+
+class CountingTrie(Trie[str]):
+    """Counts the steps of its searches: the nodes entered, and the ends of pieces looked at."""
+
+    memory_type = CountingMemory
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        super().__init__()
+        self.entered: list[tuple[int, int]] = []
+        for path in paths:
+            self.insert(parse_pattern(path), path)
+
+    def _choices(self, node: Node[str], pos: int, memory: Memory) -> Iterator[tuple[Node[str], int, bool]]:
+        self.entered.append((id(node), pos))
+        yield from super()._choices(node, pos, memory)
+
+    def count(self, text: str) -> int:
+        """The steps of a search for `text` with all choices."""
+        self.prepare()
+        self.entered.clear()
+        CountingMemory.looks = 0
+        self._search(text, [])
+        return len(self.entered) + CountingMemory.looks
+
+
+# The oracle: the rules of priority, by trying everything.
+
+Parse = tuple[tuple[tuple[int, str, int], ...], tuple[str, ...]]
+"""How good a reading of a text is (lower is better), and the pieces of its parameters."""
+
+_CLASSES = {"uuid": 1, "int": 2, "float": 3, "str": 5, "path": 6}
+
+
+def readings(pattern: Pattern, text: str) -> Iterator[Parse]:
+    """Every way to read the whole of `text` as `pattern`."""
+
+    def read(index: int, pos: int) -> Iterator[Parse]:
+        if index == len(pattern.tokens):
+            if pos == len(text):
+                yield ((-1, "", 0),), ()
+            return
+        token = pattern.tokens[index]
+        if isinstance(token, Literal):
+            if text.startswith(token.text, pos):
+                here = tuple((0, char, 0) for char in token.text)
+                for goodness, pieces in read(index + 1, pos + len(token.text)):
+                    yield here + goodness, pieces
+            return
+        regex = re.compile(pattern.convertors[token.name].regex, re.DOTALL)
+        for end in range(pos, len(text) + 1):
+            piece = text[pos:end]
+            if regex.fullmatch(piece):
+                step = (_CLASSES.get(token.convertor_name, 4), token.convertor_name, -end)
+                for goodness, pieces in read(index + 1, end):
+                    yield (step, *goodness), (piece, *pieces)
+
+    return read(0, 0)
+
+
+def best_reading(paths: Iterable[str], text: str) -> tuple[str, dict[str, str]] | None:
+    """The pattern that a router of `paths` must find for `text`, and the texts of its parameters."""
+    best: tuple[Parse, str] | None = None
+    for path in paths:
+        for parse in readings(parse_pattern(path), text):
+            best = min(best or (parse, path), (parse, path))
+    if best is None:
+        return None
+    (_, pieces), path = best
+    return path, dict(zip(parse_pattern(path).convertors, pieces, strict=True))
+
+
+def found(router: Router[FakeRoute], text: str) -> tuple[str, dict[str, Any]] | None:
+    """The pattern of the route that `router` finds, and its parameters."""
+    match = router.match(text)
+    return match and (match[0].path, match[1])

@@ -1,0 +1,68 @@
+"""Listening addresses in words: why one cannot be had, and who holds it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["ListenError", "describe", "listen_error"]
+
+
+class ListenError(OSError):
+    """A listening socket cannot be had; the text is one line that says why, and what would help."""
+
+
+def describe(host: str | None, port: int | None) -> str:
+    """Return an address as people write it."""
+    if port is None:
+        return str(host)
+    return f"[{host}]:{port}" if host and ":" in host else f"{host or '*'}:{port}"
+
+
+def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenError:
+    """Return the error to raise when `(host, port)` cannot be bound; a unix socket's path has no port."""
+    where = describe(host, port)
+    if exc.errno == errno.EADDRINUSE:
+        holder = holder_of_port(port) if port is not None else None
+        by = f" by {holder}" if holder else ""
+        text = f"cannot listen on {where}: it is in use{by}; stop that, or choose another with --port"
+        if port is None:
+            text = f"cannot listen on {where}: a server answers there already"
+    elif exc.errno in (errno.EACCES, errno.EPERM):
+        text = f"cannot listen on {where}: no permission" + (
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE" if port is not None and port < 1024 else ""
+        )
+    elif exc.errno == errno.EADDRNOTAVAIL:
+        text = f"cannot listen on {where}: this machine has no such address"
+    else:
+        text = f"cannot listen on {where}: {os.strerror(exc.errno) if exc.errno else exc}"
+    return ListenError(exc.errno, text)
+
+
+def holder_of_port(port: int) -> str | None:
+    """Name the process that listens on a TCP port: `nginx (pid 123)`; None where /proc does not tell.
+
+    See proc_pid_net(5): the tables list the inode of each socket, and each process its open ones.
+    """
+    inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(table, port)}
+    if not inodes:
+        return None
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = {os.readlink(fd) for fd in (process / "fd").iterdir()}
+            if any(f"socket:[{inode}]" in links for inode in inodes):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+        except OSError:  # gone by now, or somebody else's
+            continue
+    return None
+
+
+def _listening_inodes(table: str, port: int) -> list[str]:
+    try:
+        lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    except OSError:
+        return []
+    listening = "0A"  # TCP_LISTEN
+    rows = [line.split() for line in lines]
+    return [row[9] for row in rows if row[3] == listening and int(row[1].rpartition(":")[2], 16) == port]

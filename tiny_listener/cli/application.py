@@ -1,0 +1,66 @@
+"""From the application's text to a listener that is ready to run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from ..errors import CannotLoad
+from ..importing import import_from_string
+from ..listener import Listener
+
+__all__ = ["HTTP_OPTIONS", "check_app_string", "load"]
+
+HTTP_OPTIONS = frozenset(
+    {"host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log"}
+)
+"""Options that are settings of an `HTTPListener`, under the same names."""
+
+
+def check_app_string(app: str) -> None:
+    """Refuse a text that cannot name an application.
+
+    :raises click.UsageError: it is not of the form MODULE:ATTRIBUTE
+    """
+    module, colon, attribute = app.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        hint = ""
+        if module.endswith(".py"):
+            hint = f"; for {module} that is {module.removesuffix('.py').replace('/', '.')}:{attribute or 'app'}"
+        raise click.UsageError(f"{app!r} is not of the form MODULE:ATTRIBUTE, such as http_web:app{hint}")
+
+
+def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
+    """Import an application and give it the options of the command line.
+
+    :raises CannotLoad: there is no such module, attribute, or it is no Listener
+    :raises Exception: whatever the application raises while it is imported
+    """
+    if app_dir not in sys.path:
+        sys.path.insert(0, app_dir)
+    try:
+        listener = import_from_string(app)
+    except ImportError as exc:
+        if exc.__traceback__ is not None and exc.__cause__ is None and exc.__suppress_context__:
+            raise CannotLoad(str(exc)) from None
+        raise
+    if isinstance(listener, type) and issubclass(listener, Listener):
+        raise CannotLoad(f"{app} is a class: make an instance of it, app = {listener.__name__}()")
+    if not isinstance(listener, Listener):
+        raise CannotLoad(f"{app} is a {type(listener).__name__}, not a tiny_listener.Listener")
+    if http_options:
+        _configure(app, listener, http_options)
+    return listener
+
+
+def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> None:
+    from ..http import HTTPListener  # noqa: PLC0415 - an application without HTTP need not load it
+
+    if not isinstance(listener, HTTPListener):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(options))
+        raise CannotLoad(f"{names} would do nothing: {app} is no HTTPListener, it opens its own sources of events")
+    if {"host", "port", "uds", "fd"} & options.keys():  # the command line names the place anew
+        listener.configure(uds=None, fd=None)
+    listener.configure(**options)

@@ -1,0 +1,178 @@
+"""`tiny-listener [OPTIONS] MODULE:ATTRIBUTE`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from .. import __version__
+from .application import check_app_string
+from .config import read_config
+from .run import run
+
+__all__ = ["command", "main"]
+
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Application": ("app_dir", "config", "check", "routes"),
+    "HTTP (applications that are an HTTPListener)": (
+        "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+    ),
+    "Workers": (
+        "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "cpu_affinity", "pid_file",
+    ),
+    "Metrics": ("admin_host", "admin_port", "no_metrics"),
+    "Logs": ("log_level", "log_format"),
+}  # fmt: skip
+
+seconds = click.FloatRange(min=0)
+
+
+class Command(click.Command):
+    """The command, with its options grouped by subject in `--help`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command`."""
+        records = {p.name: p.get_help_record(ctx) for p in self.get_params(ctx)}
+        named = {name for names in SECTIONS.values() for name in names}
+        rest = tuple(name for name in records if name not in named)
+        for title, names in (*SECTIONS.items(), ("Other", rest)):
+            rows = [record for name in names if (record := records[name or ""]) is not None]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+@click.command(
+    cls=Command,
+    context_settings={"auto_envvar_prefix": "TINY_LISTENER", "max_content_width": 110},
+    epilog="Every option is also an environment variable, TINY_LISTENER_<NAME>, and a key of [tool.tiny-listener] in "
+    "pyproject.toml or of the --config file: --admin-port 9464 is TINY_LISTENER_ADMIN_PORT=9464 and "
+    "admin-port = 9464. The command line wins over the environment, and that over the file.",
+)
+@click.argument("app", metavar="MODULE:ATTRIBUTE")
+@click.option(
+    "--app-dir",
+    default=".",
+    show_default=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="The folder that the application is imported from.",
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    is_eager=True,
+    callback=read_config,
+    help="A TOML file with options, in place of [tool.tiny-listener] in ./pyproject.toml.",
+)
+@click.option("--check", is_flag=True, help="Import the application, validate it, and exit.")
+@click.option("--routes", is_flag=True, help="Print the routes in the order in which they match, and exit.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="A name or an address; 0.0.0.0 for all of IPv4.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
+@click.option("--uds", type=click.Path(), help="A unix socket, in place of host and port.")
+@click.option("--fd", type=click.IntRange(min=0), help="An open listening socket, in place of host and port.")
+@click.option(
+    "--backlog",
+    type=click.IntRange(min=1),
+    default=2048,
+    show_default=True,
+    help="Connections that may wait to be accepted.",
+)
+@click.option(
+    "--limit-concurrency",
+    type=click.IntRange(min=1),
+    help="Requests in hand in one worker; past it the answer is 503.",
+)
+@click.option(
+    "--keep-alive-timeout",
+    type=seconds,
+    default=75,
+    show_default=True,
+    help="Seconds that a connection may be idle.",
+)
+@click.option("--access-log", is_flag=True, help="One line for each request.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes; from 2 on a supervisor watches over them.",
+)
+@click.option("--preload", is_flag=True, help="Import the application once, before the workers are forked.")
+@click.option(
+    "--graceful-timeout",
+    type=seconds,
+    default=30,
+    show_default=True,
+    help="Seconds that running events may take after a stop.",
+)
+@click.option(
+    "--drain-delay",
+    type=seconds,
+    default=0,
+    show_default=True,
+    help="Seconds from a stop, when /readyz turns to 503, until nothing new is accepted.",
+)
+@click.option(
+    "--boot-timeout",
+    type=seconds,
+    default=60,
+    show_default=True,
+    help="Seconds that a worker may take until it is ready.",
+)
+@click.option("--cpu-affinity", is_flag=True, help="Pin each worker to one core.")
+@click.option("--pid-file", type=click.Path(dir_okay=False), help="Keep the process id in this file.")
+@click.option("--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /livez, /readyz listen.")
+@click.option(
+    "--admin-port",
+    type=click.IntRange(0, 65535),
+    default=9464,
+    show_default=True,
+    help="Their port; 0 for a free one.",
+)
+@click.option("--no-metrics", is_flag=True, help="Measure nothing; /livez and /readyz remain.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"]),
+    default="info",
+    show_default=True,
+    help="The least severe messages to log.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people, or one JSON object a line.",
+)
+@click.version_option(__version__, prog_name="tiny-listener", message="%(prog)s %(version)s")
+@click.pass_context
+def command(ctx: click.Context, /, app: str, **options: Any) -> None:  # fmt: skip
+    """Run the Listener that MODULE:ATTRIBUTE names, such as http_web:app."""
+    check_app_string(app)
+    given = {name for name in options if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT}
+    _refuse_contradictions(given)
+    ctx.exit(run(app, options, given))
+
+
+def _refuse_contradictions(given: set[str]) -> None:
+    for one, others in (("uds", ("host", "port", "fd")), ("fd", ("host", "port"))):
+        for other in others:
+            if {one, other} <= given:
+                raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
+    for one in ("check", "routes"):
+        if one in given and "pid_file" in given:
+            raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command; whatever is wrong with it is one line on stderr and an exit code."""
+    try:
+        code = command.main(args, prog_name="tiny-listener", standalone_mode=False)
+    except click.ClickException as exc:
+        hint = " (--help shows how)" if isinstance(exc, click.UsageError) else ""
+        click.echo(f"Error: {' '.join(exc.format_message().split())}{hint}", err=True)
+        sys.exit(exc.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(code)

@@ -1,0 +1,141 @@
+"""The dispatch of one event: hooks before, the handler, hooks after, error handlers; and the task it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Generator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from contextvars import Context as ContextVars
+
+    from ._typing import AnyEvent
+    from .hook import Hook
+    from .observer import Outcome
+
+__all__ = ["EventTask", "Hooks", "dispatch"]
+
+logger = logging.getLogger("tiny_listener")
+
+
+class Hooks:
+    """The hooks of a listener, each kind in the order of registration."""
+
+    __slots__ = ("after", "before", "on_error")
+
+    def __init__(self) -> None:
+        self.before: list[Hook] = []
+        self.after: list[Hook] = []
+        self.on_error: list[tuple[type[BaseException], Hook]] = []
+
+
+async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+    """Run an event through hooks and handler, and return its result.
+
+    Hooks after the handler run only when nothing failed. All error handlers whose class fits run, in order;
+    the first value that is not None becomes the event's result, and the error is not raised any more.
+
+    :param timeout: seconds that the handler may take; hooks are not counted
+    :raises Exception: what the handler or a hook raised, when no error handler fits it
+    """
+    started = perf_counter()
+    outcome: Outcome = "ok"
+    try:
+        for hook in hooks.before:
+            await hook.call(event)
+        if timeout is None:
+            event.result = await event.route.call(event)
+        else:
+            async with asyncio.timeout(timeout) as limit:
+                event.result = await event.route.call(event)
+        for hook in hooks.after:
+            await hook.call(event)
+    except Exception as exc:
+        outcome = "timeout" if timeout is not None and limit.expired() else "error"
+        event.error = exc
+        handlers = [hook for kind, hook in hooks.on_error if isinstance(exc, kind)]
+        if not handlers:
+            raise
+        event.result = None
+        for hook in handlers:
+            value = await hook.call(event)
+            if event.result is None:
+                event.result = value
+    except BaseException as exc:
+        outcome = "cancelled"
+        event.error = exc
+        raise
+    finally:
+        event.route.observer.event_done(perf_counter() - started, outcome)
+        if event.auto_done:
+            event.done()
+    return event.result
+
+
+class EventTask(asyncio.Task[Any]):
+    """The task in which a triggered event runs; its result is the event's.
+
+    When it fails and nobody has shown an interest in it by then, the error is logged with the event's route,
+    once and at once: asyncio's own report waits for the garbage collector, which may be long.
+    """
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, Any],
+        loop: asyncio.AbstractEventLoop,
+        event: AnyEvent,
+        on_end: Callable[[EventTask], None],
+    ) -> None:
+        super().__init__(coro, loop=loop, name=event.route.path)
+        self._event = event
+        self._on_end = on_end
+        self._awaited = False
+        super().add_done_callback(self._ended)
+
+    @property
+    def event(self) -> AnyEvent:
+        """The event that runs in this task."""
+        return self._event
+
+    def add_done_callback(self, fn: Callable[..., object], /, *, context: ContextVars | None = None) -> None:
+        """See `asyncio.Task`; who asks to be called cares for the outcome."""
+        self._awaited = True
+        super().add_done_callback(fn, context=context)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self._awaited = True
+        return super().__await__()
+
+    def result(self) -> Any:
+        """See `asyncio.Task`."""
+        self._awaited = True
+        return super().result()
+
+    def exception(self) -> BaseException | None:
+        """See `asyncio.Task`."""
+        self._awaited = True
+        return super().exception()
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        self._on_end(self)
+        if self.cancelled() or self._awaited:
+            return
+        error = super().exception()
+        if error is not None:
+            log_failure(self._event, error)
+
+
+def log_failure(event: AnyEvent, error: BaseException) -> None:
+    """Log an error that nobody handled, with the route whose event it ended."""
+    route = event.route
+    logger.error("Event %r failed in %s", route.path, route.where, exc_info=without_our_frames(error))
+
+
+def without_our_frames(error: BaseException) -> BaseException:
+    """Take our own frames off the top of a traceback: an application's error begins in the application."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("tiny_listener"):
+        traceback = traceback.tb_next
+    return error if traceback is None else error.with_traceback(traceback)

@@ -1,0 +1,78 @@
+"""The errors of the event framework, as a tree.
+
+ListenerError
+├── RouteError             a pattern, a handler or a convertor that cannot be registered
+├── EventNotFound          no registered pattern matches the text of an event (HTTP: 404)
+├── EventAlreadyExists     a second route of the same name
+├── CannotLoad             an application that cannot be loaded, by no fault of its code
+├── EventAlreadyDone       a step that is only possible while an event runs
+├── ContextNotFound        no context has this id
+├── ContextAlreadyExists   a second context with the same id
+├── DuplicateListener      a second listener that runs in the same thread
+├── ListenerNotFound       no listener runs in this thread
+├── PathParamsError        a handler asks for a path parameter that its pattern lacks
+└── EventDataError         a handler asks for a data item that its event lacks
+"""
+
+__all__ = [
+    "CannotLoad",
+    "ContextAlreadyExists",
+    "ContextNotFound",
+    "DuplicateListener",
+    "EventAlreadyDone",
+    "EventAlreadyExists",
+    "EventDataError",
+    "EventNotFound",
+    "ListenerError",
+    "ListenerNotFound",
+    "PathParamsError",
+    "RouteError",
+]
+
+
+class ListenerError(Exception):
+    """The root of all errors that tiny-listener raises on its own account."""
+
+
+class RouteError(ListenerError):
+    """A pattern, a handler or a convertor cannot be registered; the message names it and the place."""
+
+
+class EventNotFound(ListenerError):  # noqa: N818 - the public name since 1.0
+    """No registered pattern matches the text of this event."""
+
+
+class EventAlreadyExists(ListenerError):  # noqa: N818
+    """A route of this name is registered already."""
+
+
+class EventAlreadyDone(ListenerError):  # noqa: N818
+    """The event is done; what was asked is possible only before that."""
+
+
+class ContextNotFound(ListenerError):  # noqa: N818
+    """No living context has this id."""
+
+
+class ContextAlreadyExists(ListenerError):  # noqa: N818
+    """A living context has this id already."""
+
+
+class DuplicateListener(ListenerError):  # noqa: N818
+    """A listener runs in this thread already."""
+
+
+class ListenerNotFound(ListenerError):  # noqa: N818
+    """No listener runs in this thread."""
+
+
+class PathParamsError(ListenerError):
+    """A handler or a hook asks for a path parameter that the pattern of the event lacks."""
+
+
+class EventDataError(ListenerError):
+    """A handler or a hook asks for a data item that the event was triggered without."""
+
+
+class CannotLoad(ListenerError):  # noqa: N818
+    """The application cannot be loaded or run, and no code of its own is to blame; the text is one line."""

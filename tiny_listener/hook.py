@@ -1,0 +1,362 @@
+"""Dependency injection: what a handler's signature asks for, planned once when it is registered.
+
+An argument is filled, in this order of precedence, with
+
+* the result of `Depends(fn)`, when that is its default value;
+* the path parameter, or the data item, of the argument's own name, when `Param` or `Data` is its annotation,
+  its default, or stands in `Annotated[T, Param]`;
+* the event, or its context, when its annotation is `Event`, `Context` or a subclass of them;
+* whatever its annotated class makes of the event, when that class is `Injectable` (an HTTP `Request` is);
+* its default value;
+* `None`.
+
+The plan is a plain closure: at each call nothing is inspected any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+from typing import runtime_checkable as _runtime_checkable
+
+from .context import Context
+from .errors import EventDataError, PathParamsError, RouteError
+from .event import Event
+
+if TYPE_CHECKING:
+    from ._typing import AnyEvent, Call, CoroFunc
+
+__all__ = ["Data", "Dependency", "Depends", "Hook", "Injectable", "Param", "check_coro_func", "depend"]
+
+T = TypeVar("T")
+Resolver: TypeAlias = "Callable[[AnyEvent], Any]"
+
+if TYPE_CHECKING:
+    Param: TypeAlias = Any
+    Data: TypeAlias = Any
+else:
+
+    class _Marker:
+        """A word in a signature that says where an argument comes from."""
+
+        __slots__ = ("_name",)
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __repr__(self) -> str:
+            return self._name
+
+    Param = _Marker("Param")
+    """Inject the path parameter of the argument's name."""
+
+    Data = _Marker("Data")
+    """Inject the item of `event.data` under the argument's name."""
+
+
+@_runtime_checkable
+class Injectable(Protocol):
+    """A class that handlers may ask for by annotation: it finds its instance in the event."""
+
+    @classmethod
+    def from_event(cls, event: AnyEvent) -> Any:
+        """Return what an argument annotated with this class gets.
+
+        :raises EventDataError: the event carries nothing of the kind
+        """
+
+
+def where(fn: Callable[..., Any]) -> str:
+    """Name a function and its place for people: `hello (http_web.py:12)`."""
+    inner = inspect.unwrap(fn)
+    while hasattr(inner, "func"):
+        inner = inner.func
+    code = getattr(inner, "__code__", None)
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    name = name.rpartition("<locals>.")[2]
+    if code is None:
+        return name
+    return f"{name} ({code.co_filename.rpartition('/')[2]}:{code.co_firstlineno})"
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """Return the name under which a handler is registered: its `__name__`, or its class's."""
+    while not hasattr(fn, "__name__") and hasattr(fn, "func"):
+        fn = fn.func
+    return str(getattr(fn, "__name__", type(fn).__name__))
+
+
+def check_coro_func(fn: CoroFunc) -> CoroFunc:
+    """Return `fn` when it is a coroutine function.
+
+    :raises TypeError: it is anything else; the message names it
+    """
+    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
+        return fn
+    kind = "an async generator" if inspect.isasyncgenfunction(fn) else "not a coroutine function"
+    name = where(fn) if callable(fn) else repr(fn)
+    raise TypeError(f"{name} is {kind}: hooks and handlers must be declared with `async def`")
+
+
+class Hook:
+    """A coroutine function with its plan of injection.
+
+    :param fn: a coroutine function
+    :param params: the names of the path parameters of the only route it serves; None for a function that
+        serves many routes, whose `Param` arguments are then looked up at each call
+    :raises TypeError: `fn` is no coroutine function
+    :raises PathParamsError: `fn` asks for a path parameter that is not among `params`
+    :raises RouteError: an annotation of `fn` cannot be resolved, or a dependency cannot be planned
+    """
+
+    __slots__ = ("call", "fn", "name")
+
+    def __init__(self, fn: CoroFunc, params: Collection[str] | None = None) -> None:
+        self.fn: Final = check_coro_func(fn)
+        self.name: Final = function_name(fn)
+        self.call: Call = plan(fn, params)
+
+    def __call__(self, event: AnyEvent) -> Awaitable[Any]:
+        """Call the function with its arguments taken from `event`."""
+        return self.call(event)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
+
+class Dependency:
+    """What `Depends(...)` leaves in a signature: a function whose result is injected.
+
+    Two of them over the same function share one cached result in a context.
+
+    :param timeout: seconds that the function may take; TimeoutError is raised in the handler's stead after that
+    """
+
+    __slots__ = ("fn", "timeout", "use_cache")
+
+    def __init__(self, fn: CoroFunc, use_cache: bool = True, timeout: float | None = None) -> None:
+        self.fn: Final = check_coro_func(fn)
+        self.use_cache: Final = use_cache
+        self.timeout: Final = timeout
+
+    def __hash__(self) -> int:
+        return hash(self.fn)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dependency) and self.fn == other.fn
+
+    def __repr__(self) -> str:
+        return f"Depends({function_name(self.fn)})"
+
+
+if TYPE_CHECKING:
+    # To a type checker the default value of an argument is what will be injected in its place.
+    def Depends(  # noqa: N802
+        fn: Callable[..., Coroutine[Any, Any, T]], use_cache: bool = True, timeout: float | None = None
+    ) -> T: ...
+
+    def depend(
+        fn: Callable[..., Coroutine[Any, Any, T]], use_cache: bool = True, timeout: float | None = None
+    ) -> T: ...
+
+else:
+    Depends = Dependency
+    depend = Dependency
+
+
+def plan(fn: Callable[..., Any], params: Collection[str] | None) -> Call:
+    """Return a function that calls `fn` with the arguments that it finds in an event (see the module's text)."""
+    positional: list[Resolver | _DependencyPlan] = []
+    keywords: dict[str, Resolver | _DependencyPlan] = {}
+    for name, parameter, annotation in _arguments(fn):
+        resolver = _resolver(fn, name, parameter, annotation, params)
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            keywords[name] = resolver
+        else:
+            positional.append(resolver)
+    awaits = any(isinstance(r, _DependencyPlan) for r in (*positional, *keywords.values()))
+    return _call_async(fn, positional, keywords) if awaits else _call_sync(fn, positional, keywords)  # type: ignore[arg-type]
+
+
+def _call_sync(fn: Callable[..., Any], positional: list[Resolver], keywords: dict[str, Resolver]) -> Call:
+    # PERF: the first three shapes are nearly all handlers; each spares the list and the unpacking.
+    if keywords:
+        return lambda event: fn(*[r(event) for r in positional], **{k: r(event) for k, r in keywords.items()})
+    if not positional:
+        return lambda _: fn()
+    if len(positional) == 1:
+        first = positional[0]
+        return fn if first is _the_event else lambda event: fn(first(event))
+    return lambda event: fn(*[r(event) for r in positional])
+
+
+def _call_async(
+    fn: Callable[..., Any],
+    positional: list[Resolver | _DependencyPlan],
+    keywords: dict[str, Resolver | _DependencyPlan],
+) -> Call:
+    async def call(event: AnyEvent) -> Any:
+        args = [await r.resolve(event) if isinstance(r, _DependencyPlan) else r(event) for r in positional]
+        kwargs = {
+            k: await r.resolve(event) if isinstance(r, _DependencyPlan) else r(event) for k, r in keywords.items()
+        }
+        result = fn(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return call
+
+
+class _DependencyPlan:
+    """A dependency within one plan: its own arguments are planned for the same route."""
+
+    __slots__ = ("_call", "_dependency")
+
+    def __init__(self, dependency: Dependency, params: Collection[str] | None) -> None:
+        self._dependency = dependency
+        self._call = plan(dependency.fn, params)
+
+    async def resolve(self, event: AnyEvent) -> Any:
+        dependency = self._dependency
+        cache = event.ctx.cache
+        if dependency.use_cache and dependency in cache:
+            return cache[dependency]
+        if dependency.timeout is None:
+            result = await self._call(event)
+        else:
+            async with asyncio.timeout(dependency.timeout):
+                result = await self._call(event)
+        if dependency.use_cache:
+            cache[dependency] = result
+        return result
+
+
+def _arguments(fn: Callable[..., Any]) -> list[tuple[str, inspect.Parameter, Any]]:
+    parameters = [
+        p for p in inspect.signature(fn).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    return [(p.name, p, _annotation(fn, p)) for p in parameters]
+
+
+def _annotation(fn: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return what an argument's annotation means, also where `from __future__ import annotations` made it a text."""
+    annotation = parameter.annotation
+    if not isinstance(annotation, str):
+        return annotation
+    inner: Any = inspect.unwrap(fn)
+    while hasattr(inner, "func"):
+        inner = inner.func
+    if not hasattr(inner, "__code__"):
+        inner = type(inner).__call__
+    inner = getattr(inner, "__func__", inner)
+    names = dict(inner.__globals__)
+    for cell_name, cell in zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=True):
+        try:
+            names[cell_name] = cell.cell_contents
+        except ValueError:  # the name is bound later in the enclosing function
+            continue
+    try:
+        return eval(annotation, names)  # noqa: S307 - the application's own source, as typing.get_type_hints reads it
+    except Exception as exc:
+        if parameter.default is not parameter.empty:
+            return parameter.empty
+        raise RouteError(
+            f"{where(fn)}: the annotation {annotation!r} of argument {parameter.name!r} cannot be resolved "
+            f"({type(exc).__name__}: {exc}); import it at the module's top level, outside `if TYPE_CHECKING`"
+        ) from exc
+
+
+def _resolver(
+    fn: Callable[..., Any],
+    name: str,
+    parameter: inspect.Parameter,
+    annotation: Any,
+    params: Collection[str] | None,
+) -> Resolver | _DependencyPlan:
+    default = parameter.default
+    marks = {id(default), id(annotation)}
+    if get_origin(annotation) is Annotated:
+        annotation, *extras = get_args(annotation)
+        marks.update(map(id, extras))
+        default = next((extra for extra in extras if isinstance(extra, Dependency)), default)
+    if isinstance(default, Dependency):
+        return _DependencyPlan(default, params)
+    if id(Param) in marks:
+        return _param(fn, name, params)
+    if id(Data) in marks:
+        return _data(fn, name)
+    for kind in _classes(annotation):
+        if issubclass(kind, Event):
+            return _the_event
+        if issubclass(kind, Context):
+            return _the_context
+        if isinstance(kind, Injectable):
+            return kind.from_event
+    value = None if default is parameter.empty else default
+    return lambda _: value
+
+
+def _classes(annotation: Any) -> list[type]:
+    """Return the classes that an annotation names: `Event[MyContext]`, `Request | None`."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return [kind for part in get_args(annotation) for kind in _classes(part)]
+    kind = origin or annotation
+    return [kind] if inspect.isclass(kind) else []
+
+
+def _the_event(event: AnyEvent) -> Any:
+    return event
+
+
+def _the_context(event: AnyEvent) -> Any:
+    return event.ctx
+
+
+def _param(fn: Callable[..., Any], name: str, params: Collection[str] | None) -> Resolver:
+    if params is not None:
+        if name not in params:
+            known = ", ".join(sorted(params)) or "none"
+            raise PathParamsError(
+                f"{where(fn)} asks for the path parameter {name!r}, which its pattern lacks (it has: {known})"
+            )
+        return lambda event: event.params[name]
+
+    def resolve(event: AnyEvent) -> Any:
+        try:
+            return event.params[name]
+        except KeyError:
+            known = ", ".join(sorted(event.params)) or "none"
+            raise PathParamsError(
+                f"{where(fn)} asks for the path parameter {name!r}, "
+                f"which the pattern {event.route.path!r} lacks (it has: {known})"
+            ) from None
+
+    return resolve
+
+
+def _data(fn: Callable[..., Any], name: str) -> Resolver:
+    def resolve(event: AnyEvent) -> Any:
+        try:
+            return event.data[name]
+        except KeyError:
+            known = ", ".join(sorted(map(str, event.data))) or "none"
+            raise EventDataError(
+                f"{where(fn)} asks for the data item {name!r}, which the event {event.route.path!r} "
+                f"was triggered without (it has: {known})"
+            ) from None
+
+    return resolve

@@ -1,0 +1,17 @@
+"""HTTP as a source of events."""
+
+from .errors import BodyTooLargeError, ClientDisconnectedError, ProtocolError
+from .listener import HTTPListener
+from .request import Request
+from .response import Response
+from .settings import HTTPSettings
+
+__all__ = [
+    "BodyTooLargeError",
+    "ClientDisconnectedError",
+    "HTTPListener",
+    "HTTPSettings",
+    "ProtocolError",
+    "Request",
+    "Response",
+]

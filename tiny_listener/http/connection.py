@@ -1,0 +1,344 @@
+"""One HTTP connection: the thin rim between the transport, the reader of requests and their dispatch.
+
+Requests wait in a queue and are answered in order by one task, which lives for as long as something is queued.
+Reading pauses while the queue is long, while a body that nobody takes piles up, and while the client takes no
+bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from http import HTTPStatus
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ..dispatch import dispatch, log_failure
+from .errors import ProtocolError
+from .framing import END, Head, RequestReader
+from .request import Request
+from .response import NO_CONTENT, Response, as_response, head_bytes
+from .routing import Refusal
+
+if TYPE_CHECKING:
+    from ..event import Event
+    from .server import HTTPServer
+
+__all__ = ["HTTPConnection"]
+
+logger = logging.getLogger("tiny_listener")
+
+MAX_QUEUE = 32
+"""Pipelined requests that may wait; then reading pauses."""
+MAX_BUFFERED = 256 * 1024
+"""Bytes of a body that may wait for the handler; then reading pauses. As much as uvloop reads at once."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HTTPConnection(asyncio.Protocol):
+    """One connection of an `HTTPServer`."""
+
+    __slots__ = (
+        "_blocked_since",
+        "_closing",
+        "_current",
+        "_head_since",
+        "_incoming",
+        "_last_read",
+        "_queue",
+        "_reader",
+        "_reading_paused",
+        "_server",
+        "_task",
+        "_transport",
+        "_writable",
+        "client",
+        "served",
+    )
+
+    def __init__(self, server: HTTPServer) -> None:
+        # per connection
+        self._server = server
+        self._reader = RequestReader(server.settings)
+        self._transport: Any = None
+        self.client: tuple[str, int] | None = None
+        self.served = 0
+        self._closing = False
+        # reading
+        self._incoming: Request | None = None  # whose body is being read
+        self._last_read = 0.0
+        self._head_since = 0.0
+        self._reading_paused = False
+        # answering
+        self._queue: deque[tuple[Request, Event[Any] | Refusal]] = deque()
+        self._current: Request | None = None
+        self._task: asyncio.Task[None] | None = None
+        # writing
+        self._writable: asyncio.Future[None] | None = None
+        self._blocked_since = 0.0
+
+    # --- the transport's calls ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.client = (peer[0], peer[1])
+        self._last_read = self._server.loop.time()
+        self._server.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._closing:
+            return
+        self._last_read = now = self._server.loop.time()
+        for event in self._reader.receive(data):
+            if isinstance(event, Head):
+                self._take_head(event)
+            elif isinstance(event, bytes):
+                if self._incoming is not None:
+                    self._incoming.feed(event)
+            elif event is END:
+                if self._incoming is not None:
+                    self._incoming.finish()
+                    self._incoming = None
+            else:
+                self._take_violation(event)
+        if self._reader.in_head and not self._reader.is_idle:
+            self._head_since = self._head_since or now
+        else:
+            self._head_since = 0.0
+        if self._queue and self._task is None:
+            self._task = self._server.loop.create_task(self._answer_all())
+        self._regulate()
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`: what was asked for is still answered before the connection closes."""
+        self._closing = True
+        if self._incoming is not None:
+            self._incoming.disconnect()
+        return self._task is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._closing = True
+        self._server.connections.discard(self)
+        for request, _ in self._queue:
+            request.disconnect()
+        self._queue.clear()
+        if self._current is not None:
+            self._current.disconnect()
+        self.resume_writing()
+        self._server.connection_closed()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._writable = self._server.loop.create_future()
+        self._blocked_since = self._server.loop.time()
+        self._regulate()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        if self._writable is not None:
+            if not self._writable.done():
+                self._writable.set_result(None)
+            self._writable = None
+            self._regulate()
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _take_head(self, head: Head) -> None:
+        request = Request(head, self, perf_counter())
+        target = self._server.route(request)
+        self._queue.append((request, target))
+        if head.length != 0:
+            self._incoming = request
+            if head.length is not None and head.length > request.max_body:
+                refusal = Refusal(413, f"the body is longer than {request.max_body} bytes", close=True)
+                self._queue[-1] = (request, refusal)
+        if isinstance(self._queue[-1][1], Refusal) and self._queue[-1][1].close:
+            self._closing = True
+
+    def _take_violation(self, error: ProtocolError) -> None:
+        if self._incoming is not None:
+            # The request itself is broken in its body: its handler is told, and its answer is the last.
+            self._incoming.fail(error)
+            self._incoming = None
+            self._closing = True
+            return
+        self._refuse(error.status, error.detail)
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Queue a last response that no request stands behind, and read no further."""
+        request = Request(Head("", b"", 1), self, perf_counter())
+        self._queue.append((request, Refusal(status, detail, close=True)))
+        self._closing = True
+        if self._task is None:
+            self._task = self._server.loop.create_task(self._answer_all())
+
+    def body_taken(self) -> None:
+        """The handler took what had arrived of a body."""
+        self._regulate()
+
+    def body_wanted(self, request: Request) -> None:
+        """The handler waits for more of a body."""
+        if request.expects_continue and request is self._current and not request.is_complete:
+            request.continued()
+            self._transport.write(CONTINUE)
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Pause or resume reading, by what waits."""
+        full = (
+            len(self._queue) > MAX_QUEUE
+            or self._writable is not None
+            or (self._incoming is not None and self._incoming.buffered > MAX_BUFFERED)
+        )
+        if full != self._reading_paused and self._transport is not None and not self._transport.is_closing():
+            self._reading_paused = full
+            if full:
+                self._transport.pause_reading()
+            else:
+                self._last_read = self._server.loop.time()
+                self._transport.resume_reading()
+
+    # --- answering ------------------------------------------------------------------------------
+
+    async def _answer_all(self) -> None:
+        server = self._server
+        try:
+            while self._queue:
+                request, target = self._queue.popleft()
+                self._current = request
+                if self._writable is not None:
+                    await self._writable
+                await self._answer(request, target)
+                self.served += 1
+                if not request.is_complete:
+                    self._abandon_body(request)
+                self._regulate()
+        finally:
+            self._current = None
+            self._task = None
+        if self._closing or server.draining:
+            self._transport.close()
+
+    async def _answer(self, request: Request, target: Event[Any] | Refusal) -> None:
+        if isinstance(target, Refusal):
+            response, observer = target.response(), None
+        else:
+            observer = target.route.observer
+            response = await self._response_of(target)
+        close = not self._queue and (self._closing or self._server.draining or not request.keep_alive)
+        if close or not request.keep_alive:
+            close = self._closing = True
+            self._queue.clear()
+        seconds = perf_counter() - request.started
+        if observer is not None:
+            observer.http_response(request.method, response.status, seconds)
+        else:
+            self._server.observer.http_unrouted(request.method, response.status, seconds)
+        if self._server.settings.access_log:
+            self._server.log_access(request, response, seconds)
+        if isinstance(response.body, bytes):
+            bodiless = request.method == "HEAD" or response.status in NO_CONTENT
+            head = head_bytes(response, close=close, length=len(response.body), version=request.version)
+            self._transport.write(head if bodiless else head + response.body)
+        else:
+            await self._stream(request, response, close=close)
+
+    async def _response_of(self, event: Event[Any]) -> Response:
+        try:
+            value = await dispatch(event, self._server.listener.hooks)
+            if event.error is not None and value is None:
+                return Refusal(500, HTTPStatus(500).phrase).response()
+            return as_response(value)
+        except ProtocolError as exc:
+            self._closing = True
+            return Refusal(exc.status, exc.detail).response()
+        except Exception as exc:
+            log_failure(event, exc)
+            return Refusal(500, HTTPStatus(500).phrase).response()
+
+    async def _stream(self, request: Request, response: Response, *, close: bool) -> None:
+        chunked = request.version == 1
+        if not chunked and not close:
+            close = self._closing = True
+        self._transport.write(head_bytes(response, close=close, length=None, version=request.version))
+        body: Any = response.body
+        try:
+            if request.method == "HEAD" or response.status in NO_CONTENT:
+                return
+            async for piece in body:
+                data = piece.encode() if isinstance(piece, str) else bytes(piece)
+                if self._transport.is_closing():
+                    return
+                if data:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                if self._writable is not None:
+                    await self._writable
+            if chunked:
+                self._transport.write(b"0\r\n\r\n")
+        except Exception:
+            # RFC 9112 section 8: a body that ends early must not look complete.
+            logger.exception("Streaming the response to %r failed", request)
+            self._transport.abort()
+        finally:
+            if hasattr(body, "aclose"):
+                await body.aclose()
+
+    def _abandon_body(self, request: Request) -> None:
+        """The answer is out before the body was in: read over the rest, unless the client may not send it."""
+        request.fail(ProtocolError(400, "the body was not wanted"))
+        if request.expects_continue:
+            self._closing = True
+        if self._incoming is request:
+            self._incoming = None
+
+    # --- time and end ---------------------------------------------------------------------------
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether a request is being answered, or waits to be."""
+        return self._task is not None
+
+    def check(self, now: float) -> None:
+        """Enforce the limits of time; called about once a second."""
+        settings = self._server.settings
+        if self._writable is not None:
+            if now - self._blocked_since > settings.write_timeout:
+                self._transport.abort()
+        elif not self._reader.in_head and not self._reading_paused:
+            if now - self._last_read > settings.body_timeout:
+                self._time_out("the body stalled")
+        elif self._task is not None:
+            return
+        elif self._head_since:
+            if now - self._head_since > settings.header_timeout:
+                self._refuse(408, f"the head was not complete after {settings.header_timeout:g} seconds")
+        elif now - self._last_read > settings.keep_alive_timeout:
+            self._transport.close()
+
+    def _time_out(self, detail: str) -> None:
+        if self._incoming is not None:
+            self._take_violation(ProtocolError(408, detail))
+        else:
+            self._transport.abort()
+
+    def drain(self, *, fresh: bool = False) -> None:
+        """Close when nothing is in hand.
+
+        :param fresh: also when no request has come yet at all; its client may be about to send one
+        """
+        if self._task is None and self._reader.is_idle and (self.served or fresh):
+            self._transport.close()
+
+    def abort(self) -> str:
+        """Drop the connection with what is in hand; return what that was."""
+        what = repr(self._current) if self._current is not None else "an unfinished request"
+        if self._task is not None:
+            self._task.cancel()
+        self._transport.abort()
+        return what

@@ -1,0 +1,83 @@
+"""From the head of a request to the event it stands for, or to the reason why there is none."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..event import Event
+from .errors import ProtocolError
+from .response import Response
+from .target import SLASH, path_of, unmask
+
+if TYPE_CHECKING:
+    from ..listener import Listener
+    from .request import Request
+    from .settings import HTTPSettings
+
+__all__ = ["METHODS", "Refusal", "find_event"]
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class Refusal:
+    """A response that no handler makes.
+
+    :param status: its status code
+    :param detail: one line for the client
+    :param allow: the methods that would have been right
+    :param close: whether the connection ends with it
+    """
+
+    __slots__ = ("allow", "close", "detail", "status")
+
+    def __init__(self, status: int, detail: str = "", allow: str | None = None, *, close: bool = False) -> None:
+        self.status = status
+        self.detail = detail
+        self.allow = allow
+        self.close = close
+
+    def response(self) -> Response:
+        """Return the response."""
+        headers = [] if self.allow is None else [("allow", self.allow)]
+        if self.status == 503:
+            headers.append(("retry-after", "1"))
+        return Response(f"{self.detail}\n" if self.detail else "", self.status, headers)
+
+
+def find_event(request: Request, listener: Listener[Any], settings: HTTPSettings) -> Event[Any] | Refusal:
+    """Return the event that a request stands for."""
+    method = request.method
+    try:
+        path = path_of(request.target)
+    except ProtocolError as exc:
+        return Refusal(exc.status, exc.detail, close=True)
+    found = listener.router.match(f"{method}:{path}")
+    if found is None and method == "HEAD":
+        found = listener.router.match(f"GET:{path}")
+    if found is None:
+        return _refuse(method, path, listener)
+    route, params = found
+    if SLASH in path:
+        path = path.replace(SLASH, "/")
+        params = unmask(params)
+    request.path = path
+    request.max_body = route.opts.get("max_body", settings.max_body)
+    return Event(None, route, {"request": request}, params, listener)
+
+
+def _refuse(method: str, path: str, listener: Listener[Any]) -> Refusal:
+    allowed = [m for m in METHODS if path == "*" or listener.router.match(f"{m}:{path}") is not None]
+    if "GET" in allowed and "HEAD" not in allowed:
+        allowed.append("HEAD")
+    if not allowed:
+        listener.host.observer.not_found()
+        return Refusal(404, "Page Not Found")
+    if "OPTIONS" not in allowed:
+        allowed.append("OPTIONS")
+    allow = ", ".join(allowed)
+    if method == "OPTIONS":
+        return Refusal(204, allow=allow)
+    if method not in METHODS:
+        return Refusal(501, HTTPStatus(501).phrase, allow)
+    return Refusal(405, f"{method} is not allowed here; {allow} are", allow)

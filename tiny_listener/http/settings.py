@@ -1,0 +1,45 @@
+"""The options of the HTTP server, with where each default comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["HTTPSettings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTTPSettings:
+    """How the HTTP server listens, and what it bears."""
+
+    host: str = "127.0.0.1"
+    """A name or an address; "" for all interfaces. Nobody outside sees a server that was not told to be seen."""
+    port: int = 8000
+    """As uvicorn's and gunicorn's; 0 for one of the system's choice."""
+    uds: str | None = None
+    """The path of a unix socket, in place of host and port."""
+    fd: int | None = None
+    """The number of an open listening socket, in place of host and port."""
+    backlog: int = 2048
+    """Connections that may wait to be accepted: uvicorn's and gunicorn's default."""
+    max_request_line: int = 8 * 1024
+    """Bytes; past it 414. RFC 9112 section 3 recommends at least 8,000 octets; nginx and Apache take 8 KiB."""
+    max_header: int = 8 * 1024
+    """Bytes of one header line; past it 431. nginx: large_client_header_buffers 8k."""
+    max_headers: int = 64 * 1024
+    """Bytes of all header lines; past it 431. h11 and gunicorn allow about as much."""
+    max_header_fields: int = 100
+    """Past it 431. Apache's LimitRequestFields, gunicorn's limit_request_fields."""
+    max_body: int = 16 * 1024 * 1024
+    """Bytes; past it 413. A route's own `max_body=...` comes first."""
+    header_timeout: float = 30.0
+    """Seconds from a request's first byte to the end of its head; past it 408. Apache: RequestReadTimeout 20-40."""
+    body_timeout: float = 60.0
+    """Seconds that a body may be idle; past it 408. nginx: client_body_timeout 60s."""
+    keep_alive_timeout: float = 75.0
+    """Seconds that a connection may be idle between requests. nginx: keepalive_timeout 75s."""
+    write_timeout: float = 60.0
+    """Seconds that a client may take no byte of a response that waits. nginx: send_timeout 60s."""
+    limit_concurrency: int | None = None
+    """Requests in hand in one worker; past it 503 with Retry-After."""
+    access_log: bool = False
+    """One line a request on the logger `tiny_listener.access`."""

@@ -1,0 +1,51 @@
+"""Importing an application from a text such as `http_web:app`, with errors that say what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from typing import Any
+
+__all__ = ["import_from_string"]
+
+
+def import_from_string(import_str: str) -> Any:
+    """Return the object that `MODULE:ATTRIBUTE` names; the attribute may have dots.
+
+    :raises ImportError: the text is malformed, or there is no such module or attribute
+    :raises Exception: whatever the module raises while it is imported
+    """
+    module_name, _, attributes = str(import_str).partition(":")
+    if not module_name or not attributes or not all(attributes.split(".")) or not all(module_name.split(".")):
+        raise ImportError(
+            f"{import_str!r} is not of the form MODULE:ATTRIBUTE, such as 'http_web:app' "
+            "(the module by its dotted name, without .py)"
+        )
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        # Only when the name that is missing is the one asked for: a missing import inside it is its own error.
+        if exc.name is None or not (module_name == exc.name or module_name.startswith(exc.name + ".")):
+            raise
+        raise ImportError(f"No module named {exc.name!r}{_nearest(exc.name, _modules())}") from None
+    for attribute in attributes.split("."):
+        try:
+            found = getattr(found, attribute)
+        except AttributeError:
+            raise ImportError(
+                f"{module_name!r} has no attribute {attribute!r}{_nearest(attribute, dir(found))}"
+            ) from None
+    return found
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, [n for n in known if not n.startswith("_")], n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def _modules() -> list[str]:
+    """Return the top-level modules in the application's folder, which comes first on the path."""
+    return [module.name for module in pkgutil.iter_modules(sys.path[:1])]

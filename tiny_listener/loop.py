@@ -1,0 +1,178 @@
+"""Event loops that know their servers, and that take listening sockets from whoever owns them.
+
+An application may open servers in any way that asyncio has. Its loop remembers them, so that a shutdown can
+stop them all; and where a supervisor owns the sockets, the loop asks it for them in place of binding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .addresses import listen_error
+from .host import ListenAddress, SocketProvider
+
+try:
+    import uvloop
+
+    _UVLoop: Any = uvloop.Loop
+except ImportError:  # pragma: no cover - there is no uvloop for this platform
+    _UVLoop = None
+
+__all__ = ["ManyServers", "ServerLoop", "new_event_loop"]
+
+DEFAULT_BACKLOG = 2048
+"""As uvicorn's and gunicorn's; the kernel caps it at net.core.somaxconn. asyncio's own 100 overflows in a burst."""
+
+
+class ManyServers(asyncio.AbstractServer):
+    """Several servers of one protocol, one for each socket, behind the face of one."""
+
+    def __init__(self, servers: Sequence[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._servers = servers
+        self._loop = loop
+        self._closed: asyncio.Future[None] = loop.create_future()
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The listening sockets."""
+        return tuple(sock for server in self._servers for sock in server.sockets)
+
+    def close(self) -> None:
+        """Stop accepting; connections stay."""
+        for server in self._servers:
+            server.close()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop."""
+        return self._loop
+
+    def is_serving(self) -> bool:
+        """Whether connections are accepted."""
+        return all(server.is_serving() for server in self._servers)
+
+    async def start_serving(self) -> None:
+        """Begin to accept, where `start_serving=False` was asked for."""
+        for server in self._servers:
+            await server.start_serving()
+
+    async def serve_forever(self) -> None:
+        """Accept until cancelled or closed."""
+        await self.start_serving()
+        try:
+            await asyncio.shield(self._closed)
+        except asyncio.CancelledError:
+            self.close()
+            await self.wait_closed()
+            raise
+
+    async def wait_closed(self) -> None:
+        """Wait until the servers are closed."""
+        for server in self._servers:
+            await server.wait_closed()
+
+
+class ServerLoop:
+    """What we add to an event loop class: it remembers servers, and asks `socket_provider` for sockets."""
+
+    socket_provider: SocketProvider | None = None
+    on_server: Callable[[], None] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.servers: list[Any] = []
+
+    async def create_server(
+        self,
+        protocol_factory: Any,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        family: int = socket.AF_UNSPEC,
+        flags: int = socket.AI_PASSIVE,
+        sock: socket.socket | None = None,
+        backlog: int = DEFAULT_BACKLOG,
+        **options: Any,
+    ) -> Any:
+        """See `asyncio.loop.create_server`."""
+        create: Any = super().create_server  # type: ignore[misc]
+        if self.socket_provider is None or sock is not None:
+            where = (
+                {"sock": sock} if sock is not None else {"host": host, "port": port, "family": family, "flags": flags}
+            )
+            try:
+                return self._opened(await create(protocol_factory, **where, backlog=backlog, **options))
+            except OSError as exc:
+                raise listen_error(exc, host if isinstance(host, str) else None, port or 0) from None
+        for owned in ("reuse_address", "reuse_port", "keep_alive"):
+            options.pop(owned, None)
+        addresses = await self._resolve(host, port or 0, family, flags, backlog)
+        sockets = await self.socket_provider.acquire(addresses)
+        servers = [await create(protocol_factory, sock=s, backlog=backlog, **options) for s in sockets]
+        return self._opened(ManyServers(servers, self))  # type: ignore[arg-type]
+
+    async def create_unix_server(
+        self,
+        protocol_factory: Any,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        sock: socket.socket | None = None,
+        backlog: int = DEFAULT_BACKLOG,
+        **options: Any,
+    ) -> Any:
+        """See `asyncio.loop.create_unix_server`."""
+        create: Any = super().create_unix_server  # type: ignore[misc]
+        if self.socket_provider is not None and sock is None and path is not None:
+            address = ListenAddress(socket.AF_UNIX, os.fspath(path), backlog=backlog)
+            (sock,) = await self.socket_provider.acquire([address])
+            options.pop("cleanup_socket", None)
+        where = {"sock": sock} if sock is not None else {"path": path}
+        try:
+            return self._opened(await create(protocol_factory, **where, backlog=backlog, **options))
+        except OSError as exc:
+            raise listen_error(exc, str(path), None) from None
+
+    def _opened(self, server: Any) -> Any:
+        self.servers.append(server)
+        if self.on_server is not None:
+            self.on_server()
+        return server
+
+    async def _resolve(
+        self, host: str | Sequence[str] | None, port: int, family: int, flags: int, backlog: int
+    ) -> list[ListenAddress]:
+        hosts: Iterable[str | None] = [host or None] if host is None or isinstance(host, str) else host
+        resolve: Any = self.getaddrinfo  # type: ignore[attr-defined]
+        found: dict[ListenAddress, None] = {}
+        for name in hosts:
+            for af, _, _, _, sockaddr in await resolve(name, port, family=family, type=socket.SOCK_STREAM, flags=flags):
+                if af in (socket.AF_INET, socket.AF_INET6):
+                    found[ListenAddress(int(af), sockaddr[0], sockaddr[1], backlog)] = None
+        if not found:
+            raise OSError(f"getaddrinfo({host!r}) returned no address")
+        return list(found)
+
+
+if _UVLoop is not None:
+
+    class _Loop(ServerLoop, _UVLoop):  # type: ignore[misc]
+        pass
+
+else:  # pragma: no cover
+
+    class _Loop(ServerLoop, asyncio.SelectorEventLoop):  # type: ignore[no-redef]
+        pass
+
+
+class AsyncioLoop(ServerLoop, asyncio.SelectorEventLoop):
+    """The same upon asyncio's own loop: for debugging, and where uvloop does not run."""
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new loop: uvloop's where there is one, otherwise asyncio's."""
+    return _Loop()

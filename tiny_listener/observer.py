@@ -1,0 +1,70 @@
+"""What the core tells those who watch it: a protocol, and the observer that looks away.
+
+The core imports no metrics library. It calls these methods, on the thread of the event loop, at the end of
+what they count and before the outcome can be seen from outside (a client that has its answer finds it
+counted). An implementation must not block, must not raise, and costs what it costs on the hot path.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from .route import Route
+
+__all__ = ["NULL_OBSERVER", "Observer", "Outcome", "RouteObserver"]
+
+Outcome = Literal["ok", "error", "timeout", "cancelled"]
+"""How the dispatch of an event ended: as it should, with an exception of the handler or of a hook, by
+the time limit of `trigger_event(timeout=...)`, or by cancellation."""
+
+
+class RouteObserver(Protocol):
+    """Watches the events of one route."""
+
+    def event_done(self, seconds: float, outcome: Outcome) -> None:
+        """An event of this route was dispatched; `seconds` from its trigger to the end of its hooks."""
+
+    def http_response(self, method: str, status: int, seconds: float) -> None:
+        """An HTTP response of this route is ready to be written; `seconds` since the request's head was read."""
+
+
+class Observer(Protocol):
+    """Watches a listener."""
+
+    def route_added(self, route: Route) -> RouteObserver:
+        """`route` was registered; the result will be told of its events."""
+
+    def not_found(self) -> None:
+        """An event, of any source, matched no route."""
+
+    def http_unrouted(self, method: str, status: int, seconds: float) -> None:
+        """An HTTP response that no route made (404, 405, a protocol error) is ready to be written.
+
+        `method` is the name that the client sent, or "" where none could be read: hostile text.
+        """
+
+
+class _NullRouteObserver:
+    def event_done(self, seconds: float, outcome: Outcome) -> None:
+        pass
+
+    def http_response(self, method: str, status: int, seconds: float) -> None:
+        pass
+
+
+class _NullObserver:
+    _route = _NullRouteObserver()
+
+    def route_added(self, route: Route) -> RouteObserver:
+        return self._route
+
+    def not_found(self) -> None:
+        pass
+
+    def http_unrouted(self, method: str, status: int, seconds: float) -> None:
+        pass
+
+
+NULL_OBSERVER: Observer = _NullObserver()
+"""The observer of a listener that nobody watches (`--no-metrics`)."""

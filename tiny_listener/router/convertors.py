@@ -1,0 +1,103 @@
+"""Convertors: what text a parameter accepts, and the value that it becomes.
+
+A convertor is named after the colon of a parameter, as in `{id:int}`; a parameter without a colon is `str`.
+Five are built in (`CONVERTOR_TYPES` holds them), and `register_convertor` adds an application's own.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tiny_listener.errors import RouteError
+
+__all__ = ["CONVERTOR_TYPES", "MAX_INT_DIGITS", "Convertor", "compile_piece", "rank_of", "register_convertor"]
+
+MAX_INT_DIGITS = 640
+"""The most digits that `int` accepts.
+
+CPython limits the digits that `int()` reads (4300 unless configured otherwise, CVE-2020-10735), and the
+limit can be lowered, but never below `sys.int_info.str_digits_check_threshold`, which is 640: up to
+there `int()` converts whatever the configuration, so a text that matches can always be converted.
+"""
+
+
+class Convertor(NamedTuple):
+    """What a parameter accepts (`regex`, matched against the whole piece) and what makes its value of it."""
+
+    regex: str
+    convert: Callable[[str], Any]
+
+
+CONVERTOR_TYPES: dict[str, Convertor] = {
+    "str": Convertor(r"[^/]+", str),
+    "int": Convertor(rf"[0-9]{{1,{MAX_INT_DIGITS}}}", int),
+    "float": Convertor(r"[0-9]+(?:\.[0-9]+)?", float),  # beyond the range of a double it becomes inf
+    "path": Convertor(r".*", str),
+    "uuid": Convertor(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", uuid.UUID),
+}
+"""All convertors by name. Add to it with `register_convertor`, which checks what it is given."""
+
+# Between "float" and "str" stand the convertors that applications register, by name.
+_RANKS = {"uuid": 0, "int": 1, "float": 2, "str": 4, "path": 5}
+_CUSTOM_RANK = 3
+
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+# `\1` and `(?(1)...)` count groups from the start of the whole pattern, where other parameters stand.
+_GROUP_NUMBER = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?\([0-9])")
+
+
+def register_convertor(name: str, regex: str, convert: Callable[[str], Any]) -> None:
+    r"""Let patterns say `{parameter:name}`: a piece of text that `regex` matches whole, given to `convert`.
+
+    In `regex` a dot matches newlines too. Its groups must not be named or referred to by number, and it
+    sees its own piece only: `^`, `$`, `\b` and look-around do not work across the borders of the piece.
+    It should be greedy throughout: a parameter takes as much text as it can.
+
+    `convert` may raise ValueError to refuse a text that `regex` accepts: then nothing matches, for no
+    other route is tried. Raises RouteError when `name` is no identifier or is taken, or when `regex` is
+    invalid, matches the empty text, or has groups of the kinds above.
+    """
+    if not _NAME.fullmatch(name):
+        raise RouteError(f'bad convertor name "{name}": ASCII letters, digits and "_", no digit first')
+    if name in CONVERTOR_TYPES:
+        raise RouteError(f'a convertor "{name}" exists already: {CONVERTOR_TYPES[name].regex}')
+    refused = _refuse(regex)
+    if refused:
+        raise RouteError(f'convertor "{name}": the regex {regex!r} {refused}')
+    CONVERTOR_TYPES[name] = Convertor(regex, convert)
+
+
+def _refuse(regex: str) -> str:
+    """Why `regex` cannot be that of a convertor; empty if it can."""
+    try:
+        compiled = compile_piece(regex)
+        # It will stand inside a larger expression, where flags for the whole of it are an error.
+        re.compile(f"(?:{regex})")
+    except re.error as error:
+        return f"is invalid: {error}"
+    if compiled.groupindex:
+        return f"names its groups ({', '.join(compiled.groupindex)}): use (?:...) instead"
+    if _GROUP_NUMBER.search(regex):
+        return "refers to a group by its number, which changes with the pattern around it"
+    if compiled.fullmatch(""):
+        return "matches the empty text"
+    return ""
+
+
+def compile_piece(regex: str) -> re.Pattern[str]:
+    """The compiled `regex` of a convertor: the flags are those of `compile_path`.
+
+    Raises re.error when it is invalid.
+    """
+    return re.compile(regex, re.DOTALL)
+
+
+def rank_of(name: str) -> tuple[int, str]:
+    """The place of convertor `name` in the order in which parameters are tried at one position: lowest first.
+
+    uuid, int, float, then an application's own by name, then str, then path.
+    """
+    return _RANKS.get(name, _CUSTOM_RANK), name

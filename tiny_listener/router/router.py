@@ -1,0 +1,124 @@
+"""The router: finds the route of an event by the text of its path.
+
+The face of the trie: here parameters get their names, and their texts become values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
+
+from tiny_listener.errors import RouteError
+
+from .pattern import Pattern
+from .trie import Trie
+
+__all__ = ["Routable", "Router"]
+
+
+class Routable(Protocol):
+    """What the router wants to know of a route."""
+
+    @property
+    def name(self) -> str:
+        """What the application calls it."""
+
+    @property
+    def path(self) -> str:
+        """The text of its pattern."""
+
+    @property
+    def pattern(self) -> Pattern:
+        """The pattern, read."""
+
+    @property
+    def where(self) -> str:
+        """The handler and its place in the source, for messages: `hello (http_web.py:12)`."""
+
+
+R = TypeVar("R", bound=Routable)
+
+
+class _Entry(Generic[R]):
+    """A route, and how to make its parameters of the pieces that the trie found."""
+
+    __slots__ = ("conversions", "names", "only", "route")
+
+    def __init__(self, route: R) -> None:
+        convertors = route.pattern.convertors
+        self.route = route
+        self.names = list(convertors)
+        self.conversions: list[tuple[str, Callable[[str], Any]]] = [
+            (name, convert) for name, (_, convert) in convertors.items() if convert is not str
+        ]
+        self.only = self.names[0] if len(self.names) == 1 and not self.conversions else ""
+        """The name of the only parameter, if its text is its value."""
+
+
+class Router(Generic[R]):
+    """Routes, found by the texts that their patterns match.
+
+    At each position of a text the more specific wins, whatever the order of registration: the end of a
+    pattern, then literal text, then parameters: `uuid`, `int`, `float`, an application's own convertors
+    by name, `str`, `path`. A route is found exactly when some registered pattern matches the whole text.
+    """
+
+    def __init__(self) -> None:
+        self._trie: Trie[_Entry[R]] = Trie()
+        self._routes: dict[str, R] = {}
+        """By the key of the pattern."""
+
+    def add(self, route: R) -> None:
+        """Register `route`.
+
+        Raises RouteError, which names both handlers, when a route of the same pattern is registered:
+        the same but for the names of its parameters.
+        """
+        other = self._routes.get(route.pattern.key)
+        if other is not None:
+            raise RouteError(
+                f'{route.where}: the pattern "{route.path}" matches the same texts as "{other.path}" of {other.where}'
+            )
+        self._trie.insert(route.pattern, _Entry(route))
+        self._routes[route.pattern.key] = route
+
+    def remove(self, route: R) -> None:
+        """Unregister `route`. Raises RouteError when it is not registered."""
+        if self._routes.get(route.pattern.key) is not route:
+            raise RouteError(f'{route.where}: the route "{route.path}" is not registered')
+        self._trie.remove(route.pattern)
+        del self._routes[route.pattern.key]
+
+    def match(self, path: str) -> tuple[R, dict[str, Any]] | None:
+        """The best route whose pattern matches the whole of `path`, and its parameters, converted.
+
+        None when there is no such route, or when its convertor refuses (by ValueError) a text that its
+        regex accepts: no other route is tried then. The dict is the caller's own.
+        """
+        entry = self._trie.literals.get(path)
+        if entry is not None:
+            return entry.route, {}
+        pieces: list[str] = []
+        entry = self._trie.find(path, pieces)
+        if entry is None:
+            return None
+        if entry.only:  # PERF: what most patterns are
+            return entry.route, {entry.only: pieces[0]}
+        params: dict[str, Any] = dict(zip(entry.names, pieces))  # noqa: B905 - PERF: `strict` costs 0.3 us
+        try:
+            for name, convert in entry.conversions:
+                params[name] = convert(params[name])
+        except ValueError:
+            return None
+        return entry.route, params
+
+    def prepare(self) -> None:
+        """Build now what the first `match` after a change would build: some 0.2 s after 10,000 new routes."""
+        self._trie.prepare()
+
+    def __iter__(self) -> Iterator[R]:
+        """The routes in the order in which they are tried."""
+        return (entry.route for entry in self._trie.walk())
+
+    def __len__(self) -> int:
+        return len(self._routes)

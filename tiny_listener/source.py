@@ -1,0 +1,20 @@
+"""A source of events, as a listener's shutdown sees it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Source"]
+
+
+class Source(Protocol):
+    """Something that takes events in from outside, such as the HTTP server."""
+
+    def drain(self) -> None:
+        """Take nothing new; let what is in hand finish."""
+
+    async def wait_drained(self) -> None:
+        """Return when nothing is in hand any more."""
+
+    def abort(self) -> list[str]:
+        """Drop what is still in hand; return a description of each, for the log."""
