@@ -98,12 +98,13 @@ class Lifecycle:
         self._reset()
         self.step(State.STARTING)
         loop: Any = asyncio.get_running_loop()
-        loop.on_server = self.ready if hasattr(loop, "servers") else None
         asked = asyncio.ensure_future(self.wait_for_shutdown())
         listening: asyncio.Future[Any] | None = None
         try:
             for callback in self.startup:
                 await callback()
+            if hasattr(loop, "servers"):
+                loop.on_server = self.ready
             listening = asyncio.ensure_future(listen())
             became = asyncio.ensure_future(self._is_ready.wait())
             await asyncio.wait({listening, became, asked}, timeout=READY_AFTER, return_when="FIRST_COMPLETED")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import multiprocess
 
+from tiny_listener.loop import AsyncioLoop
+
 from .broker import SocketBroker
 from .channel import ChannelClosed, GarbledMessage, channel_pair
 from .messages import Acquire, BootFailed, FromWorker, Granted, Ready, Refused, Stop
@@ -288,8 +290,8 @@ class Supervisor:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    # asyncio's own: a fork copies it as plain memory, and it starts no threads.
-    return asyncio.SelectorEventLoop()
+    # On asyncio's own: a fork copies it as plain memory, and it starts no threads.
+    return AsyncioLoop()
 
 
 def _open_fds() -> frozenset[int]:

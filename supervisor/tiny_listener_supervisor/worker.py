@@ -173,7 +173,9 @@ def describe_boot_failure(exc: Exception) -> tuple[int, str]:
     frames = exc.__traceback__
     while frames is not None and _is_ours(frames.tb_frame.f_globals.get("__name__", "")):
         frames = frames.tb_next
-    return 3, "".join(traceback.format_exception(exc.with_traceback(frames or exc.__traceback__)))
+    if frames is None and not isinstance(exc, SyntaxError):
+        frames = exc.__traceback__  # no frame of the application's: the fault may be ours
+    return 3, "".join(traceback.format_exception(exc.with_traceback(frames)))
 
 
 def _is_ours(module: str) -> bool:

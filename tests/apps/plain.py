@@ -1,0 +1,11 @@
+"""A listener that is no HTTPListener."""
+
+from tiny_listener import Listener
+
+
+class App(Listener):
+    async def listen(self) -> None:
+        """Nothing to open."""
+
+
+app = App()

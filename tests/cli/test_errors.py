@@ -1,0 +1,161 @@
+"""Bad input: one clear line on stderr, the right exit code, and never a traceback of ours."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.server import APPS, COMMAND, command, free_port, serving
+
+ADMIN = ("--admin-port", "0")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["web"], 2, "'web' is not of the form MODULE:ATTRIBUTE, such as http_web:app"),
+        (["web.py:app"], 2, "for web.py that is web:app"),
+        (["web:"], 2, "MODULE:ATTRIBUTE"),
+        ([":app"], 2, "MODULE:ATTRIBUTE"),
+        ([], 2, "Missing argument 'MODULE:ATTRIBUTE'"),
+        (["web:app", "more"], 2, "unexpected extra argument"),
+        (["--workers", "0", "web:app"], 2, "'--workers': 0 is not in the range x>=1"),
+        (["--workers", "many", "web:app"], 2, "'many' is not a valid integer"),
+        (["--port", "65536", "web:app"], 2, "65536 is not in the range 0<=x<=65535"),
+        (["--no-such", "web:app"], 2, "No such option"),
+        (["--app-dir", "/no/such/folder", "web:app"], 2, "'/no/such/folder' does not exist"),
+        (["--uds", "/tmp/x", "--port", "1", "web:app"], 2, "--uds and --port name two places"),
+        (["--uds", "/tmp/x", "--fd", "3", "web:app"], 2, "--uds and --fd name two places"),
+        (["--fd", "3", "--host", "::", "web:app"], 2, "--fd and --host name two places"),
+        (["--check", "--pid-file", "x", "web:app"], 2, "--check runs nothing"),
+        (["--graceful-timeout", "-1", "web:app"], 2, "-1.0 is not in the range"),
+        (["wep:app"], 1, "No module named 'wep'; did you mean 'web'?"),
+        (["web:ap"], 1, "'web' has no attribute 'ap'; did you mean 'app'?"),
+        (["web:not_a_listener"], 1, "web:not_a_listener is a int, not a tiny_listener.Listener"),
+        (["web:HTTPListener"], 1, "is a class: make an instance of it"),
+        (["--port", "1", "plain:app"], 1, "--port would do nothing: plain:app is no HTTPListener"),
+    ],
+)
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one", "two"])
+def test_one_line_and_the_exit_code(args: list[str], code: int, message: str, workers: list[str]) -> None:
+    done = command(*ADMIN, *workers, *args)
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("INFO:")]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("Error: ")
+    assert message in lines[0]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("app", "last_line"),
+    [
+        ("broken:app", "RuntimeError: broken at import"),
+        ("broken_syntax:app", "SyntaxError: "),
+        ("needs_missing:app", "ModuleNotFoundError: No module named 'no_such_dependency'"),
+        ("broken_startup:app", "RuntimeError: broken at startup"),
+        ("broken_listen:app", "RuntimeError: broken in listen"),
+    ],
+)
+def test_an_application_that_cannot_boot(workers: str, app: str, last_line: str) -> None:
+    done = command(*ADMIN, "--workers", workers, app)
+    assert done.returncode == 3
+    assert done.stderr.count("Traceback (most recent call last)") <= 1
+    assert sum(last_line in line for line in done.stderr.splitlines()) == 1, done.stderr
+    for ours in ("/tiny_listener/", "/tiny_listener_supervisor/", "importlib"):
+        assert ours not in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_in_use_is_said_with_its_holder(workers: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = command(*ADMIN, "--workers", workers, "--port", port, "web:app")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert f"cannot listen on 127.0.0.1:{port}: it is in use by " in line
+    assert f"(pid {os.getpid()})" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_server_does_not_share_the_first_ones_port() -> None:
+    with serving("web:app", "--workers", "2") as server:
+        done = command(*ADMIN, "--workers", "2", "--port", str(server.port), "web:app")
+        assert done.returncode == 1
+        assert "it is in use by" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_admin_port_in_use(workers: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        done = command("--admin-port", port, "--workers", workers, "--port", str(free_port()), "web:app")
+    assert done.returncode == 1
+    assert "choose another with --admin-port (the admin endpoint)" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_address_of_another_machine(workers: str) -> None:
+    done = command(*ADMIN, "--workers", workers, "--host", "192.0.2.1", "web:app")
+    assert done.returncode == 1
+    assert "cannot listen on 192.0.2.1:8000: this machine has no such address" in done.stderr
+
+
+@pytest.mark.needs("setpriv")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_without_permission(workers: str) -> None:
+    unprivileged = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    # Root without the capability is as anybody; anybody needs no setpriv.
+    drop = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"] if os.getuid() == 0 else []
+    args = [*drop, *COMMAND, *ADMIN, "--workers", workers, "--port", "81", "web:app"]
+    if unprivileged > 81:
+        done = subprocess.run(args, cwd=APPS, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1, done.stderr
+        assert "cannot listen on 127.0.0.1:81: no permission; ports below 1024 need root" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("workers = \nport = 1", "options.toml: no valid TOML: Invalid value (at line 1"),
+        ("\nworkerz = 2", "options.toml:2: workerz: no such option; did you mean workers?"),
+        ('port = "many"', "options.toml:1: port: 'many' is not a valid integer"),
+        ("workers = 0", "options.toml:1: workers: 0 is not in the range x>=1"),
+        ("access-log = 1", "options.toml:1: access-log: 1 is not true or false"),
+        ("port = true", "options.toml:1: port: True is not a value for it"),
+        ("port = [1]", "options.toml:1: port: [1] is not a value for it"),
+        ("check = true", "options.toml:1: check: no such option"),
+    ],
+)
+def test_a_broken_config_file(tmp_path: Path, text: str, message: str) -> None:
+    config = tmp_path / "options.toml"
+    config.write_text(text)
+    done = command("--config", str(config), "web:app")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message in line
+
+
+def test_a_config_file_that_does_not_exist() -> None:
+    done = command("--config", "/no/such.toml", "web:app")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "'/no/such.toml' does not exist" in done.stderr
+
+
+def test_a_pid_file_of_a_living_process(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    pid_file.write_text(f"{os.getppid()}\n")
+    done = command(*ADMIN, "--pid-file", str(pid_file), "web:app")
+    assert done.returncode == 1
+    assert f"says that process {os.getppid()} runs this already" in done.stderr
+    done = command(*ADMIN, "--pid-file", str(tmp_path / "no" / "pid"), "web:app")
+    assert done.returncode == 1
+    assert "cannot write the pid file" in done.stderr

@@ -1,0 +1,91 @@
+"""What the command shows, and where its options come from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tiny_listener
+from tests.server import APPS, command, serving
+from tiny_listener.cli.main import SECTIONS
+from tiny_listener.cli.main import command as cli
+
+
+def test_version() -> None:
+    assert command("--version").stdout == f"tiny-listener {tiny_listener.__version__}\n"
+
+
+def test_help_shows_every_option_under_a_subject() -> None:
+    out = command("--help", env={"COLUMNS": "110"}).stdout
+    for parameter in cli.params:
+        if parameter.name == "app":
+            continue
+        assert f"{parameter.opts[0]} " in out or f"{parameter.opts[0]}\n" in out
+    named = {name for names in SECTIONS.values() for name in names}
+    assert {p.name for p in cli.params} - named == {"app", "version"}
+    assert all(f"{title}:" in out for title in SECTIONS)
+    assert "TINY_LISTENER_ADMIN_PORT=9464" in out
+
+
+def test_help_does_not_load_what_it_does_not_need() -> None:
+    code = (
+        "import sys, tiny_listener.cli\n"
+        "print([m for m in ('prometheus_client', 'multiprocess', 'dill', 'locust', 'tiny_listener_supervisor')"
+        " if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out == "[]\n"
+
+
+def test_routes_are_printed_in_match_order() -> None:
+    done = command("--routes", "web:app")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["EVENT", "NAME", "HANDLER"]
+    events = [line.split()[0] for line in lines[1:]]
+    assert len(events) == len(set(events)) > 10
+    assert events.index("GET:/number/{n:int}") < events.index("POST:/echo")
+    assert any(line.startswith("GET:/user/{username}") and " hello " in line and "web.py:" in line for line in lines)
+
+
+def test_check_imports_and_exits() -> None:
+    done = command("--check", "web:app")
+    assert done.returncode == 0
+    assert done.stdout.startswith("web:app is a HTTPListener with ")
+    assert command("--check", "broken:app").returncode == 3
+    assert command("--routes", "wep:app").returncode == 1
+
+
+@pytest.mark.parametrize("name", ["options.toml", "pyproject.toml"])
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path, name: str) -> None:
+    table = "[tool.tiny-listener]\n" if name == "pyproject.toml" else ""
+    (tmp_path / name).write_text(f'{table}log-format = "json"\nlog-level = "debug"\nworkers = 3\n')
+    config = [] if name == "pyproject.toml" else ["--config", str(tmp_path / name)]
+    env = {"TINY_LISTENER_WORKERS": "2", "TINY_LISTENER_LOG_LEVEL": "warning"}
+    options = [*config, "--log-level", "info", "--app-dir", str(APPS)]
+    with serving("web:app", *options, cwd=tmp_path, env=env) as server:
+        assert len(server.workers()) == 2
+        entries = [json.loads(line) for line in server.log.splitlines()]
+        assert any("2 workers are ready" in entry["message"] for entry in entries)
+        assert {entry["level"] for entry in entries} == {"info"}
+
+
+def test_the_python_module_is_the_command() -> None:
+    script = Path(sys.executable).with_name("tiny-listener")
+    out = subprocess.run([str(script), "--version"], capture_output=True, text=True, check=True).stdout
+    assert out == command("--version").stdout
+
+
+def test_names_that_applications_use_stay_theirs(tmp_path: Path) -> None:
+    (tmp_path / "metrics.py").write_text("NAME = 'mine'\n")
+    (tmp_path / "supervisor.py").write_text("NAME = 'mine too'\n")
+    (tmp_path / "mine.py").write_text(
+        "import metrics, supervisor\nfrom tiny_listener.http import HTTPListener\napp = HTTPListener()\n"
+        "@app.get('/')\nasync def names():\n    return [metrics.NAME, supervisor.NAME]\n"
+    )
+    with serving("mine:app", "--workers", "2", cwd=tmp_path) as server:
+        assert server.get("/") == (200, b'["mine","mine too"]')

@@ -1,0 +1,46 @@
+"""What all tests share: programs that may be missing, and the event loops that tests run on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tiny_listener.loop import AsyncioLoop, new_event_loop
+
+_missing: dict[str, int] = {}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose program is not installed; in CI that is a failure."""
+    for marker in item.iter_markers("needs"):
+        program = marker.args[0]
+        if shutil.which(program) is None:
+            _missing[program] = _missing.get(program, 0) + 1
+            reason = f"{program} is not installed (make tools installs it)"
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{reason}; in CI no test skips")
+            pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count what was skipped for want of a program."""
+    for program, count in sorted(_missing.items()):
+        terminalreporter.write_line(f"{count} tests were skipped: {program} is not installed")
+
+
+def _debug_loop() -> asyncio.AbstractEventLoop:
+    loop = AsyncioLoop()
+    loop.set_debug(True)
+    return loop
+
+
+@pytest.fixture(params=[new_event_loop, _debug_loop], ids=["uvloop", "asyncio-debug"])
+def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    """A runner on uvloop, and one on asyncio's loop in debug mode."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner

@@ -1,0 +1,584 @@
+"""Registration, dispatch, hooks, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import threading
+from typing import Annotated, Any
+
+import pytest
+
+import tiny_listener
+from tiny_listener import (
+    Context,
+    ContextAlreadyExists,
+    ContextNotFound,
+    Data,
+    Depends,
+    DuplicateListener,
+    Event,
+    EventAlreadyDone,
+    EventAlreadyExists,
+    EventDataError,
+    EventNotFound,
+    Hook,
+    Listener,
+    ListenerNotFound,
+    Param,
+    PathParamsError,
+    Route,
+    RouteError,
+    check_coro_func,
+    depend,
+    get_current_running_listener,
+    import_from_string,
+)
+
+
+class MyContext(Context):
+    """A context of the application's own."""
+
+
+class App(Listener[MyContext]):
+    async def listen(self) -> None:
+        """Nothing to open."""
+
+
+@pytest.fixture
+def app() -> App:
+    return App()
+
+
+def test_every_public_name_exists_and_is_listed() -> None:
+    assert all(hasattr(tiny_listener, name) for name in tiny_listener.__all__)
+    expected = {
+        "Listener", "Context", "Event", "Hook", "Depends", "depend", "Param", "Data", "Route", "compile_path",
+        "check_coro_func", "import_from_string", "is_main_thread", "get_current_running_listener", "Scope",
+        "ListenerError", "RouteError", "EventNotFound", "EventAlreadyExists", "EventAlreadyDone", "ContextNotFound",
+        "ContextAlreadyExists", "DuplicateListener", "ListenerNotFound", "PathParamsError", "EventDataError",
+    }  # fmt: skip
+    assert expected <= set(tiny_listener.__all__)
+    errors = [n for n in expected if n.endswith(("Error", "Found", "Exists", "Done", "DuplicateListener"))]
+    assert all(issubclass(getattr(tiny_listener, n), tiny_listener.ListenerError) for n in errors)
+
+
+def test_an_event_goes_through_hooks_and_handler(app: App, runner: asyncio.Runner) -> None:
+    seen: list[Any] = []
+
+    @app.before_event
+    async def before(event: Event) -> None:
+        seen.append(("before", event.params["name"], event.result, event.is_done))
+
+    @app.after_event
+    async def after(event: Event) -> None:
+        seen.append(("after", event.result, event.is_done))
+
+    @app.on_event("greet {name}")
+    async def greet(event: Event[MyContext], name: Param, ctx: MyContext, item: Data) -> str:
+        assert event.ctx is ctx
+        assert isinstance(ctx, MyContext)
+        return f"{name}{item}"
+
+    async def main() -> None:
+        task = app.trigger_event("greet Bob", data={"item": 7})
+        assert await task == "Bob7"
+        assert task.event.is_done
+        assert task.event.data == {"item": 7}
+
+    runner.run(main())
+    assert seen == [("before", "Bob", None, False), ("after", "Bob7", False)]
+
+
+def test_injection_of_every_kind(app: App, runner: asyncio.Runner) -> None:
+    calls: list[str] = []
+
+    async def inner(name: Param) -> str:
+        calls.append(name)
+        return name.upper()
+
+    async def outer(value: str = Depends(inner)) -> str:
+        return f"<{value}>"
+
+    @app.on_event("x {name}")
+    async def handler(
+        name: Annotated[str, Param],
+        event: Event | None,
+        nothing,  # type: ignore[no-untyped-def]  # noqa: ANN001
+        default: int = 3,
+        *,
+        wrapped: str = Depends(outer),
+        direct: str = depend(inner),
+        again: str = Depends(inner, use_cache=False),
+        **rest: Any,
+    ) -> tuple[Any, ...]:
+        return name, event is not None, nothing, default, wrapped, direct, again, rest
+
+    async def main() -> Any:
+        return await app.trigger_event("x bob")
+
+    assert runner.run(main()) == ("bob", True, None, 3, "<BOB>", "BOB", "BOB", {})
+    assert calls == ["bob", "bob"]  # once for both that share the cache, once for the one that does not
+
+
+def test_a_dependency_has_a_timeout(app: App, runner: asyncio.Runner) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    @app.on_event("x")
+    async def handler(value: None = Depends(never, timeout=0.01)) -> None:
+        pass
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await app.trigger_event("x")
+
+    runner.run(main())
+
+
+def test_what_cannot_be_injected_fails_at_registration(app: App) -> None:
+    with pytest.raises(PathParamsError, match=r"bad \(test_listener.py:\d+\) asks for the path parameter 'nome'"):
+
+        @app.on_event("x {name}")
+        async def bad(nome: Param) -> None: ...
+
+    async def needs(nome: Param) -> None: ...
+
+    with pytest.raises(PathParamsError, match="needs"):
+
+        @app.on_event("y {name}")
+        async def bad2(value: None = Depends(needs)) -> None: ...
+
+    with pytest.raises(RouteError, match=r"bad3 .* annotation 'Nowhere' of argument 'value' cannot be resolved"):
+
+        @app.on_event("z")
+        async def bad3(value: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert not app.routes
+    assert len(app.router) == 0
+
+
+def test_what_cannot_be_injected_at_run_time(app: App, runner: asyncio.Runner) -> None:
+    @app.on_event("x")
+    async def handler(item: Data) -> None: ...
+
+    async def hook(name: Param) -> None: ...
+
+    async def main() -> None:
+        with pytest.raises(EventDataError, match=r"handler .* asks for the data item 'item'.*\(it has: other\)"):
+            await app.trigger_event("x", data={"other": 1})
+        app.add_before_event_hook(hook)
+        with pytest.raises(PathParamsError, match=r"hook .* 'name', which the pattern 'x' lacks"):
+            await app.trigger_event("x", data={"item": 1})
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize("register", ["on_event", "before_event", "after_event", "startup", "shutdown", "on_error"])
+def test_only_coroutine_functions_are_accepted(app: App, register: str) -> None:
+    def plain() -> None: ...
+
+    method: Any = getattr(app, register)
+    decorator = method("x") if register == "on_event" else method(ValueError) if register == "on_error" else method
+    with pytest.raises(TypeError, match=r"plain \(test_listener.py:\d+\) is not a coroutine function"):
+        decorator(plain)
+    with pytest.raises(TypeError, match="plain"):
+        Depends(plain)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="3 is not"):
+        check_coro_func(3)  # type: ignore[arg-type]
+
+
+def test_registration_errors_name_both_handlers(app: App) -> None:
+    @app.on_event("x {a}")
+    async def first(a: Param) -> None: ...
+
+    with pytest.raises(EventAlreadyExists, match=r"'first'.*test_listener.py:\d+.*registered by first"):
+        app.add_on_event_hook(first, "y {a}")
+    with pytest.raises(RouteError, match=r"second .*first"):
+
+        @app.on_event("x {b}")
+        async def second() -> None: ...
+
+    with pytest.raises(RouteError, match=r"third .*test_listener.py:\d+"):
+
+        @app.on_event("/user/{name")
+        async def third() -> None: ...
+
+    with pytest.raises(RouteError, match="nope"):
+
+        @app.on_event("/user/{name:nope}")
+        async def fourth() -> None: ...
+
+    with pytest.raises(TypeError, match="exception class"):
+        app.on_error("ValueError")(first)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="subclass"):
+        app.set_context_cls(int)  # type: ignore[arg-type]
+    assert list(app.routes) == ["first"]
+
+
+def test_routes_can_be_removed(app: App) -> None:
+    @app.on_event("x")
+    async def first() -> None: ...
+
+    app.add_on_event_hook(first, "y", name="second", color="red")
+    assert app.get_route("second").opts == {"color": "red"}
+    assert app.remove_on_event_hook(first)
+    assert app.remove_on_event_hook("second")
+    assert not app.remove_on_event_hook("second")
+    with pytest.raises(EventNotFound):
+        app.match_route("x")
+    with pytest.raises(EventNotFound, match="first"):
+        app.get_route("first")
+    app.add_on_event_hook(first, "x")
+    assert app.match_route("x") == (app.routes["first"], {})
+
+
+def test_a_route_matches_alone() -> None:
+    async def fn() -> None: ...
+
+    route = Route("/{n:int}", fn, {"a": 1})
+    assert route.match("/12") == {"n": 12}
+    assert route.match("/x") is None
+    assert (route.name, route.opts, list(route.convertors)) == ("fn", {"a": 1}, ["n"])
+    assert "/{n:int}" in repr(route)
+    assert repr(Hook(fn)) == "Hook(fn)"
+
+
+def test_error_handlers(app: App, runner: asyncio.Runner) -> None:
+    seen: list[str] = []
+
+    @app.on_error(ValueError)
+    async def log(event: Event) -> None:
+        seen.append(f"log {event.error!r}")
+
+    @app.on_error(Exception)
+    async def answer(event: Event) -> str:
+        seen.append("answer")
+        return "handled"
+
+    @app.on_error(KeyError)
+    async def other() -> str:
+        raise AssertionError
+
+    @app.after_event
+    async def after() -> None:
+        seen.append("after")
+
+    @app.on_event("x")
+    async def handler() -> None:
+        raise ValueError("deliberate")
+
+    async def main() -> None:
+        task = app.trigger_event("x")
+        assert await task == "handled"
+        assert isinstance(task.event.error, ValueError)
+        assert task.event.is_done
+
+    runner.run(main())
+    assert seen == ["log ValueError('deliberate')", "answer"]
+
+
+def test_an_unawaited_failure_is_logged_once(
+    app: App, runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    @app.on_event("x {n}")
+    async def handler() -> None:
+        raise ValueError("deliberate")
+
+    async def main() -> None:
+        task = app.trigger_event("x 1")
+        while app.lifecycle.running:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert task.done()
+
+    with caplog.at_level(logging.ERROR):
+        runner.run(main())
+        gc.collect()
+    assert [r.getMessage().split(" (")[0] for r in caplog.records] == ["Event 'x {n}' failed in handler"]
+    trace = logging.Formatter().formatException(caplog.records[0].exc_info)  # type: ignore[arg-type]
+    assert "deliberate" in trace
+    assert "dispatch.py" not in trace
+
+
+@pytest.mark.parametrize("how", ["await", "gather", "wait_for", "wait"])
+def test_an_awaited_failure_is_not_logged(
+    app: App, runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    @app.on_event("x")
+    async def handler() -> None:
+        raise ValueError("deliberate")
+
+    async def main() -> None:
+        task = app.trigger_event("x")
+        if how == "wait":
+            await asyncio.wait([task])
+            assert isinstance(task.exception(), ValueError)
+            return
+        with pytest.raises(ValueError, match="deliberate"):
+            await {"await": lambda: task, "gather": lambda: asyncio.gather(task)}.get(
+                how, lambda: asyncio.wait_for(task, 5)
+            )()
+
+    with caplog.at_level(logging.ERROR):
+        runner.run(main())
+        gc.collect()
+    assert not caplog.records
+
+
+def test_timeouts_and_cancellation(app: App, runner: asyncio.Runner) -> None:
+    @app.on_event("x")
+    async def handler() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        slow = app.trigger_event("x", timeout=0.01)
+        with pytest.raises(TimeoutError):
+            await slow
+        assert isinstance(slow.event.error, TimeoutError)
+        task = app.trigger_event("x")
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert isinstance(task.event.error, asyncio.CancelledError)
+        assert task.event.is_done
+
+    runner.run(main())
+
+
+def test_events_wait_for_each_other_and_wake_at_once(app: App, runner: asyncio.Runner) -> None:
+    release = asyncio.Event()
+
+    @app.on_event("part {n:int}")
+    async def part(n: Param, event: Event) -> int:
+        if n == 0:
+            event.prevent_auto_done()
+            asyncio.get_running_loop().call_soon(event.done)
+        await release.wait()
+        return int(n)
+
+    @app.on_event("whole")
+    async def whole(event: Event) -> list[int]:
+        return await event.wait_event_done("part", n=3)
+
+    async def main() -> None:
+        ctx = app.new_ctx("job")
+        task = ctx.trigger_event("whole")
+        for n in range(5):
+            await asyncio.sleep(0)
+            ctx.trigger_event(f"part {n}")
+        release.set()
+        assert await task == [0, 1, 2] or await task == [None, 1, 2]  # 0 was done before it had a result
+        assert await task.event.wait_event_done("part", n=0) == []
+        with pytest.raises(TimeoutError):
+            await task.event.wait_event_done("part", n=6, timeout=0.01)
+        with pytest.raises(EventNotFound):
+            await task.event.wait_event_done("nothing")
+        await asyncio.gather(*app.lifecycle.running)
+
+    runner.run(main())
+
+
+def test_done_by_hand(app: App, runner: asyncio.Runner) -> None:
+    @app.on_event("x")
+    async def handler(event: Event) -> int:
+        event.prevent_auto_done()
+        return 1
+
+    async def main() -> None:
+        task = app.trigger_event("x")
+        assert await task == 1
+        event = task.event
+        assert not event.is_done
+        assert not event.auto_done
+        waiting = asyncio.ensure_future(event.wait_until_done())
+        cancelled = asyncio.ensure_future(event.wait_until_done())
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        event.done()
+        event.done()
+        await waiting
+        await event.wait_until_done()
+        with pytest.raises(EventAlreadyDone):
+            event.prevent_auto_done()
+        with pytest.raises(EventAlreadyDone):
+            await event()
+
+    runner.run(main())
+
+
+def test_an_event_can_be_called(app: App, runner: asyncio.Runner) -> None:
+    @app.on_event("x {n:int}")
+    async def handler(n: Param) -> int:
+        return int(n) * 2
+
+    async def main() -> None:
+        event = app.new_ctx().new_event(app.get_route("handler"), {}, {"n": 1})
+        assert await event() == 2
+        assert await event({"n": 4}) == 8
+        assert event.result == 8
+        assert "x {n:int}" in repr(event)
+
+    runner.run(main())
+
+
+def test_contexts_that_were_named_live_until_they_are_dropped(app: App, runner: asyncio.Runner) -> None:
+    @app.on_event("x")
+    async def handler() -> None: ...
+
+    async def main() -> None:
+        await app.trigger_event("x", cid="one")
+        await app.trigger_event("x", cid="one")
+        await app.trigger_event("x")
+        await asyncio.sleep(0)  # the step that woke us still holds the last task
+        gc.collect()
+        assert list(app.ctxs) == ["one"]
+        ctx = app.get_ctx("one")
+        assert len(ctx.events[app.get_route("handler")]) == 2
+        with pytest.raises(ContextAlreadyExists, match="one"):
+            app.new_ctx("one")
+        assert ctx.is_alive
+        assert ctx.drop()
+        assert not ctx.drop()
+        assert not ctx.is_alive
+        with pytest.raises(ContextNotFound, match="one"):
+            app.get_ctx("one")
+        ctx2 = app.new_ctx(scope={"a": 1})
+        assert app.get_ctx(ctx2.cid) is ctx2
+        assert ctx2.scope == {"a": 1}
+        assert ctx2.drop()
+        assert len(app.ctxs) == 0
+        assert ctx2.cid in repr(ctx2)
+
+    runner.run(main())
+
+
+def test_contexts_of_the_framework_do_not_leak(app: App, runner: asyncio.Runner) -> None:
+    @app.on_event("x")
+    async def handler(ctx: MyContext) -> str:
+        return ctx.cid
+
+    async def main() -> None:
+        for _ in range(100):
+            await app.trigger_event("x")
+        await asyncio.sleep(0)  # the step that woke us still holds the last task
+        gc.collect()
+        assert len(app.ctxs) == 0
+
+    runner.run(main())
+
+
+def test_the_context_class_comes_from_the_hint_or_from_the_setter() -> None:
+    assert type(App().new_ctx()) is MyContext
+    plain: Listener[MyContext] = Listener()
+    assert type(plain.new_ctx()) is Context
+    plain.set_context_cls(MyContext)
+    assert type(plain.new_ctx()) is MyContext
+
+
+def test_only_one_listener_runs_in_a_thread(runner: asyncio.Runner) -> None:
+    found: list[Any] = []
+
+    class Nested(Listener):
+        async def listen(self) -> None:
+            found.append(get_current_running_listener())
+            with pytest.raises(DuplicateListener):
+                Nested().run()
+            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self.graceful_shutdown()))
+
+    app = Nested()
+    thread = threading.Thread(target=app.run)
+    thread.start()
+    thread.join(10)
+    assert found == [app]
+    with pytest.raises(ListenerNotFound):
+        get_current_running_listener()
+
+
+def test_startup_and_shutdown_run_in_order() -> None:
+    seen: list[str] = []
+
+    class Ordered(Listener):
+        async def listen(self) -> None:
+            seen.append("listen")
+            self.trigger_event("slow")
+            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self.graceful_shutdown()))
+
+    app = Ordered()
+
+    @app.startup
+    async def start() -> None:
+        seen.append("start")
+
+    @app.shutdown
+    async def broken() -> None:
+        raise ValueError("a broken callback does not keep the others from running")
+
+    @app.shutdown
+    async def stop() -> None:
+        seen.append("stop")
+
+    @app.on_event("slow")
+    async def slow() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        seen.append("slow")
+
+    app.run()
+    assert seen == ["start", "listen", "slow", "stop"]
+    app.run()
+    assert seen == ["start", "listen", "slow", "stop"] * 2
+
+
+@pytest.mark.parametrize(("graceful", "named"), [(0.05, True), (20, False)])
+def test_the_graceful_timeout_bounds_running_events(
+    graceful: float, named: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    release = asyncio.Event()
+
+    @app.on_event("stuck")
+    async def stuck() -> None:
+        await release.wait()
+
+    @app.startup
+    async def start() -> None:
+        app.trigger_event("stuck")
+        asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(app.graceful_shutdown()))
+        if not named:
+            asyncio.get_running_loop().call_later(0.05, release.set)
+
+    app.host.graceful_timeout = graceful
+    app.run()
+    assert ("event 'stuck'" in caplog.text) is named
+
+
+def test_a_listener_without_listen_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="Bare must define"):
+
+        class Bare(Listener):
+            pass
+
+        Bare().run()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("json", "MODULE:ATTRIBUTE"),
+        (":app", "MODULE:ATTRIBUTE"),
+        ("json:", "MODULE:ATTRIBUTE"),
+        ("json:dump..x", "MODULE:ATTRIBUTE"),
+        ("json:dumbs", "did you mean 'dumps'"),
+        ("no_such_module_here:app", "No module named 'no_such_module_here'"),
+    ],
+)
+def test_import_errors_say_what_would_be_right(text: str, message: str) -> None:
+    with pytest.raises(ImportError, match=message):
+        import_from_string(text)
+
+
+def test_import_from_string() -> None:
+    assert import_from_string("tiny_listener:Listener.run") is Listener.run

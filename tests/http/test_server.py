@@ -1,0 +1,529 @@
+"""Requests and responses over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.http.helpers import serving
+from tiny_listener import Depends, Event, Param
+from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response
+
+HOST = b"Host: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "content_type", "body"),
+    [
+        ("/", 200, "text/plain; charset=utf-8", b"Welcome!"),
+        ("/user/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("/user/Bob?x=1&y=/z", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("/user/J%C3%BCrgen", 200, "text/plain; charset=utf-8", "Hello, Jürgen!".encode()),
+        ("/user/a%2Fb%2fc", 200, "text/plain; charset=utf-8", b"Hello, a/b/c!"),
+        ("/%75ser/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("/user/a%2525", 200, "text/plain; charset=utf-8", b"Hello, a%25!"),
+        ("http://elsewhere/user/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("http://elsewhere", 200, "text/plain; charset=utf-8", b"Welcome!"),
+        ("/number/12", 200, "application/json", b'{"n":12}'),
+        ("/bytes", 200, "application/octet-stream", b"\x00\x01"),
+        ("/list", 200, "application/json", b"[1,2]"),
+        ("/point", 200, "application/json", b'{"x":1,"y":2}'),
+        ("/response", 201, "text/x-made", b"made"),
+        ("/stream", 200, "text/plain; charset=utf-8", b"one\ntwo\n"),
+        ("/handled", 418, "text/plain; charset=utf-8", b"no 'thing'"),
+        ("/fail", 500, "text/plain; charset=utf-8", b"Internal Server Error\n"),
+        ("/object", 500, "text/plain; charset=utf-8", b"Internal Server Error\n"),
+        ("/nothing", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
+        ("/user/a/b", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
+        ("/number/x", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
+    ],
+)
+def test_responses(runner: asyncio.Runner, target: str, status: int, content_type: str, body: bytes) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            response = await server.get(target)
+            assert (response.status, response.headers["content-type"], response.body) == (status, content_type, body)
+            assert response.headers["date"].endswith("GMT")
+
+    runner.run(main())
+
+
+def test_no_content(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            response = await client.ask(b"GET /none HTTP/1.1\r\n" + HOST)
+            assert response.status == 204
+            assert not {"content-length", "content-type", "transfer-encoding"} & response.headers.keys()
+            assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "allow"),
+    [
+        (b"HEAD / HTTP/1.1", 200, None),
+        (b"HEAD /stream HTTP/1.1", 200, None),
+        (b"OPTIONS / HTTP/1.1", 204, "GET, HEAD, OPTIONS"),
+        (b"OPTIONS * HTTP/1.1", 204, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        (b"PUT / HTTP/1.1", 405, "GET, HEAD, OPTIONS"),
+        (b"HEAD /echo HTTP/1.1", 405, "POST, OPTIONS"),
+        (b"BREW / HTTP/1.1", 501, "GET, HEAD, OPTIONS"),
+        (b"HEAD /nothing HTTP/1.1", 404, None),
+    ],
+)
+def test_other_methods(runner: asyncio.Runner, request_line: bytes, status: int, allow: str | None) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            head = request_line.startswith(b"HEAD")
+            response = await client.ask(request_line + b"\r\n" + HOST, head_only=head)
+            if request_line.startswith(b"BREW") and response.status == 400:
+                assert await client.is_closed()  # llhttp knows the registered methods only
+                return
+            assert (response.status, response.headers.get("allow")) == (status, allow)
+            assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize("path", ["/echo", "/pieces", "/json", "/ignore", "/small"])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("split", [False, True])
+def test_bodies(runner: asyncio.Runner, path: str, chunked: bool, split: bool) -> None:
+    body = b'"12345678"'
+    expected = {"/echo": body, "/pieces": b"10", "/json": b'{"got":"12345678"}', "/ignore": b"ignored", "/small": body}
+
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode()
+            if chunked:
+                data = head + b'Transfer-Encoding: chunked\r\n\r\n3;x=y\r\n"12\r\n7\r\n345678"\r\n0\r\nT: 1\r\n\r\n'
+            else:
+                data = head + b"Content-Length: 10\r\n\r\n" + body
+            for _ in range(2):
+                if split:
+                    for i in range(len(data)):
+                        await client.send(data[i : i + 1])
+                        await asyncio.sleep(0)
+                    response = await client.receive()
+                else:
+                    response = await client.ask(data)
+                assert (response.status, response.body) == (200, expected[path])
+
+    runner.run(main())
+
+
+def test_pipelined_requests_are_answered_in_order(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            targets = [f"/user/{i}" if i % 3 else "/stream" for i in range(200)]
+            await client.send(b"".join(f"GET {t} HTTP/1.1\r\n".encode() + HOST for t in targets))
+            for i, target in enumerate(targets):
+                response = await client.receive()
+                assert response.body == (b"one\ntwo\n" if target == "/stream" else f"Hello, {i}!".encode())
+
+    runner.run(main())
+
+
+def test_the_good_before_the_bad_are_answered(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            good = b"GET /user/Bob HTTP/1.1\r\n" + HOST
+            await client.send(good + good + b"GARBAGE\r\n\r\n" + good)
+            assert [(await client.receive()).status for _ in range(3)] == [200, 200, 400]
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "closes"),
+    [
+        (b"1.1", b"", False),
+        (b"1.1", b"Connection: close\r\n", True),
+        (b"1.1", b"Connection: foo, Close\r\n", True),
+        (b"1.0", b"", True),
+        (b"1.0", b"Connection: keep-alive\r\n", False),
+    ],
+)
+@pytest.mark.parametrize("target", [b"/", b"/stream"])
+def test_keep_alive(runner: asyncio.Runner, version: bytes, headers: bytes, closes: bool, target: bytes) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            response = await client.ask(b"GET %b HTTP/%b\r\n%bHost: x\r\n\r\n" % (target, version, headers))
+            assert response.status == 200
+            assert response.body in (b"Welcome!", b"one\ntwo\n")
+            if closes or (version == b"1.0" and target == b"/stream"):
+                assert response.headers["connection"] == "close"
+                assert await client.is_closed()
+            else:
+                assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).status == 200
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/1.2\r\nHost: x\r\n\r\n", 505),
+        (b"GET / RTSP/1.0\r\nHost: x\r\n\r\n", 400),
+        (b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /%ff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n", 417),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n", 400),
+        (b"POST /json HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{", 400),
+        (b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n\xff", 400),
+    ],
+)
+def test_violations_end_the_connection(runner: asyncio.Runner, data: bytes, status: int) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            response = await client.ask(data)
+            assert (response.status, response.headers["connection"]) == (status, "close")
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
+def _line(size: int) -> bytes:
+    start, end = b"GET /", b" HTTP/1.1\r\n"
+    return start + b"a" * (size - len(start) - len(end)) + end + HOST
+
+
+def _header(size: int) -> bytes:
+    return b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b"b" * (size - 1) + b"\r\n\r\n"
+
+
+def _headers(size: int) -> bytes:
+    lines = b"Host: x\r\n"
+    while len(lines) + 2005 < size:
+        lines += b"A: " + b"b" * 1000 + b"\r\n"
+    lines += b"A:" + b"b" * (size - len(lines) - 6) + b"\r\n\r\n"
+    return b"GET / HTTP/1.1\r\n" + lines
+
+
+def _fields(count: int) -> bytes:
+    return b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * (count - 1) + b"\r\n"
+
+
+def _body(size: int) -> bytes:
+    return b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (size, b"b" * size)
+
+
+def _chunks(size: int) -> bytes:
+    chunks = b"1\r\nb\r\n" * size
+    return b"POST /small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "inside", "past"),
+    [
+        (_line, 8192, 404, 414),
+        (_header, 8192, 200, 431),
+        (_headers, 65536, 200, 431),
+        (_fields, 100, 200, 431),
+        (_body, 10, 200, 413),
+        (_chunks, 10, 200, 413),
+    ],
+    ids=["request line", "header", "headers", "fields", "body", "chunked body"],
+)
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_limits_from_both_sides(
+    runner: asyncio.Runner, make: object, limit: int, inside: int, past: int, unfinished: bool
+) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            if not unfinished:
+                assert (await server.ask(make(limit))).status == inside  # type: ignore[operator]
+                assert (await server.ask(make(limit + 1))).status == past  # type: ignore[operator]
+            elif make in (_line, _header, _headers):
+                # An endless one is refused while it is still coming.
+                data = make(limit + 20)[:-10]  # type: ignore[operator]
+                assert (await server.ask(data)).status == past
+
+    runner.run(main())
+
+
+def test_expect_continue(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            head = b"POST %b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+            assert (await client.ask(head % (b"/echo", 2))).status == 100
+            assert (await client.ask(b"hi")).body == b"hi"
+            # Nobody wants the body: no 100, and the connection cannot go on.
+            response = await client.ask(head % (b"/ignore", 2))
+            assert (response.status, response.body) == (200, b"ignored")
+            assert await client.is_closed()
+            refused = await server.ask(head % (b"/small", 11))
+            assert refused.status == 413
+
+    runner.run(main())
+
+
+def test_a_failure_is_logged_once_and_the_connection_lives(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            assert (await client.ask(b"GET /fail HTTP/1.1\r\n" + HOST)).status == 500
+            assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).status == 200
+
+    with caplog.at_level(logging.ERROR):
+        runner.run(main())
+    assert len(caplog.records) == 1
+    assert "'GET:/fail' failed in fail (web.py:" in caplog.text
+    assert caplog.text.count("Traceback") == 1
+    assert "ValueError: deliberate" in caplog.text
+
+
+def test_a_stream_that_fails_does_not_look_complete(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            with pytest.raises((asyncio.IncompleteReadError, ValueError, ConnectionError)):
+                await client.ask(b"GET /broken-stream HTTP/1.1\r\n" + HOST)
+            assert (await server.get("/")).status == 200
+
+    runner.run(main())
+    assert "midway" in caplog.text
+
+
+def test_a_slow_reader_is_not_buffered_without_end(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    made = 0
+
+    @app.get("/endless")
+    async def endless() -> object:
+        async def pieces() -> object:
+            nonlocal made
+            while True:
+                made += 1
+                yield b"x" * 65536
+
+        return pieces()
+
+    async def main() -> None:
+        async with serving(app, write_timeout=0.2) as server:
+            client = await server.connect()
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await client.send(b"GET /endless HTTP/1.1\r\n" + HOST)
+            while not app.server or not app.server.connections:
+                await asyncio.sleep(0)
+            while app.server.connections:  # until the write timeout closes it
+                await asyncio.sleep(0.01)
+            assert made < 2000
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "status"),
+    [
+        ({"header_timeout": 0.1}, b"GET / HT", 408),
+        ({"header_timeout": 0.1}, b"GET / HTTP/1.1\r\nHost:", 408),
+        ({"body_timeout": 0.1}, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab", 408),
+        ({"keep_alive_timeout": 0.1}, b"", None),
+        ({"keep_alive_timeout": 0.1}, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    ],
+)
+def test_time_limits(runner: asyncio.Runner, settings: dict[str, float], data: bytes, status: int | None) -> None:
+    async def main() -> None:
+        async with serving(**settings) as server:
+            client = await server.connect()
+            if status is not None:
+                assert (await client.ask(data)).status == status
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
+def test_concurrency_is_limited(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    release = asyncio.Event()
+
+    @app.get("/")
+    async def wait() -> str:
+        await release.wait()
+        return "done"
+
+    async def main() -> None:
+        async with serving(app, limit_concurrency=2) as server:
+            clients = [await server.connect() for _ in range(2)]
+            for client in clients:
+                await client.send(b"GET / HTTP/1.1\r\n" + HOST)
+            while app.server is None or sum(c.in_hand for c in app.server.connections) < 2:
+                await asyncio.sleep(0)
+            refused = await server.get("/")
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            release.set()
+            assert [(await client.receive()).status for client in clients] == [200, 200]
+
+    runner.run(main())
+
+
+def test_a_client_that_goes_away(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    seen: asyncio.Queue[BaseException] = asyncio.Queue()
+
+    @app.post("/")
+    async def read(request: Request) -> None:
+        try:
+            await request.body()
+        except ClientDisconnectedError as exc:
+            seen.put_nowait(exc)
+            raise
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            while app.server is None or not any(c.in_hand for c in app.server.connections):
+                await asyncio.sleep(0)
+            client.writer.close()
+            assert isinstance(await asyncio.wait_for(seen.get(), 10), ClientDisconnectedError)
+
+    runner.run(main())
+
+
+def test_hooks_errors_and_dependencies_act_on_requests(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    seen: list[object] = []
+
+    async def user(request: Request) -> str:
+        return request.header("x-user", "nobody") or ""
+
+    @app.before_event
+    async def before(event: Event) -> None:
+        if event.params.get("name") == "Eve":
+            raise PermissionError
+
+    @app.after_event
+    async def after(event: Event, request: Request) -> None:
+        seen.append((request.method, request.path, event.result, request.query_string))
+
+    @app.on_error(PermissionError)
+    async def forbid(request: Request) -> Response:
+        return Response(f"{request.path} is forbidden", 403)
+
+    @app.on_error(ArithmeticError)
+    async def only_look() -> None:
+        seen.append("looked")
+
+    @app.get("/{name}")
+    async def hello(name: Param, who: str = Depends(user)) -> str:
+        if name == "zero":
+            raise ZeroDivisionError
+        return f"{who} to {name}"
+
+    async def main() -> None:
+        async with serving(app) as server:
+            response = await server.ask(b"GET /a%2Fb?q HTTP/1.1\r\nHost: x\r\nX-User: Ann\r\nX-User: Bea\r\n\r\n")
+            assert response.body == b"Ann, Bea to a/b"
+            assert (await server.get("/Eve")).body == b"/Eve is forbidden"
+            assert (await server.get("/zero")).status == 500
+
+    runner.run(main())
+    assert seen == [("GET", "/a/b", "Ann, Bea to a/b", b"q"), "looked"]
+
+
+def test_a_drain_answers_what_was_asked(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    release = asyncio.Event()
+
+    @app.get("/wait")
+    async def wait() -> str:
+        await release.wait()
+        return "done"
+
+    async def main() -> None:
+        async with serving(app) as server:
+            idle, busy, fresh = [await server.connect() for _ in range(3)]
+            assert (await idle.ask(b"GET /x HTTP/1.1\r\n" + HOST)).status == 404
+            await busy.send((b"GET /wait HTTP/1.1\r\n" + HOST) * 3)
+            while app.server is None or not any(c.in_hand for c in app.server.connections):
+                await asyncio.sleep(0)
+            app.server.drain()
+            drained = asyncio.ensure_future(app.server.wait_drained())
+            assert await idle.is_closed()
+            response = await fresh.ask(b"GET /x HTTP/1.1\r\n" + HOST)
+            assert (response.status, response.headers["connection"]) == (404, "close")
+            release.set()
+            answers = [await busy.receive() for _ in range(3)]
+            assert [a.headers.get("connection") for a in answers] == [None, None, "close"]
+            assert await busy.is_closed()
+            await asyncio.wait_for(drained, 10)
+
+    runner.run(main())
+
+
+def test_the_access_log_escapes_what_clients_send(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with serving(access_log=True) as server:
+            await server.get("/\x1b[31m")
+
+    with caplog.at_level(logging.INFO, "tiny_listener.access"):
+        runner.run(main())
+    (record,) = [r for r in caplog.records if r.name == "tiny_listener.access"]
+    line = record.getMessage()
+    assert line.startswith("127.0.0.1:")
+    assert '- "GET /\\x1b[31m HTTP/1.1" 404 Not Found ' in line or '" 400 Bad Request ' in line
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"headers": {"a\r\nb": "c"}}, "no name of a header"),
+        ({"headers": {"": "c"}}, "no name of a header"),
+        ({"headers": {"a": "b\r\nc: d"}}, "control character"),
+        ({"headers": {"a": "\0"}}, "control character"),
+        ({"headers": {"a": "\u20ac"}}, "Latin-1"),
+        ({"headers": {"Content-Length": "1"}}, "the server writes"),
+        ({"headers": [("Transfer-Encoding", "chunked")]}, "the server writes"),
+        ({"content_type": "a\nb"}, "control character"),
+        ({"status": 99}, "200 to 599"),
+        ({"status": 600}, "200 to 599"),
+        ({"status": "200"}, "200 to 599"),
+    ],
+)
+def test_responses_that_http_does_not_allow(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Response("x", **arguments)  # type: ignore[arg-type]
+
+
+def test_settings_and_paths_are_checked() -> None:
+    with pytest.raises(ValueError, match="must begin with a slash"):
+        HTTPListener().get("user")
+    with pytest.raises(TypeError, match="no_such"):
+        HTTPListener(no_such=1)
+    error = ProtocolError(400, "x")
+    assert (error.status, str(error)) == (400, "400 Bad Request: x")
