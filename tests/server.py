@@ -117,13 +117,14 @@ def serving(
     *options: str,
     cwd: Path = APPS,
     port: int | None = None,
+    admin_port: int | None = None,
     pass_port: bool = True,
     pass_fds: Sequence[int] = (),
     env: dict[str, str] | None = None,
     **popen: Any,
 ) -> Iterator[Server]:
     """Run the command while the block runs, from when it is ready."""
-    port, admin = port or free_port(), free_port()
+    port, admin = port or free_port(), admin_port or free_port()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as file:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+import stat
 from pathlib import Path
 
-__all__ = ["ListenError", "describe", "listen_error"]
+__all__ = ["ListenError", "describe", "listen_error", "remove_stale_socket"]
 
 
 class ListenError(OSError):
@@ -38,6 +40,28 @@ def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenErro
     else:
         text = f"cannot listen on {where}: {os.strerror(exc.errno) if exc.errno else exc}"
     return ListenError(exc.errno, text)
+
+
+def remove_stale_socket(path: str) -> None:
+    """Remove a unix socket's file that a dead server left behind; an abstract name has no file.
+
+    :raises OSError: EADDRINUSE, a server answers there, or it is no socket at all
+    """
+    if path[:1] in ("", "\0"):
+        return
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISSOCK(mode):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                Path(path).unlink()
+                return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def holder_of_port(port: int) -> str | None:

@@ -7,12 +7,14 @@ stop them all; and where a supervisor owns the sockets, the loop asks it for the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from .addresses import listen_error
+from .addresses import listen_error, remove_stale_socket
 from .host import ListenAddress, SocketProvider
 
 try:
@@ -86,6 +88,7 @@ class ServerLoop:
     def __init__(self) -> None:
         super().__init__()
         self.servers: list[Any] = []
+        self._files: list[tuple[Path, int]] = []
 
     async def create_server(
         self,
@@ -131,11 +134,27 @@ class ServerLoop:
             address = ListenAddress(socket.AF_UNIX, os.fspath(path), backlog=backlog)
             (sock,) = await self.socket_provider.acquire([address])
             options.pop("cleanup_socket", None)
-        where = {"sock": sock} if sock is not None else {"path": path}
+        if sock is not None:
+            return self._opened(await create(protocol_factory, sock=sock, backlog=backlog, **options))
+        if path is None:
+            raise ValueError("create_unix_server() takes a path, or a socket that is bound")
         try:
-            return self._opened(await create(protocol_factory, **where, backlog=backlog, **options))
+            remove_stale_socket(os.fspath(path))
+            server = await create(protocol_factory, path, backlog=backlog, **options)
         except OSError as exc:
-            raise listen_error(exc, str(path), None) from None
+            raise listen_error(exc, os.fspath(path), None) from None
+        if os.fspath(path)[:1] not in ("", "\0"):
+            self._files.append((Path(path), os.stat(path).st_ino))
+        return self._opened(server)
+
+    def close(self) -> None:
+        """See `asyncio.loop.close`; the files of unix sockets go with it, if they are still ours."""
+        super().close()  # type: ignore[misc]
+        for path, inode in self._files:
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_ino == inode:
+                    path.unlink()
+        self._files.clear()
 
     def _opened(self, server: Any) -> Any:
         self.servers.append(server)

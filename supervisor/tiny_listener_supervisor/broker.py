@@ -9,13 +9,11 @@ all slots.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
-import stat
 from pathlib import Path
 
-from tiny_listener.addresses import listen_error
+from tiny_listener.addresses import listen_error, remove_stale_socket
 
 from .messages import Address
 
@@ -117,30 +115,9 @@ def _bind(sock: socket.socket, address: Address, port: int) -> None:
 def _bind_unix(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if path[:1] not in ("", "\0"):
-            _remove_stale(path)
+        remove_stale_socket(path)
         sock.bind(path)
     except OSError:
         sock.close()
         raise
     return sock
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket's file that a dead server left behind.
-
-    :raises OSError: EADDRINUSE, a server answers there, or it is no socket at all
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISSOCK(mode):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1)
-            try:
-                probe.connect(path)
-            except ConnectionRefusedError:
-                Path(path).unlink()
-                return
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -94,7 +94,7 @@ def test_an_event_goes_through_hooks_and_handler(app: App, runner: asyncio.Runne
 def test_injection_of_every_kind(app: App, runner: asyncio.Runner) -> None:
     calls: list[str] = []
 
-    async def inner(name: Param) -> str:
+    async def inner(name: Annotated[str, Param]) -> str:
         calls.append(name)
         return name.upper()
 
@@ -105,7 +105,7 @@ def test_injection_of_every_kind(app: App, runner: asyncio.Runner) -> None:
     async def handler(
         name: Annotated[str, Param],
         event: Event | None,
-        nothing,  # type: ignore[no-untyped-def]  # noqa: ANN001
+        nothing: object,
         default: int = 3,
         *,
         wrapped: str = Depends(outer),
@@ -556,12 +556,12 @@ def test_the_graceful_timeout_bounds_running_events(
 
 
 def test_a_listener_without_listen_says_so() -> None:
+    class Bare(Listener):
+        pass
+
+    app = Bare()
     with pytest.raises(NotImplementedError, match="Bare must define"):
-
-        class Bare(Listener):
-            pass
-
-        Bare().run()
+        app.run()
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from tests.server import APPS
 from tiny_listener.http import HTTPListener
@@ -19,8 +21,6 @@ def load_app() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules[spec.name] = module  # a dataclass looks its module up
     spec.loader.exec_module(module)
     return module
@@ -112,13 +112,13 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(app: HTTPListener | None = None, **settings: object) -> AsyncIterator[Serving]:
+async def serving(app: HTTPListener | None = None, **settings: Any) -> AsyncIterator[Serving]:
     """Serve the test application, or `app`, while the block runs."""
     app = load_app().app if app is None else app
     app.configure(port=0, **settings)
     await app.listen()
-    assert app._listening is not None
-    port = app._listening.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    listening: Any = app._listening
+    port = listening.sockets[0].getsockname()[1]
     server = Serving(app, port)
     try:
         yield server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -243,29 +244,35 @@ def _chunks(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("make", "limit", "inside", "past"),
+    ("make", "limit", "statuses"),
     [
-        (_line, 8192, 404, 414),
-        (_header, 8192, 200, 431),
-        (_headers, 65536, 200, 431),
-        (_fields, 100, 200, 431),
-        (_body, 10, 200, 413),
-        (_chunks, 10, 200, 413),
+        (_line, 8192, (404, 414)),
+        (_header, 8192, (200, 431)),
+        (_headers, 65536, (200, 431)),
+        (_fields, 100, (200, 431)),
+        (_body, 10, (200, 413)),
+        (_chunks, 10, (200, 413)),
     ],
     ids=["request line", "header", "headers", "fields", "body", "chunked body"],
 )
 @pytest.mark.parametrize("unfinished", [False, True])
 def test_limits_from_both_sides(
-    runner: asyncio.Runner, make: object, limit: int, inside: int, past: int, unfinished: bool
+    runner: asyncio.Runner,
+    make: Callable[[int], bytes],
+    limit: int,
+    statuses: tuple[int, int],
+    unfinished: bool,
 ) -> None:
+    inside, past = statuses
+
     async def main() -> None:
         async with serving() as server:
             if not unfinished:
-                assert (await server.ask(make(limit))).status == inside  # type: ignore[operator]
-                assert (await server.ask(make(limit + 1))).status == past  # type: ignore[operator]
+                assert (await server.ask(make(limit))).status == inside
+                assert (await server.ask(make(limit + 1))).status == past
             elif make in (_line, _header, _headers):
                 # An endless one is refused while it is still coming.
-                data = make(limit + 20)[:-10]  # type: ignore[operator]
+                data = make(limit + 20)[:-10]
                 assert (await server.ask(data)).status == past
 
     runner.run(main())
@@ -355,7 +362,7 @@ def test_a_slow_reader_is_not_buffered_without_end(runner: asyncio.Runner) -> No
         ({"keep_alive_timeout": 0.1}, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
     ],
 )
-def test_time_limits(runner: asyncio.Runner, settings: dict[str, float], data: bytes, status: int | None) -> None:
+def test_time_limits(runner: asyncio.Runner, settings: dict[str, Any], data: bytes, status: int | None) -> None:
     async def main() -> None:
         async with serving(**settings) as server:
             client = await server.connect()

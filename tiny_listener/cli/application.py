@@ -25,7 +25,11 @@ def check_app_string(app: str) -> None:
     :raises click.UsageError: it is not of the form MODULE:ATTRIBUTE
     """
     module, colon, attribute = app.partition(":")
-    if module.endswith(".py") or not colon or not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+    if (
+        module.endswith(".py")
+        or not colon
+        or not all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
+    ):
         hint = ""
         if module.endswith(".py"):
             hint = f"; for {module} that is {module.removesuffix('.py').replace('/', '.')}:{attribute or 'app'}"

@@ -1,0 +1,12 @@
+"""Its startup never ends."""
+
+import asyncio
+
+from tiny_listener.http import HTTPListener
+
+app = HTTPListener()
+
+
+@app.startup
+async def start() -> None:
+    await asyncio.Event().wait()

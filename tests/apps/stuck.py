@@ -1,0 +1,13 @@
+"""A handler that never ends by itself."""
+
+import asyncio
+
+from tiny_listener.http import HTTPListener
+
+app = HTTPListener()
+
+
+@app.get("/")
+async def wait() -> None:
+    print("in hand", flush=True)
+    await asyncio.Event().wait()
