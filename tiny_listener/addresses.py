@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -72,14 +73,19 @@ def holder_of_port(port: int) -> str | None:
     inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(table, port)}
     if not inodes:
         return None
+    wanted = {f"socket:[{inode}]" for inode in inodes}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = {os.readlink(fd) for fd in (process / "fd").iterdir()}
-            if any(f"socket:[{inode}]" in links for inode in inodes):
+        with contextlib.suppress(OSError):  # gone by now, or somebody else's
+            if any(_link(fd) in wanted for fd in (process / "fd").iterdir()):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:  # gone by now, or somebody else's
-            continue
     return None
+
+
+def _link(fd: Path) -> str:
+    try:
+        return os.readlink(fd)
+    except OSError:  # closed by now
+        return ""
 
 
 def _listening_inodes(table: str, port: int) -> list[str]:

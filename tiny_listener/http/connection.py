@@ -106,7 +106,7 @@ class HTTPConnection(asyncio.Protocol):
                     self._incoming = None
             else:
                 self._take_violation(event)
-        if self._reader.in_head and not self._reader.is_idle:
+        if self._reader.in_head:
             self._head_since = self._head_since or now
         else:
             self._head_since = 0.0
@@ -310,7 +310,7 @@ class HTTPConnection(asyncio.Protocol):
         if self._writable is not None:
             if now - self._blocked_since > settings.write_timeout:
                 self._transport.abort()
-        elif not self._reader.in_head and not self._reading_paused:
+        elif self._reader.in_body and not self._reading_paused:
             if now - self._last_read > settings.body_timeout:
                 self._time_out("the body stalled")
         elif self._task is not None:

@@ -5,7 +5,8 @@ The life of the reader (RFC 9112 sections 2, 6 and 7):
     HEAD ──head──> LENGTH ──all its bytes──> HEAD         Content-Length
       │ └──head──> CHUNKED ──last chunk────> HEAD         Transfer-Encoding: chunked
       └────head────────────────────────────> HEAD         no body
-    any ──violation──> FAILED                             nothing more is read
+    any ──the last request ends──> ENDED                  the client wants no further one; nothing more is read
+    any ──violation──────────────> ENDED
 
 llhttp reads the fields of a head; where the head ends, and all that follows it, is decided here, so that no
 second request is ever read before the first is framed.
@@ -43,7 +44,7 @@ class State(Enum):
     HEAD = "head"
     LENGTH = "length"
     CHUNKED = "chunked"
-    FAILED = "failed"
+    ENDED = "ended"
 
 
 class End(Enum):
@@ -90,10 +91,11 @@ class RequestReader:
 
     def __init__(self, settings: HTTPSettings) -> None:
         self._settings = settings
-        self._state = State.HEAD
+        self._state: State = State.HEAD
         self._buffer = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._parser = httptools.HttpRequestParser(self)
+        self._is_last = False  # the client said that no request follows
         self._left = 0  # bytes of the body, or of the chunk, that are to come
         self._in_chunk = False
         self._trailers = False
@@ -105,8 +107,18 @@ class RequestReader:
 
     @property
     def in_head(self) -> bool:
-        """Whether the head of a request is being read, or awaited."""
-        return self._state is State.HEAD
+        """Whether a part of a head has been read."""
+        return self._state is State.HEAD and bool(self._buffer)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more is read: after a violation, or after the last request."""
+        return self._state is State.ENDED
+
+    @property
+    def in_body(self) -> bool:
+        """Whether a body is being read."""
+        return self._state in (State.LENGTH, State.CHUNKED)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
@@ -119,7 +131,7 @@ class RequestReader:
             without one is its head alone); a `ProtocolError`, after which nothing comes any more
         """
         events: list[ReadEvent] = []
-        if self._state is State.FAILED:
+        if self.has_ended:
             return events
         buffer = self._buffer + data if self._buffer else data
         position = 0
@@ -132,10 +144,10 @@ class RequestReader:
                     position = self._read_length(buffer, position, events)
                 else:
                     position = self._read_chunked(buffer, position, events)
-                if position == before:
+                if position == before or self.has_ended:
                     break
         except ProtocolError as error:
-            self._state = State.FAILED
+            self._state = State.ENDED
             self._buffer = b""
             events.append(error)
             return events
@@ -173,7 +185,9 @@ class RequestReader:
         if len(head.headers) > self._settings.max_header_fields:
             raise ProtocolError(431, f"more than {self._settings.max_header_fields} header fields")
         events.append(head)
+        self._is_last = not head.keep_alive
         if head.length == 0:
+            self._state = State.ENDED if self._is_last else State.HEAD
             return end
         # The parser waits for a body that is read here: the next head gets a new one.
         self._parser = httptools.HttpRequestParser(self)
@@ -271,7 +285,7 @@ class RequestReader:
 
     def _end(self, events: list[ReadEvent]) -> None:
         events.append(END)
-        self._state = State.HEAD
+        self._state = State.ENDED if self._is_last else State.HEAD
 
     def _read_chunked(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
         if self._trailers:

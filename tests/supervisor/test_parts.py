@@ -1,0 +1,176 @@
+"""The supervisor's parts, each alone: policy, table, channel, sockets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+from tiny_listener_supervisor.broker import SocketBroker
+from tiny_listener_supervisor.channel import Channel, ChannelClosed, GarbledMessage, channel_pair
+from tiny_listener_supervisor.messages import Acquire, Address, BootFailed, Granted, Ready, Refused, Stop
+from tiny_listener_supervisor.policy import LIVED_LONG, MAX_DELAY, describe_exit, restart_delay
+from tiny_listener_supervisor.slot import STEPS, IllegalStep, State, Worker
+from tiny_listener_supervisor.worker import describe_boot_failure
+
+from tiny_listener.addresses import ListenError
+from tiny_listener.errors import CannotLoad
+from tiny_listener.lifecycle import STEPS as LISTENER_STEPS
+from tiny_listener.lifecycle import IllegalStep as IllegalListenerStep
+from tiny_listener.lifecycle import Lifecycle
+from tiny_listener.lifecycle import State as ListenerState
+
+
+def test_restarts_back_off_and_forget() -> None:
+    failures, delays = 0, []
+    for _ in range(12):
+        failures, delay = restart_delay(failures, lived=0.5)
+        delays.append(delay)
+    assert delays[:4] == [0.0, 0.1, 0.2, 0.4]
+    assert all(a <= b for a, b in pairwise(delays))
+    assert delays[-1] == MAX_DELAY
+    assert restart_delay(failures, lived=LIVED_LONG) == (0, 0.0)
+    assert restart_delay(3, lived=LIVED_LONG - 0.01) == (4, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "exited"),
+        (3, "exited with code 3"),
+        (-signal.SIGKILL, "killed by SIGKILL: by hand, or out of memory?"),
+        (-signal.SIGSEGV, "killed by SIGSEGV: a fault in native code"),
+        (-signal.SIGTERM, "killed by SIGTERM"),
+        (-63, "killed by signal 63"),
+    ],
+)
+def test_exits_in_words(code: int, words: str) -> None:
+    assert describe_exit(code) == words
+
+
+@pytest.mark.parametrize("old", State)
+@pytest.mark.parametrize("new", State)
+def test_the_table_of_a_worker_s_life(old: State, new: State) -> None:
+    worker = Worker(None, None, None, 0.0, old)  # type: ignore[arg-type]
+    if new in STEPS[old]:
+        worker.step(new)
+        assert worker.state is new
+    else:
+        with pytest.raises(IllegalStep, match=f"a worker that is {old.value} cannot become {new.value}"):
+            worker.step(new)
+
+
+@pytest.mark.parametrize("old", ListenerState)
+@pytest.mark.parametrize("new", ListenerState)
+def test_the_table_of_a_listener_s_life(old: ListenerState, new: ListenerState) -> None:
+    life = Lifecycle()
+    life.state = old
+    if new in LISTENER_STEPS[old]:
+        life.step(new)
+        assert life.state is new
+    else:
+        with pytest.raises(IllegalListenerStep, match=f"{old.value} cannot become {new.value}"):
+            life.step(new)
+
+
+def test_messages_and_sockets_cross_the_channel() -> None:
+    ours, theirs = channel_pair()
+    assert ours.receive() is None
+    address = Address(2, "127.0.0.1", 80, 5)
+    for message in (Acquire(1, [address]), Ready(), BootFailed(3, "x" * 60_000)):
+        theirs.send(message)
+        assert ours.receive() == (message, [])
+    with socket.socket() as sock:
+        ours.send(Granted(1), [sock.fileno(), sock.fileno()])
+    received = theirs.receive()
+    assert received is not None
+    assert received[0] == Granted(1)
+    for fd in received[1]:
+        with socket.socket(fileno=fd) as lent:
+            assert lent.type == socket.SOCK_STREAM
+    for reply in (Refused(1, 98, "no"), Stop()):
+        ours.send(reply)
+        assert theirs.receive() == (reply, [])
+    ours.close()
+    with pytest.raises(ChannelClosed):
+        theirs.receive()
+    with pytest.raises(ChannelClosed):
+        theirs.send(Ready())
+    theirs.close()
+
+
+def test_a_garbled_message_is_a_typed_error_and_leaks_nothing() -> None:
+    raw, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel: Channel[Ready, Stop] = Channel(end, Ready)
+    with raw:
+        raw.send(b"\xff\xff")
+        with pytest.raises(GarbledMessage):
+            channel.receive()
+        before = len(os.listdir("/proc/self/fd"))
+        socket.send_fds(raw, [msgspec.msgpack.encode(Stop())], [0, 1])
+        with pytest.raises(GarbledMessage):
+            channel.receive()
+        assert len(os.listdir("/proc/self/fd")) == before
+        channel.close()
+
+
+def test_a_slot_gets_the_same_socket_again_and_each_its_own() -> None:
+    broker = SocketBroker()
+    address = Address(socket.AF_INET, "127.0.0.1", 0, 10)
+    first = broker.acquire(0, address)
+    second = broker.acquire(1, address)
+    assert broker.acquire(0, address) is first
+    assert second is not first
+    assert first.getsockname() == second.getsockname()
+    other = broker.acquire(0, Address(socket.AF_INET, "127.0.0.1", 0, 10, index=1))
+    assert other.getsockname() != first.getsockname()
+    six = broker.acquire(0, Address(socket.AF_INET6, "::", first.getsockname()[1], 10))
+    assert six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
+    assert len(broker.sockets) == 4
+    broker.close()
+    assert first.fileno() == -1
+
+
+def test_a_port_that_a_stranger_shares_is_refused() -> None:
+    broker = SocketBroker()
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+        with pytest.raises(ListenError, match=rf"in use by .* \(pid {os.getpid()}\)"):
+            broker.acquire(0, Address(socket.AF_INET, "127.0.0.1", stranger.getsockname()[1], 10))
+    broker.close()
+
+
+def test_a_unix_socket_is_shared_and_its_file_removed(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    broker = SocketBroker()
+    address = Address(socket.AF_UNIX, path, 0, 10)
+    first = broker.acquire(0, address)
+    first.listen()
+    assert broker.acquire(1, address) is first
+    other = SocketBroker()
+    with pytest.raises(ListenError, match="a server answers there already"):
+        other.acquire(0, address)
+    broker.close()
+    assert not Path(path).exists()
+    Path(path).write_text("no socket")
+    with pytest.raises(ListenError):
+        other.acquire(0, address)
+    assert Path(path).read_text() == "no socket"
+
+
+def test_boot_failures_in_words() -> None:
+    assert describe_boot_failure(CannotLoad("no")) == (1, "Error: no\n")
+    assert describe_boot_failure(ListenError(98, "taken")) == (1, "Error: taken\n")
+    try:
+        raise ValueError("theirs")
+    except ValueError as exc:
+        code, text = describe_boot_failure(exc)
+    assert code == 3
+    assert text.startswith("Traceback")
+    assert text.endswith("ValueError: theirs\n")
