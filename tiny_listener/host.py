@@ -51,5 +51,7 @@ class Host:
     """Signals that begin a graceful shutdown; a second one ends it at once."""
     graceful_timeout: float = 30.0
     """Seconds that running events may take after a shutdown began."""
+    drain_delay: float = 0.0
+    """Seconds from a shutdown's beginning until nothing new is accepted."""
     slot: int = 0
     """The stable number of this worker, 0 to N - 1."""

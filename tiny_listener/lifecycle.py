@@ -10,6 +10,7 @@ callbacks run; what is left after the graceful timeout is cancelled and named in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -137,6 +138,10 @@ class Lifecycle:
             return
         self.step(State.DRAINING)
         self._asked_to_stop.set()
+        if host.drain_delay:
+            # Whoever balances the load looks at readiness now and then: until it has, events still come.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), host.drain_delay)
         for server in getattr(asyncio.get_running_loop(), "servers", ()):
             server.close()
         for source in self.sources:

@@ -280,6 +280,7 @@ class Listener(Generic[CTX]):
     def attach(self, host: Host) -> None:
         """Tell the listener which process it runs in (before it runs)."""
         self.host = host
+        self.router.prepare()
         for route in self.routes.values():
             route.observer = host.observer.route_added(route)
 

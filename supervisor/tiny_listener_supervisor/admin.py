@@ -25,6 +25,10 @@ class Watched(Protocol):
         """Whether events are taken in."""
 
 
+class _AdminListener(HTTPListener):
+    title = "Admin endpoint"
+
+
 class Admin:
     """The admin endpoint, in the loop of the supervisor, or of the only process.
 
@@ -35,7 +39,7 @@ class Admin:
     """
 
     def __init__(self, exposition: Exposition | None, host: str, port: int, *, required: bool) -> None:
-        self.listener = HTTPListener(host=host, port=port)
+        self.listener = _AdminListener(host=host, port=port)
         self._exposition = exposition
         self._required = required
         self._is_ready: Callable[[], bool] = lambda: False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import sys
@@ -15,6 +16,7 @@ from .worker import WorkerPlan, describe_boot_failure
 
 if TYPE_CHECKING:
     from .admin import Admin
+    from .supervisor import SupervisorSettings
 
 __all__ = ["Single"]
 
@@ -28,8 +30,15 @@ class Single:
     :param admin: the admin endpoint, if there is one
     """
 
-    def __init__(self, plan: WorkerPlan, observer: Observer | None = None, admin: Admin | None = None) -> None:
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        settings: SupervisorSettings,
+        observer: Observer | None = None,
+        admin: Admin | None = None,
+    ) -> None:
         self._plan = plan
+        self._settings = settings
         self._observer = observer or NULL_OBSERVER
         self._admin = admin
         self._state = State.NEW
@@ -42,6 +51,9 @@ class Single:
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""
+        # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1.
+        faulthandler.dump_traceback_later(self._settings.boot_timeout, exit=True)
+        self._plan.pin(0)
         try:
             listener = self._plan.load()
             self._life = listener.lifecycle
@@ -50,6 +62,7 @@ class Single:
                     observer=self._observer,
                     on_ready=self._on_ready,
                     graceful_timeout=self._plan.graceful_timeout,
+ drain_delay=self._settings.drain_delay,,
                 )
             )
             if self._admin is not None:
@@ -69,10 +82,13 @@ class Single:
             code, text = describe_boot_failure(exc)
             sys.stderr.write(text)
             return code
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         return 0
 
     def _on_ready(self) -> None:
         self._was_ready = True
+        faulthandler.cancel_dump_traceback_later()
         # What start-up made stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()

@@ -44,11 +44,18 @@ class WorkerPlan:
 
     :ivar load: returns the application, configured; raises CannotLoad
     :ivar graceful_timeout: seconds that running events may take after a stop
+    :ivar cpu_affinity: whether to stay on one core, by the number of the slot
     """
 
     load: Callable[[], Listener[Any]]
     graceful_timeout: float
     cpu_affinity: bool = False
+
+    def pin(self, slot: int) -> None:
+        """Stay on one core, where that was asked for (sched_setaffinity(2))."""
+        if self.cpu_affinity:
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cores[slot % len(cores)]})
 
 
 class SocketClient:
@@ -128,9 +135,7 @@ def worker_main(  # noqa: PLR0917
     """
     _become_a_process_of_its_own(keep_fds | {channel.fileno()}, supervisor_pid)
     os.environ[SLOT_VARIABLE] = str(slot)
-    if plan.cpu_affinity:
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[slot % len(cores)]})
+    plan.pin(slot)
     ready = False
 
     def on_ready() -> None:

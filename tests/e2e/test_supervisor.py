@@ -122,8 +122,9 @@ def test_quit_ends_it_at_once() -> None:
         assert not any(map(alive, workers))
 
 
-def test_readiness_falls_before_the_drain_delay() -> None:
-    with serving("web:app", "--workers", "2", "--drain-delay", "1") as server:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_readiness_falls_before_the_drain_delay(workers: str) -> None:
+    with serving("web:app", "--workers", workers, "--drain-delay", "1") as server:
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.admin("/readyz")[0] == 503)
         assert server.get("/") == (200, b"Welcome!")
@@ -310,6 +311,12 @@ def test_every_way_to_listen() -> None:
         assert server.log.count("already taken: True") == 3
 
 
+def test_a_single_boot_that_takes_too_long() -> None:
+    result = command("--admin-port", "0", "--boot-timeout", "0.3", "never_boots:app")
+    assert result.returncode == 1
+    assert result.stderr.count("Timeout (0:00:00.3") == 1
+
+
 def test_a_boot_that_takes_too_long() -> None:
     result = command("--workers", "2", "--admin-port", "0", "--boot-timeout", "0.3", "never_boots:app")
     assert result.returncode == 3
@@ -333,6 +340,8 @@ def test_pid_file_preload_and_affinity(tmp_path: Path) -> None:
         found = [os.sched_getaffinity(pid) for pid in server.workers()]
         assert {core for one in found for core in one} == set(cores[:2])
         assert all(len(one) == 1 for one in found)
+        with serving("web:app", "--cpu-affinity") as single:
+            assert os.sched_getaffinity(single.process.pid) == {cores[0]}
         assert server.get("/") == (200, b"Welcome!")
         assert server.stop() == 0
     assert not pid_file.exists()

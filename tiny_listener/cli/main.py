@@ -36,7 +36,7 @@ class Command(click.Command):
         """See `click.Command`."""
         records = {p.name: p.get_help_record(ctx) for p in self.get_params(ctx)}
         named = {name for names in SECTIONS.values() for name in names}
-        rest = tuple(name for name in records if name not in named)
+        rest = tuple(name for name in records if name not in named and name != "app")
         for title, names in (*SECTIONS.items(), ("Other", rest)):
             rows = [record for name in names if (record := records[name or ""]) is not None]
             with formatter.section(title):

@@ -60,6 +60,12 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         exposition = Exposition(ledger, version=__version__)
     plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"])
     admin = Admin(exposition, options["admin_host"], options["admin_port"], required="admin_port" in given)
+    settings = SupervisorSettings(
+        workers=options["workers"],
+        graceful_timeout=options["graceful_timeout"],
+        boot_timeout=options["boot_timeout"],
+        drain_delay=options["drain_delay"],
+    )
     with PidFile(options["pid_file"]) if options["pid_file"] else nullcontext():
         if options["workers"] == 1:
             observer = None
@@ -67,18 +73,12 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
                 from tiny_listener_metrics import Recorder  # noqa: PLC0415
 
                 observer = Recorder(ledger.open_row("the process").writer())
-            return Single(plan, observer, admin).run()
+            return Single(plan, settings, observer, admin).run()
         if sys.platform != "linux":
             raise CannotLoad(f"--workers {options['workers']} needs Linux (SO_REUSEPORT, fork); --workers 1 runs here")
         if options["preload"]:
             listener = load_app()
             plan = WorkerPlan(lambda: listener, options["graceful_timeout"], options["cpu_affinity"])
-        settings = SupervisorSettings(
-            workers=options["workers"],
-            graceful_timeout=options["graceful_timeout"],
-            boot_timeout=options["boot_timeout"],
-            drain_delay=options["drain_delay"],
-        )
         return Supervisor(plan, settings, ledger, admin).run()
 
 

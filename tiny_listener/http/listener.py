@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from .._typing import CTX, F
 from ..listener import Listener
@@ -82,6 +82,9 @@ class HTTPListener(Listener[CTX]):
         """Serve OPTIONS, which is otherwise answered with the methods that a path allows; see `route`."""
         return self.route("OPTIONS", path, name=name, **opts)
 
+    title: ClassVar[str] = "HTTP server"
+    """What the log calls it."""
+
     async def listen(self) -> None:
         """Open the listening sockets that the settings name.
 
@@ -104,7 +107,7 @@ class HTTPListener(Listener[CTX]):
         self._listening = server
         if self.host.slot == 0:
             for sock in server.sockets:
-                logger.info("HTTP server listens on %s", url_of(sock))
+                logger.info("%s listens on %s", self.title, url_of(sock))
 
     def close(self) -> None:
         """Stop listening and drop all connections, without a drain."""
