@@ -62,7 +62,7 @@ class Single:
                     observer=self._observer,
                     on_ready=self._on_ready,
                     graceful_timeout=self._plan.graceful_timeout,
- drain_delay=self._settings.drain_delay,,
+                    drain_delay=self._settings.drain_delay,
                 )
             )
             if self._admin is not None:
