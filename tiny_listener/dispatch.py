@@ -23,12 +23,14 @@ logger = logging.getLogger("tiny_listener")
 class Hooks:
     """The hooks of a listener, each kind in the order of registration."""
 
-    __slots__ = ("after", "before", "on_error")
+    __slots__ = ("after", "before", "dispatched", "on_error")
 
     def __init__(self) -> None:
         self.before: list[Hook] = []
         self.after: list[Hook] = []
         self.on_error: list[tuple[type[BaseException], Hook]] = []
+        self.dispatched = 0
+        """Events that were dispatched, in any outcome."""
 
 
 async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
@@ -68,6 +70,7 @@ async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) 
         event.error = exc
         raise
     finally:
+        hooks.dispatched += 1
         event.route.observer.event_done(perf_counter() - started, outcome)
         if event.auto_done:
             event.done()

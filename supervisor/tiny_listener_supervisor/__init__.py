@@ -2,8 +2,9 @@
 
 from .admin import Admin
 from .pidfile import PidFile
+from .policy import Limits
 from .single import Single
 from .supervisor import Supervisor, SupervisorSettings
 from .worker import WorkerPlan
 
-__all__ = ["Admin", "PidFile", "Single", "Supervisor", "SupervisorSettings", "WorkerPlan"]
+__all__ = ["Admin", "Limits", "PidFile", "Single", "Supervisor", "SupervisorSettings", "WorkerPlan"]

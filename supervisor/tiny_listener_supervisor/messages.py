@@ -10,6 +10,7 @@ __all__ = [
     "Acquire",
     "Address",
     "BootFailed",
+    "Due",
     "FromWorker",
     "Granted",
     "Ready",
@@ -52,6 +53,12 @@ class BootFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
+class Due(msgspec.Struct, tag=True, frozen=True):
+    """Worker: so many events were dispatched; it is time for a successor."""
+
+    events: int
+
+
 class Granted(msgspec.Struct, tag=True, frozen=True):
     """Supervisor: here they are, one file descriptor for each address, in their order."""
 
@@ -70,5 +77,5 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
     """Supervisor: drain and exit."""
 
 
-FromWorker: TypeAlias = Acquire | Ready | BootFailed
+FromWorker: TypeAlias = Acquire | Ready | Due | BootFailed
 ToWorker: TypeAlias = Granted | Refused | Stop

@@ -1,15 +1,32 @@
-"""What to do about a worker that died: pure decisions, with the clock passed in."""
+"""What to do about workers that died, hang, or are due: pure decisions, with the clock passed in."""
 
 from __future__ import annotations
 
 import signal
+from dataclasses import dataclass
 
-__all__ = ["describe_exit", "restart_delay"]
+__all__ = ["Limits", "describe_exit", "is_hung", "reason_to_recycle", "restart_delay"]
 
 LIVED_LONG = 10.0
 """Seconds after which a worker's death does not count against its slot any more."""
 FIRST_DELAY = 0.1
 MAX_DELAY = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a worker is replaced though it works; None: never.
+
+    :param max_requests: events that it dispatched
+    :param jitter: at random up to so many more, that not all are due at once
+    :param max_lifetime: seconds
+    :param max_rss: MiB of resident memory
+    """
+
+    max_requests: int | None = None
+    jitter: int = 0
+    max_lifetime: float | None = None
+    max_rss: int | None = None
 
 
 def restart_delay(failures: int, lived: float) -> tuple[int, float]:
@@ -23,6 +40,30 @@ def restart_delay(failures: int, lived: float) -> tuple[int, float]:
         return 0, 0.0
     delay = min(MAX_DELAY, FIRST_DELAY * 2 ** (failures - 1)) if failures else 0.0
     return failures + 1, delay
+
+
+def reason_to_recycle(limits: Limits, lived: float, rss: int) -> str | None:
+    """Say why a worker is due for a successor, or None.
+
+    :param lived: seconds
+    :param rss: bytes
+    """
+    if limits.max_lifetime is not None and lived > limits.max_lifetime:
+        return f"it has lived for {limits.max_lifetime:g} s (--max-lifetime)"
+    if limits.max_rss is not None and rss > limits.max_rss * 2**20:
+        return f"it takes {rss / 2**20:.0f} MiB of memory (--max-rss {limits.max_rss})"
+    return None
+
+
+def is_hung(stamp: float, now: float, awake_since: float, limit: float) -> bool:
+    """Decide whether a worker's loop has stood still for too long.
+
+    :param stamp: when it last stamped, on the monotonic clock
+    :param awake_since: since when the supervisor itself has looked without a gap: if the machine, or it, stood
+        still, a worker has not had its time yet
+    :param limit: seconds; 0 for none
+    """
+    return limit > 0 and now - max(stamp, awake_since) > limit
 
 
 def describe_exit(code: int) -> str:

@@ -1,4 +1,4 @@
-"""The life of a slot's worker, as a table.
+"""The life of a worker, as a table, and the slot that outlives it.
 
 starting ──ready──> ready ──stop──> draining ──exit──> dead
    │ └──────────stop──────────────────^                 ^
@@ -7,7 +7,7 @@ starting ──ready──> ready ──stop──> draining ──exit──> d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -51,14 +51,19 @@ class Worker:
     :ivar process: its handle
     :ivar channel: the supervisor's end of the line to it
     :ivar row: its counters
+    :ivar beat: shared memory; its loop stamps the first item with time.monotonic()
     :ivar started: when, on the loop's clock
+    :ivar fate: why the supervisor killed it, in words
     """
 
     process: Any
+    pid: int
     channel: Channel[FromWorker, ToWorker]
     row: Row | None
+    beat: memoryview[float]
     started: float
     state: State = State.STARTING
+    fate: str | None = None
 
     def step(self, new: State) -> None:
         """Go on to a state.
@@ -72,9 +77,42 @@ class Worker:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place for a worker: it outlives them, with its number and its sockets."""
+    """A place for a worker: it outlives them, with its number and its sockets.
+
+    :ivar worker: the one that serves, or will
+    :ivar successor: starts while `worker` still serves, to take its place
+    :ivar leaving: drain, because their successor is ready
+    :ivar failures: workers in a row that died before they had lived for long
+    """
 
     number: int
     worker: Worker | None = None
+    successor: Worker | None = None
+    leaving: list[Worker] = field(default_factory=list)
     failures: int = 0
-    """Workers in a row that died before they had lived for long."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has a worker that takes events in."""
+        return self.worker is not None and self.worker.state is State.READY
+
+    def workers(self) -> list[Worker]:
+        """Return all processes of the slot."""
+        return [w for w in (self.worker, self.successor, *self.leaving) if w is not None]
+
+    def promote(self) -> Worker | None:
+        """Let the successor serve; return the worker that leaves, if there still is one."""
+        left = self.worker
+        self.worker, self.successor = self.successor, None
+        if left is not None:
+            self.leaving.append(left)
+        return left
+
+    def remove(self, worker: Worker) -> None:
+        """Forget a worker that is dead."""
+        if worker is self.worker:
+            self.worker = None
+        elif worker is self.successor:
+            self.successor = None
+        else:
+            self.leaving.remove(worker)

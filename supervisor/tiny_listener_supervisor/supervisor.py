@@ -1,4 +1,4 @@
-"""The supervisor: forks a worker into each slot, lends it the slot's sockets, and replaces it when it dies."""
+"""The supervisor: forks a worker into each slot, lends it the slot's sockets, replaces it when it dies or is due."""
 
 from __future__ import annotations
 
@@ -6,35 +6,43 @@ import asyncio
 import contextlib
 import logging
 import os
+import random
 import signal
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import multiprocess
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tiny_listener.loop import AsyncioLoop
 
 from .broker import SocketBroker
-from .channel import ChannelClosed, GarbledMessage, channel_pair
-from .messages import Acquire, BootFailed, FromWorker, Granted, Ready, Refused, Stop
-from .policy import describe_exit, restart_delay
+from .channel import ChannelClosed, GarbledMessage
+from .forking import Forker
+from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
+from .policy import Limits, describe_exit, is_hung, reason_to_recycle, restart_delay
 from .slot import Slot, State, Worker
-from .worker import WorkerPlan, worker_main
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import Ledger
 
     from .admin import Admin
+    from .worker import WorkerPlan
 
 __all__ = ["Supervisor", "SupervisorSettings"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-HANDLED = (*STOP_SIGNALS, signal.SIGQUIT, signal.SIGCHLD)
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 KILL_GRACE = 1.0
 """Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
+TICK = 0.5
+"""Seconds between two looks at the workers' stamps, ages and memory."""
+DUMP_TIME = 0.5
+"""Seconds that a hung worker has to write its stacks."""
+RETRY_AFTER = 30.0
+"""Seconds until a worker that is due is tried again, when its successor could not boot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,9 @@ class SupervisorSettings:
     workers: int
     graceful_timeout: float = 30.0
     boot_timeout: float = 60.0
+    hang_timeout: float = 30.0
     drain_delay: float = 0.0
+    limits: Limits = field(default_factory=Limits)
 
 
 class Supervisor:
@@ -62,44 +72,49 @@ class Supervisor:
         ledger: Ledger | None = None,
         admin: Admin | None = None,
     ) -> None:
-        self.plan = plan
         self.settings = settings
         self.slots = [Slot(number) for number in range(settings.workers)]
         self.stopping = False
         self._ledger = ledger
         self._admin = admin
         self._broker = SocketBroker()
-        self._fork = multiprocess.get_context("fork")
+        self._forker = Forker(plan, ledger, HANDLED)
         self._all_were_ready = False
         self._exit_code = 0
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
-        self._kept_fds: frozenset[int] = frozenset()
+        # replacing
+        self._due: deque[tuple[Slot, str]] = deque()
+        self._replacing: Slot | None = None
+        self._not_before: dict[Slot, float] = {}
+        self._awake_since = time.monotonic()
+        self._last_tick = self._awake_since
 
     @property
     def is_ready(self) -> bool:
         """Whether every slot has a worker that takes events in, and no stop was asked for."""
-        return not self.stopping and all(s.worker is not None and s.worker.state is State.READY for s in self.slots)
+        return not self.stopping and all(slot.is_ready for slot in self.slots)
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""
-        self._kept_fds = _open_fds()
-        with asyncio.Runner(loop_factory=_loop) as runner:
+        # On asyncio's own loop: a fork copies it as plain memory, and it starts no threads.
+        with asyncio.Runner(loop_factory=AsyncioLoop) as runner:
             return runner.run(self._main())
 
     async def _main(self) -> int:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for sig in HANDLED:
-            loop.add_signal_handler(sig, self._signals.put_nowait, sig)
+            self._loop.add_signal_handler(sig, self._signals.put_nowait, sig)
         if self._admin is not None:
             await self._admin.start(self)
-        listening = asyncio.ensure_future(self._obey_signals())
+        obeying = asyncio.ensure_future(self._obey_signals())
         try:
             for slot in self.slots:
                 self._start(slot)
+            self._tick()
             await self._done.wait()
         finally:
-            listening.cancel()
+            obeying.cancel()
             if self._admin is not None:
                 self._admin.stop()
             self._broker.close()
@@ -109,19 +124,26 @@ class Supervisor:
 
     async def _obey_signals(self) -> None:
         while True:
-            sig = await self._signals.get()
-            if sig == signal.SIGCHLD:
-                self._reap()
-            elif sig == signal.SIGQUIT or self.stopping:
-                logger.warning("%s: ending at once", signal.Signals(sig).name)
-                self.stop(at_once=True)
-            else:
-                logger.info("%s: draining %d workers", signal.Signals(sig).name, len(self.slots))
-                self.stop()
+            self._obey(signal.Signals(await self._signals.get()))
+
+    def _obey(self, sig: signal.Signals) -> None:
+        if sig == signal.SIGCHLD:
+            self._reap()
+        elif sig == signal.SIGHUP:
+            self.reload()
+        elif sig == signal.SIGUSR2:
+            for slot in self.slots:
+                for worker in slot.workers():
+                    os.kill(worker.pid, signal.SIGUSR2)
+        elif sig == signal.SIGQUIT or self.stopping:
+            logger.warning("%s: ending at once", sig.name)
+            self.stop(at_once=True)
+        else:
+            logger.info("%s: draining %d workers", sig.name, len(self.slots))
+            self.stop()
 
     def stop(self, exit_code: int = 0, *, at_once: bool = False) -> None:
         """Stop all workers and then the supervisor; what they have in hand finishes, unless `at_once`."""
-        loop = asyncio.get_running_loop()
         first = not self.stopping
         self.stopping = True
         if first:
@@ -129,83 +151,63 @@ class Supervisor:
         if at_once or exit_code:
             self._kill_all()
         elif first:
-            loop.call_later(self.settings.drain_delay, self._drain_all)
-            loop.call_later(self.settings.drain_delay + self.settings.graceful_timeout + KILL_GRACE, self._kill_all)
+            delay = self.settings.drain_delay
+            self._loop.call_later(delay, self._drain_all)
+            self._loop.call_later(delay + self.settings.graceful_timeout + KILL_GRACE, self._kill_all)
         self._finish_if_empty()
 
     def _drain_all(self) -> None:
         for slot in self.slots:
-            worker = slot.worker
-            if worker is None or worker.state not in (State.STARTING, State.READY):
-                continue
-            booting = worker.state is State.STARTING
-            worker.step(State.DRAINING)
-            with contextlib.suppress(ChannelClosed, BlockingIOError):
-                worker.channel.send(Stop())
-            if booting:  # it may not hear the channel yet; the signal's default action ends it
-                worker.process.terminate()
+            for worker in slot.workers():
+                self._drain(worker)
         self._finish_if_empty()
+
+    def _drain(self, worker: Worker) -> None:
+        """Let a worker finish what it has in hand and exit."""
+        if worker.state not in (State.STARTING, State.READY):
+            return
+        booting = worker.state is State.STARTING
+        worker.step(State.DRAINING)
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            worker.channel.send(Stop())
+        if booting:  # it may not hear the channel yet; the signal's default action ends it
+            worker.process.terminate()
 
     def _kill_all(self) -> None:
         for slot in self.slots:
-            if slot.worker is not None:
-                if slot.worker.state is State.DRAINING and self._exit_code == 0:
-                    logger.warning("Worker %d (pid %d) is killed", slot.number, slot.worker.process.pid)
-                slot.worker.process.kill()
+            for worker in slot.workers():
+                if worker.state is State.DRAINING and self._exit_code == 0:
+                    logger.warning("Worker %d (pid %d) is killed", slot.number, worker.pid)
+                worker.process.kill()
 
     def _finish_if_empty(self) -> None:
-        if self.stopping and all(slot.worker is None for slot in self.slots):
+        if self.stopping and not any(slot.workers() for slot in self.slots):
             self._done.set()
 
-    # --- workers ----------------------------------------------------------------------------------
+    # --- one worker -------------------------------------------------------------------------------
 
     def _start(self, slot: Slot) -> None:
         """Fork a worker into an empty slot."""
-        if self.stopping or slot.worker is not None:
-            return
-        loop = asyncio.get_running_loop()
-        ours, theirs = channel_pair()
-        ledger = self._ledger
-        row = ledger.open_row(f"worker {slot.number}") if ledger is not None else None
+        if not self.stopping and slot.worker is None and slot.successor is None:
+            slot.worker = self._fork(slot)
 
-        def make_observer() -> Any:
-            from tiny_listener_metrics import Recorder  # noqa: PLC0415 - only where there are metrics
-
-            assert ledger is not None
-            assert row is not None
-            return Recorder(ledger.take_row(row))
-
-        process = self._fork.Process(
-            target=worker_main,
-            name=f"worker-{slot.number}",
-            args=(
-                self.plan,
-                slot.number,
-                theirs,
-                make_observer if row else None,
-                self._kept_fds,
-                os.getpid(),
-            ),
-        )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A signal between the fork and the child's own handlers would wake this process's loop.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        theirs.close()
-        worker = slot.worker = Worker(process, ours, row, loop.time())
-        loop.add_reader(ours.fileno(), self._hear, slot, worker)
-        loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker)
+    def _fork(self, slot: Slot) -> Worker:
+        limits = self.settings.limits
+        spread = random.randint(0, limits.jitter)  # noqa: S311 - it only keeps workers from being due at once
+        max_events = limits.max_requests + spread if limits.max_requests is not None else None
+        worker = self._forker.fork(slot.number, max_events, self._loop.time())
+        self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
+        self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker)
+        return worker
 
     def _check_boot(self, slot: Slot, worker: Worker) -> None:
         if worker.state is State.STARTING:
+            limit = self.settings.boot_timeout
             logger.error(
                 "Worker %d (pid %d) is not ready after %g s (--boot-timeout): it is killed",
-                slot.number, worker.process.pid, self.settings.boot_timeout,
+                slot.number, worker.pid, limit,
             )  # fmt: skip
+            worker.fate = f"was not ready after {limit:g} s"
             worker.process.kill()
 
     def _hear(self, slot: Slot, worker: Worker) -> None:
@@ -216,10 +218,11 @@ class Supervisor:
                     os.close(fd)
                 self._answer(slot, worker, message)
         except ChannelClosed:
-            asyncio.get_running_loop().remove_reader(worker.channel.fileno())
+            self._loop.remove_reader(worker.channel.fileno())
         except GarbledMessage as exc:
-            logger.error("Worker %d (pid %d) sent %s: it is killed", slot.number, worker.process.pid, exc)
-            asyncio.get_running_loop().remove_reader(worker.channel.fileno())
+            logger.error("Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc)
+            self._loop.remove_reader(worker.channel.fileno())
+            worker.fate = "sent what is no message"
             worker.process.kill()
 
     def _answer(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
@@ -228,6 +231,8 @@ class Supervisor:
                 self._lend(slot, worker, message)
             case Ready():
                 self._worker_is_ready(slot, worker)
+            case Due():
+                self._replace(slot, f"it has dispatched {message.events} events (--max-requests)")
             case BootFailed():
                 if not self.stopping:
                     sys.stderr.write(message.text)
@@ -245,9 +250,12 @@ class Supervisor:
                 worker.channel.send(Granted(message.id), [sock.fileno() for sock in sockets])
 
     def _worker_is_ready(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is State.STARTING:
-            worker.step(State.READY)
-            logger.debug("Worker %d (pid %d) is ready", slot.number, worker.process.pid)
+        if worker.state is not State.STARTING:
+            return
+        worker.step(State.READY)
+        logger.debug("Worker %d (pid %d) is ready", slot.number, worker.pid)
+        if worker is slot.successor:
+            self._hand_over(slot)
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
             where = ", ".join(self._broker.names())
@@ -255,45 +263,141 @@ class Supervisor:
 
     def _reap(self) -> None:
         for slot in self.slots:
-            worker = slot.worker
-            if worker is not None and worker.process.exitcode is not None:
-                self._bury(slot, worker, worker.process.exitcode)
+            for worker in slot.workers():
+                if worker.process.exitcode is not None:
+                    self._bury(slot, worker, worker.process.exitcode)
 
     def _bury(self, slot: Slot, worker: Worker, code: int) -> None:
-        loop = asyncio.get_running_loop()
+        """Take leave of a worker that is dead, and see to it that its slot has another."""
         if worker.channel.fileno() >= 0:
             self._hear(slot, worker)  # its last words
-            loop.remove_reader(worker.channel.fileno())
+            self._loop.remove_reader(worker.channel.fileno())
             worker.channel.close()
         was = worker.state
         worker.step(State.DEAD)
         worker.process.close()
-        slot.worker = None
+        role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
+        slot.remove(worker)
         if worker.row is not None and self._ledger is not None:
             self._ledger.close_row(worker.row)
+        words = worker.fate or describe_exit(code)
         if self.stopping:
             self._finish_if_empty()
-            return
-        lived = loop.time() - worker.started
-        words = describe_exit(code)
-        if not self._all_were_ready:
+        elif not self._all_were_ready:
             sys.stderr.write(f"Error: worker {slot.number} {words} before it was ready\n")
             self.stop(3, at_once=True)
-            return
+        elif role == "successor":
+            self._give_up(slot, words)
+        elif role == "worker":
+            self._restart(slot, words, was, self._loop.time() - worker.started)
+
+    def _restart(self, slot: Slot, words: str, was: State, lived: float) -> None:
         slot.failures, delay = restart_delay(slot.failures, lived)
         logger.error(
             "Worker %d %s, %s after %.1f s; the next one starts %s",
             slot.number, words, "ready" if was is State.READY else "not ready", lived,
             f"in {delay:g} s" if delay else "now",
         )  # fmt: skip
-        loop.call_later(delay, self._start, slot)
+        self._loop.call_later(delay, self._start, slot)
+
+    # --- a new worker for an old one ----------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Replace every worker, one slot at a time: the new one is ready before the old one drains."""
+        if self.stopping or not self._all_were_ready:
+            logger.warning("SIGHUP: nothing to reload while %s", "stopping" if self.stopping else "starting")
+            return
+        logger.info("SIGHUP: reloading %d workers", len(self.slots))
+        # Slots that wait for their turn get the newest code anyway; those that had it are due again.
+        waiting = {slot for slot, _ in self._due}
+        for slot in self.slots:
+            if slot not in waiting:
+                self._due.append((slot, "reload"))
+        self._replace_next()
+
+    def _replace(self, slot: Slot, reason: str) -> None:
+        if slot is not self._replacing and all(slot is not due for due, _ in self._due):
+            self._due.append((slot, reason))
+            self._replace_next()
+
+    def _replace_next(self) -> None:
+        while self._due and self._replacing is None and not self.stopping:
+            slot, reason = self._due.popleft()
+            if slot.is_ready:  # any other will start with the newest code as it is
+                assert slot.worker is not None
+                logger.info("Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason)
+                self._replacing = slot
+                slot.successor = self._fork(slot)
+
+    def _hand_over(self, slot: Slot) -> None:
+        left = slot.promote()
+        if left is not None:
+            self._drain(left)
+            self._loop.call_later(self.settings.graceful_timeout + KILL_GRACE, self._kill_late, slot, left)
+        self._replacing = None
+        self._replace_next()
+
+    def _kill_late(self, slot: Slot, worker: Worker) -> None:
+        if worker.state is State.DRAINING:
+            logger.warning("Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid)
+            worker.process.kill()
+
+    def _give_up(self, slot: Slot, words: str) -> None:
+        """A successor could not boot: whoever serves goes on."""
+        self._replacing = None
+        self._due.clear()
+        self._not_before[slot] = self._loop.time() + RETRY_AFTER
+        if slot.worker is None:
+            self._start(slot)
+        logger.error("The new worker %d %s before it was ready: the old ones keep serving", slot.number, words)
+
+    # --- watching ---------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Look at the workers' stamps, ages and memory."""
+        now = time.monotonic()
+        if now - self._last_tick > 4 * TICK:
+            self._awake_since = now  # this process stood still, and maybe all of them
+        self._last_tick = now
+        for slot in self.slots:
+            worker = slot.worker
+            if worker is None or worker.state is not State.READY or worker.fate is not None:
+                continue
+            if is_hung(worker.beat[0], now, self._awake_since, self.settings.hang_timeout):
+                self._end_hung(slot, worker)
+            else:
+                self._check_age(slot, worker)
+        self._loop.call_later(TICK, self._tick)
+
+    def _check_age(self, slot: Slot, worker: Worker) -> None:
+        limits, now = self.settings.limits, self._loop.time()
+        if now < self._not_before.get(slot, 0.0):
+            return
+        rss = resident_bytes(worker.pid) if limits.max_rss is not None else 0
+        reason = reason_to_recycle(limits, now - worker.started, rss)
+        if reason is not None:
+            self._replace(slot, reason)
+
+    def _end_hung(self, slot: Slot, worker: Worker) -> None:
+        limit = self.settings.hang_timeout
+        logger.error(
+            "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout); these are its stacks:",
+            slot.number, worker.pid, limit,
+        )  # fmt: skip
+        worker.fate = f"hung for {limit:g} s"
+        os.kill(worker.pid, signal.SIGUSR2)
+        self._loop.call_later(DUMP_TIME, self._kill_hung, worker)
+
+    @staticmethod
+    def _kill_hung(worker: Worker) -> None:
+        if worker.state is not State.DEAD:
+            worker.process.kill()
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    # On asyncio's own: a fork copies it as plain memory, and it starts no threads.
-    return AsyncioLoop()
-
-
-def _open_fds() -> frozenset[int]:
-    """Return the file descriptors that are open before the supervisor opens its own: workers keep them."""
-    return frozenset(int(name) for name in os.listdir("/proc/self/fd"))
+def resident_bytes(pid: int) -> int:
+    """Return a process's resident memory, from proc_pid_statm(5); 0 when it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import ctypes
 import errno
+import faulthandler
 import gc
 import logging
 import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,12 +25,12 @@ from tiny_listener.host import Host, ListenAddress
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
 from .channel import Channel, ChannelClosed
-from .messages import Acquire, Address, BootFailed, FromWorker, Granted, Ready, Refused, Stop, ToWorker
+from .messages import Acquire, Address, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop, ToWorker
 
 if TYPE_CHECKING:
     from tiny_listener import Listener
 
-__all__ = ["SLOT_VARIABLE", "WorkerPlan", "describe_boot_failure", "worker_main"]
+__all__ = ["SLOT_VARIABLE", "Terms", "WorkerPlan", "describe_boot_failure", "worker_main"]
 
 logger = logging.getLogger("tiny_listener.worker")
 
@@ -36,6 +38,8 @@ SLOT_VARIABLE = "TINY_LISTENER_SLOT"
 """The environment variable that tells a worker, and its children, the number of its slot."""
 PR_SET_PDEATHSIG = 1
 MAX_TRACEBACK = 64 * 1024
+PULSE = 0.1
+"""Seconds between two stamps: the loop's proof that it turns costs a timer, ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,22 +124,53 @@ class SocketClient:
                 self._on_stop()
 
 
-def worker_main(  # noqa: PLR0917
-    plan: WorkerPlan,
-    slot: int,
-    channel: Channel[ToWorker, FromWorker],
-    make_observer: Callable[[], Observer] | None,
-    keep_fds: frozenset[int],
-    supervisor_pid: int,
-) -> None:
-    """Run a worker in a process that was just forked; exits by SystemExit.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the supervisor gives a worker at the fork.
 
-    :param make_observer: called in this process; None: no metrics
-    :param keep_fds: file descriptors that this process may keep; all others are the supervisor's
+    :ivar make_observer: called in the worker; None: no metrics
+    :ivar keep_fds: file descriptors that the worker may keep; all others are the supervisor's
+    :ivar beat: shared memory, to stamp with time.monotonic()
+    :ivar max_events: after so many the worker is due for a successor
     """
-    _become_a_process_of_its_own(keep_fds | {channel.fileno()}, supervisor_pid)
-    os.environ[SLOT_VARIABLE] = str(slot)
-    plan.pin(slot)
+
+    slot: int
+    channel: Channel[ToWorker, FromWorker]
+    make_observer: Callable[[], Observer] | None
+    keep_fds: frozenset[int]
+    supervisor_pid: int
+    beat: memoryview[float]
+    max_events: int | None
+
+
+class Pulse:
+    """Shows that the worker's loop turns, and how much it has done."""
+
+    def __init__(self, terms: Terms, listener: Listener[Any]) -> None:
+        self._terms = terms
+        self._hooks = listener.hooks
+        self._max_events = terms.max_events
+
+    async def start(self) -> None:
+        """Begin to beat."""
+        self._loop = asyncio.get_running_loop()
+        self._beat()
+
+    def _beat(self) -> None:
+        self._terms.beat[0] = time.monotonic()
+        if self._max_events is not None and self._hooks.dispatched >= self._max_events:
+            self._max_events = None
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                self._terms.channel.send(Due(self._hooks.dispatched))
+        self._loop.call_later(PULSE, self._beat)
+
+
+def worker_main(plan: WorkerPlan, terms: Terms) -> None:
+    """Run a worker in a process that was just forked; exits by SystemExit."""
+    channel = terms.channel
+    _become_a_process_of_its_own(terms.keep_fds | {channel.fileno()}, terms.supervisor_pid)
+    os.environ[SLOT_VARIABLE] = str(terms.slot)
+    plan.pin(terms.slot)
     ready = False
 
     def on_ready() -> None:
@@ -151,15 +186,15 @@ def worker_main(  # noqa: PLR0917
         stopping: list[asyncio.Future[None]] = []
         client = SocketClient(channel, lambda: stopping.append(asyncio.ensure_future(listener.graceful_shutdown())))
         host = Host(
-            observer=make_observer() if make_observer is not None else NULL_OBSERVER,
+            observer=terms.make_observer() if terms.make_observer is not None else NULL_OBSERVER,
             sockets=client,
             on_ready=on_ready,
             signals=(signal.SIGTERM,),
             graceful_timeout=plan.graceful_timeout,
-            slot=slot,
+            slot=terms.slot,
         )
         listener.attach(host)
-        listener.lifecycle.startup.insert(0, client.start)
+        listener.lifecycle.startup[:0] = [client.start, Pulse(terms, listener).start]
         listener.run()
     except Exception as exc:
         if ready:
@@ -209,6 +244,8 @@ def _become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) 
         signal.signal(sig, signal.SIG_DFL)
     # Ctrl-C reaches the whole foreground group: the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Written by the C handler: it works while Python code, or a C function, never returns.
+    faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
     _die_with_the_supervisor(supervisor_pid)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     asyncio._set_running_loop(None)  # noqa: SLF001 - 3.11 keeps the parent's

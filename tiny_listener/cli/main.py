@@ -20,7 +20,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
     "Workers": (
-        "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "cpu_affinity", "pid_file",
+        "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "max_requests",
+        "max_requests_jitter", "max_lifetime", "max_rss", "cpu_affinity", "pid_file",
     ),
     "Metrics": ("admin_host", "admin_port", "no_metrics"),
     "Logs": ("log_level", "log_format"),
@@ -120,6 +121,25 @@ class Command(click.Command):
     show_default=True,
     help="Seconds that a worker may take until it is ready.",
 )
+@click.option(
+    "--hang-timeout",
+    type=seconds,
+    default=30,
+    show_default=True,
+    help="Seconds that a worker's event loop may stand still; then it is killed and replaced. 0: for ever.",
+)
+@click.option("--max-requests", type=click.IntRange(min=1), help="Replace a worker after so many events.")
+@click.option(
+    "--max-requests-jitter",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="At random up to so many more.",
+)
+@click.option(
+    "--max-lifetime", type=click.FloatRange(min=0, min_open=True), help="Replace a worker after so many seconds."
+)
+@click.option("--max-rss", type=click.IntRange(min=1), help="Replace a worker that takes more MiB of memory.")
 @click.option("--cpu-affinity", is_flag=True, help="Pin each worker to one core.")
 @click.option("--pid-file", type=click.Path(dir_okay=False), help="Keep the process id in this file.")
 @click.option("--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /livez, /readyz listen.")
@@ -151,15 +171,22 @@ def command(ctx: click.Context, /, app: str, **options: Any) -> None:  # fmt: sk
     """Run the Listener that MODULE:ATTRIBUTE names, such as http_web:app."""
     check_app_string(app)
     given = {name for name in options if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT}
-    _refuse_contradictions(given)
+    _refuse_contradictions(given, options)
     ctx.exit(run(app, options, given))
 
 
-def _refuse_contradictions(given: set[str]) -> None:
+def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
     for one, others in (("uds", ("host", "port", "fd")), ("fd", ("host", "port"))):
         for other in others:
             if {one, other} <= given:
                 raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
+    if options["workers"] == 1:
+        for one in ("hang_timeout", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss"):
+            if one in given:
+                option = f"--{one.replace('_', '-')}"
+                raise click.UsageError(f"{option} needs a supervisor: add --workers 2, or leave it out")
+    if "max_requests_jitter" in given and options["max_requests"] is None:
+        raise click.UsageError("--max-requests-jitter does nothing without --max-requests")
     for one in ("check", "routes"):
         if one in given and "pid_file" in given:
             raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")

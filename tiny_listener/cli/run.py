@@ -45,6 +45,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     # The command line shows --help without the weight of what it runs.
     from tiny_listener_supervisor import (  # noqa: PLC0415
         Admin,
+        Limits,
         PidFile,
         Single,
         Supervisor,
@@ -64,7 +65,14 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         workers=options["workers"],
         graceful_timeout=options["graceful_timeout"],
         boot_timeout=options["boot_timeout"],
+        hang_timeout=options["hang_timeout"],
         drain_delay=options["drain_delay"],
+        limits=Limits(
+            max_requests=options["max_requests"],
+            jitter=options["max_requests_jitter"],
+            max_lifetime=options["max_lifetime"],
+            max_rss=options["max_rss"],
+        ),
     )
     with PidFile(options["pid_file"]) if options["pid_file"] else nullcontext():
         if options["workers"] == 1:

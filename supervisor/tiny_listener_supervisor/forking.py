@@ -1,0 +1,93 @@
+"""The fork of one worker, seen from the supervisor."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import multiprocess
+
+from .channel import channel_pair
+from .slot import Worker
+from .worker import Terms, WorkerPlan, worker_main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tiny_listener_metrics import Ledger
+
+__all__ = ["Forker", "open_fds"]
+
+
+class Forker:
+    """Forks workers through multiprocess's fork context.
+
+    :param plan: what each worker does
+    :param ledger: where their counters live; None without metrics
+    :param signals: those that this process handles: none may arrive between the fork and the child's own handlers
+    """
+
+    def __init__(self, plan: WorkerPlan, ledger: Ledger | None, signals: Iterable[signal.Signals]) -> None:
+        self._plan = plan
+        self._ledger = ledger
+        self._signals = tuple(signals)
+        self._context = multiprocess.get_context("fork")
+        self._kept_fds = open_fds()
+
+    def fork(self, slot: int, max_events: int | None, now: float) -> Worker:
+        """Fork a worker into a slot.
+
+        :param max_events: after so many it says that it is due for a successor
+        :param now: on the loop's clock
+        """
+        ours, theirs = channel_pair()
+        ledger = self._ledger
+        row = ledger.open_row(f"worker {slot}") if ledger is not None else None
+        stamp = mmap.mmap(-1, mmap.PAGESIZE)
+        beat = memoryview(stamp).cast("d")
+        beat[0] = time.monotonic()
+
+        def make_observer() -> Any:
+            from tiny_listener_metrics import Recorder  # noqa: PLC0415 - only where there are metrics
+
+            assert ledger is not None
+            assert row is not None
+            return Recorder(ledger.take_row(row))
+
+        terms = Terms(
+            slot=slot,
+            channel=theirs,
+            make_observer=make_observer if row is not None else None,
+            keep_fds=self._kept_fds,
+            supervisor_pid=os.getpid(),
+            beat=beat,
+            max_events=max_events,
+        )
+        process = self._context.Process(target=worker_main, name=f"worker-{slot}", args=(self._plan, terms))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        theirs.close()
+        return Worker(process, process.pid, ours, row, beat, now)
+
+
+def open_fds() -> frozenset[int]:
+    """Return the file descriptors that are open before the supervisor opens its own: workers keep them."""
+    listed = [int(name) for name in os.listdir("/proc/self/fd")]
+    return frozenset(fd for fd in listed if _is_open(fd))
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:  # the one that listed the folder
+        return False
+    return True
