@@ -1,0 +1,34 @@
+"""Says which version of it was imported; a file next to the test says which that is."""
+
+import os
+import time
+from pathlib import Path
+
+from tiny_listener.http import HTTPListener
+
+VERSION = Path(os.environ["VERSION_FILE"]).read_text()
+if VERSION == "broken":
+    raise RuntimeError("this version is broken")
+
+app = HTTPListener()
+
+
+@app.get("/")
+async def version() -> dict[str, object]:
+    return {"version": VERSION, "pid": os.getpid()}
+
+
+@app.get("/block")
+async def block() -> None:
+    def the_blocking_line() -> None:
+        while True:
+            time.sleep(60)
+
+    the_blocking_line()
+
+
+@app.get("/grow")
+async def grow() -> int:
+    app.hoard = bytearray(300 * 2**20)  # type: ignore[attr-defined]
+    app.hoard[::4096] = b"x" * len(app.hoard[::4096])  # type: ignore[attr-defined]
+    return len(app.hoard)  # type: ignore[attr-defined]

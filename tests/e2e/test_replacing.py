@@ -1,0 +1,201 @@
+"""Workers that are replaced while they serve: reload, recycling, hangs. Nothing is lost by it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_supervisor import alive
+from tests.server import Server, command, serving
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    """The file that says which version of the application there is."""
+    file = tmp_path / "version"
+    file.write_text("1")
+    return file
+
+
+@contextlib.contextmanager
+def load(server: Server, clients: int = 8) -> Iterator[Counter[str]]:
+    """Clients that connect anew for each request, while the block runs; what became of each request."""
+    outcomes: Counter[str] = Counter()
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            try:
+                outcome = str(server.get("/")[0])
+            except Exception as exc:
+                outcome = type(exc).__name__
+            outcomes[outcome] += 1
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_for(lambda: outcomes["200"] > 50)
+        yield outcomes
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def versions(server: Server, requests: int = 40) -> set[str]:
+    """Return the versions that answer."""
+    return {json.loads(server.get("/")[1])["version"] for _ in range(requests)}
+
+
+def test_a_reload_brings_new_code_and_loses_nothing(version: Path) -> None:
+    with serving("changing:app", "--workers", "3", env={"VERSION_FILE": str(version)}) as server:
+        first = server.workers()
+        with load(server) as outcomes:
+            for number in ("2", "3", "4"):
+                version.write_text(number)
+                before = set(server.workers())
+                server.process.send_signal(signal.SIGHUP)
+                wait_for(lambda before=before: len(server.workers()) == 3 and not before & set(server.workers()))  # type: ignore[misc]
+                assert server.is_ready()
+        assert versions(server) == {"4"}
+        assert set(outcomes) == {"200"}, outcomes
+        assert not any(map(alive, first))
+        counted = server.total("tiny_listener_dispatch_seconds_count")
+        assert counted == outcomes["200"] + 40
+
+
+def test_a_second_reload_during_the_first_is_honoured(version: Path) -> None:
+    with serving("changing:app", "--workers", "3", env={"VERSION_FILE": str(version)}) as server:
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "gets a successor: reload" in server.log)
+        version.write_text("2")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: versions(server) == {"2"} and len(server.workers()) == 3)
+
+
+def test_a_new_version_that_cannot_boot_leaves_the_old_one_serving(version: Path) -> None:
+    with serving("changing:app", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
+        first = server.workers()
+        version.write_text("broken")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "before it was ready: the old ones keep serving" in server.log)
+        assert server.log.count("RuntimeError: this version is broken") == 1
+        assert server.workers() == first
+        assert versions(server) == {"1"}
+        version.write_text("2")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: versions(server) == {"2"} and len(server.workers()) == 2)
+
+
+def test_a_worker_that_dies_while_its_successor_boots(version: Path) -> None:
+    with serving("changing:app", "--workers", "1", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
+        first = server.workers()
+        server.process.send_signal(signal.SIGHUP)
+        for pid in first:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(server.workers()) == 2 and not set(first) & set(server.workers()) and server.is_ready())
+        assert versions(server) == {"1"}
+
+
+def test_a_drain_is_bounded_when_a_worker_is_replaced(version: Path) -> None:
+    with serving("stuck:app", "--workers", "2", "--graceful-timeout", "0.3") as server:
+        first = set(server.workers())
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: "in hand" in server.log)
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(server.workers()) == 2 and not first & set(server.workers()))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--max-requests", "100", "--max-requests-jitter", "20"], "events (--max-requests)"),
+        (["--max-lifetime", "1"], "it has lived for 1 s (--max-lifetime)"),
+    ],
+)
+def test_recycling_loses_nothing(version: Path, options: list[str], reason: str) -> None:
+    with serving("changing:app", "--workers", "2", *options, env={"VERSION_FILE": str(version)}) as server:
+        first = set(server.workers())
+        with load(server) as outcomes:
+            wait_for(lambda: not first & set(server.workers()))
+        assert set(outcomes) == {"200"}, outcomes
+        assert reason in server.log
+
+
+def test_a_worker_that_takes_too_much_memory(version: Path) -> None:
+    with serving("changing:app", "--workers", "2", "--max-rss", "200", env={"VERSION_FILE": str(version)}) as server:
+        first = set(server.workers())
+        assert server.get("/grow")[0] == 200
+        wait_for(lambda: "MiB of memory (--max-rss 200)" in server.log)
+        wait_for(lambda: len(server.workers()) == 2 and len(first & set(server.workers())) == 1)
+
+
+def test_a_worker_that_hangs_is_replaced_and_its_stack_shown(version: Path) -> None:
+    options = ["--workers", "2", "--hang-timeout", "1"]
+    with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
+        first = set(server.workers())
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: "hung for 1 s" in server.log)
+        wait_for(lambda: len(server.workers()) == 2 and len(first & set(server.workers())) == 1)
+        assert "its event loop has stood still for 1 s (--hang-timeout)" in server.log
+        assert "in the_blocking_line" in server.log
+        wait_for(server.is_ready)
+        # A worker that computes for less than the limit is left alone.
+        assert server.log.count("stood still") == 1
+
+
+def test_usr2_shows_the_stacks_of_every_worker(version: Path) -> None:
+    with serving("changing:app", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
+        workers = server.workers()
+        server.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: server.log.count("Current thread") == 2)
+        assert server.workers() == workers
+
+
+def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:
+    options = ["--workers", "2", "--hang-timeout", "1.2"]
+    with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
+        everybody = [server.process.pid, *server.workers()]
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        wait_for(lambda: time.monotonic() > stopped + 2.5)  # as long as a machine that was suspended
+        for pid in everybody:
+            os.kill(pid, signal.SIGCONT)
+        seen = time.monotonic()
+        wait_for(lambda: time.monotonic() > seen + 2 and server.is_ready())
+        assert server.workers() == everybody[1:]
+        assert "stood still" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-requests", "5"], "--max-requests needs a supervisor: add --workers 2"),
+        (["--hang-timeout", "5"], "--hang-timeout needs a supervisor"),
+        (["--workers", "2", "--max-requests-jitter", "5"], "does nothing without --max-requests"),
+        (["--workers", "2", "--max-lifetime", "0"], "0.0 is not in the range x>0"),
+    ],
+)
+def test_options_that_contradict_each_other(options: list[str], message: str) -> None:
+    done = command(*options, "web:app")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
