@@ -46,7 +46,7 @@ def measure(port: int, seconds: float) -> tuple[float, float]:
     :raises RuntimeError: a request failed
     """
     url = f"http://127.0.0.1:{port}/user/Bob"
-    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--latency", url]
+    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--latency", url]
     out = subprocess.run(pinned(wrk, 1), capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         raise RuntimeError(f"requests failed:\n{out}")
@@ -67,7 +67,7 @@ def main() -> int:
         port, admin = free_port(), free_port()
         for name, command in commands(port, admin).items():
             with running(pinned(command, 0), port):
-                measure(port, 0.5)  # warm-up
+                measure(port, 1)  # warm-up
                 rate, p99 = measure(port, options.seconds)
             rates.setdefault(name, []).append(rate)
             tails.setdefault(name, []).append(p99)

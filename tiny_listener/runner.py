@@ -1,0 +1,178 @@
+"""Tasks that wait in a pool: a coroutine that does not suspend needs none of its own.
+
+Making a task for each request costs more than most handlers do. Here the first step of a coroutine runs at once,
+in the name of a task that waits in the pool: `asyncio.current_task()` is that task. When the coroutine ends in
+that step, the task stays in the pool, untouched. When it suspends, the task wakes and goes on with it: it
+yields what the coroutine yielded, so that timeouts, task groups and cancellation see one ordinary task from
+beginning to end. Each coroutine has a copied context of its own (contextvars), in both places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from asyncio.tasks import _enter_task, _leave_task  # the only way to run a step in a task's name
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from typing import Any
+
+__all__ = ["Runners"]
+
+MAX_POOL = 256
+"""Idle tasks that are kept; each takes about 2 KiB."""
+
+Done = Callable[[Any, BaseException | None], None]
+
+
+class Runners:
+    """The pool of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: list[_Runner] = []
+
+    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> None:
+        """Run a coroutine; its first step at once, if a task is at hand.
+
+        :param done: called with its result and None, or with None and what it raised; before this returns, if
+            the coroutine did not suspend. Not called on cancellation of the whole pool.
+        """
+        context = copy_context()
+        if not self._idle:
+            runner = _Runner(self)
+            runner.start(self._loop, coro, context, done)
+            return
+        runner = self._idle.pop()
+        task = runner.task
+        _enter_task(self._loop, task)
+        try:
+            yielded = context.run(coro.send, None)
+        except StopIteration as stop:
+            _leave_task(self._loop, task)
+            self._release(runner)
+            done(stop.value, None)
+        except BaseException as exc:
+            _leave_task(self._loop, task)
+            self._release(runner)
+            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
+                raise
+            done(None, exc)
+        else:
+            _leave_task(self._loop, task)
+            runner.take_over(coro, context, done, yielded)
+
+    def _release(self, runner: _Runner) -> None:
+        if runner.is_parked and len(self._idle) < MAX_POOL:
+            self._idle.append(runner)
+        else:
+            runner.retire()
+
+    def close(self) -> None:
+        """End the idle tasks."""
+        for runner in self._idle:
+            runner.retire()
+        self._idle.clear()
+
+
+class _Runner:
+    """One task of the pool."""
+
+    __slots__ = ("_job", "_pool", "_wake", "task")
+
+    task: asyncio.Task[None]
+
+    def __init__(self, pool: Runners) -> None:
+        self._pool = pool
+        self._job: tuple[Coroutine[Any, Any, Any], Context, Done, Any] | None = None
+        self._wake: asyncio.Future[None] | None = None
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
+    ) -> None:
+        """Make the task, and let it begin with a coroutine as any task would."""
+        self.task = loop.create_task(self._work(coro, context, done))
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the task waits for work, and nobody has cancelled it."""
+        return self._wake is not None and not self._wake.done()
+
+    def take_over(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done, yielded: Any) -> None:
+        """Let the task go on with a coroutine whose first step yielded `yielded`."""
+        self._job = (coro, context, done, yielded)
+        assert self._wake is not None
+        if not self._wake.done():  # it is done when the coroutine cancelled its own task: then that wakes it
+            self._wake.set_result(None)
+
+    def retire(self) -> None:
+        """End the task."""
+        self.task.cancel()
+
+    async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
+        await _finish(_first_step(coro, context), done)
+        while True:
+            self._wake = self._pool._loop.create_future()
+            self._job = None
+            self._pool._idle.append(self)
+            cancelled: BaseException | None = None
+            try:
+                await self._wake
+            except asyncio.CancelledError as exc:
+                cancelled = exc
+            if self._job is None:  # retired
+                return
+            job = self._job
+            await _finish(_go_on(*job[:2], job[3], cancelled), job[2])
+            if len(self._pool._idle) >= MAX_POOL:
+                return
+
+
+async def _finish(rest: Any, done: Done) -> None:
+    try:
+        result = await rest
+    except asyncio.CancelledError as exc:
+        done(None, exc)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    except Exception as exc:
+        done(None, exc)
+    else:
+        done(result, None)
+
+
+@types.coroutine
+def _first_step(coro: Coroutine[Any, Any, Any], context: Context) -> Generator[Any, Any, Any]:
+    try:
+        yielded = context.run(coro.send, None)
+    except StopIteration as stop:
+        return stop.value
+    return (yield from _go_on(coro, context, yielded, None))
+
+
+@types.coroutine
+def _go_on(
+    coro: Coroutine[Any, Any, Any], context: Context, yielded: Any, cancelled: BaseException | None
+) -> Generator[Any, Any, Any]:
+    """Yield to the task what the coroutine yields, and give it what the task sends or throws."""
+    try:
+        if cancelled is not None:
+            # The cancellation came between the first step and now: it is the coroutine's, not the pool's.
+            _abandon(yielded)
+            yielded = context.run(coro.throw, cancelled)
+        while True:
+            try:
+                value = yield yielded
+            except BaseException as exc:
+                yielded = context.run(coro.throw, exc)
+            else:
+                yielded = context.run(coro.send, value)
+    except StopIteration as stop:
+        return stop.value
+
+
+def _abandon(future: Any) -> None:
+    """Let go of a future that a coroutine waits for, as a task does that is cancelled while it waits."""
+    if asyncio.isfuture(future):
+        future._asyncio_future_blocking = False  # type: ignore[attr-defined]
+        future.cancel()
