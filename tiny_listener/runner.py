@@ -31,20 +31,27 @@ class Runners:
         self._loop = loop
         self._idle: list[_Runner] = []
 
-    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> None:
+    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> asyncio.Task[None] | None:
         """Run a coroutine; its first step at once, if a task is at hand.
 
         :param done: called with its result and None, or with None and what it raised; before this returns, if
-            the coroutine did not suspend. Not called on cancellation of the whole pool.
+            the coroutine did not suspend
+        :returns: the task that goes on with it; None when it is done
         """
         context = copy_context()
         if not self._idle:
             runner = _Runner(self)
             runner.start(self._loop, coro, context, done)
-            return
+            return runner.task
         runner = self._idle.pop()
         task = runner.task
-        _enter_task(self._loop, task)
+        try:
+            _enter_task(self._loop, task)
+        except RuntimeError:  # called from within a task: only one can be entered at a time
+            self._idle.append(runner)
+            runner = _Runner(self)
+            runner.start(self._loop, coro, context, done)
+            return runner.task
         try:
             yielded = context.run(coro.send, None)
         except StopIteration as stop:
@@ -60,12 +67,24 @@ class Runners:
         else:
             _leave_task(self._loop, task)
             runner.take_over(coro, context, done, yielded)
+            return task
+        return None
 
     def _release(self, runner: _Runner) -> None:
         if runner.is_parked and len(self._idle) < MAX_POOL:
             self._idle.append(runner)
         else:
             runner.retire()
+
+    def park(self, runner: _Runner) -> asyncio.Future[None]:
+        """Take a task in that has nothing to do; return what it waits for."""
+        self._idle.append(runner)
+        return self._loop.create_future()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough tasks wait."""
+        return len(self._idle) >= MAX_POOL
 
     def close(self) -> None:
         """End the idle tasks."""
@@ -111,9 +130,8 @@ class _Runner:
     async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
         await _finish(_first_step(coro, context), done)
         while True:
-            self._wake = self._pool._loop.create_future()
+            self._wake = self._pool.park(self)
             self._job = None
-            self._pool._idle.append(self)
             cancelled: BaseException | None = None
             try:
                 await self._wake
@@ -123,7 +141,7 @@ class _Runner:
                 return
             job = self._job
             await _finish(_go_on(*job[:2], job[3], cancelled), job[2])
-            if len(self._pool._idle) >= MAX_POOL:
+            if self._pool.is_full:
                 return
 
 
@@ -174,5 +192,5 @@ def _go_on(
 def _abandon(future: Any) -> None:
     """Let go of a future that a coroutine waits for, as a task does that is cancelled while it waits."""
     if asyncio.isfuture(future):
-        future._asyncio_future_blocking = False  # type: ignore[attr-defined]
+        future._asyncio_future_blocking = False  # noqa: SLF001 - what a task does with what it waits for
         future.cancel()

@@ -130,13 +130,16 @@ def test_task_groups(runner: asyncio.Runner) -> None:
         async def fail() -> None:
             raise ValueError
 
+        async def failing() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                await asyncio.Event().wait()
+
         async def coro() -> int:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(child(n)) for n in range(3)]
             with pytest.raises(ExceptionGroup):
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(fail())
-                    await asyncio.Event().wait()
+                await failing()
             async with anyio.create_task_group() as scope:
                 scope.start_soon(child, 1)
             return sum(task.result() for task in tasks)

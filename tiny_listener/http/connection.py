@@ -1,6 +1,7 @@
 """One HTTP connection: the thin rim between the transport, the reader of requests and their dispatch.
 
-Requests wait in a queue and are answered in order by one task, which lives for as long as something is queued.
+Requests wait in a queue and are answered in order. A handler that does not suspend is done within the transport's own
+call; any other goes on in a pooled task (`tiny_listener.runner`).
 Reading pauses while the queue is long, while a body that nobody takes piles up, and while the client takes no
 bytes.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -40,9 +42,11 @@ class HTTPConnection(asyncio.Protocol):
     """One connection of an `HTTPServer`."""
 
     __slots__ = (
+        "_answering",
         "_blocked_since",
         "_closing",
         "_current",
+        "_handling",
         "_head_since",
         "_incoming",
         "_last_read",
@@ -50,7 +54,8 @@ class HTTPConnection(asyncio.Protocol):
         "_reader",
         "_reading_paused",
         "_server",
-        "_task",
+        "_streaming",
+        "_target",
         "_transport",
         "_writable",
         "client",
@@ -73,7 +78,10 @@ class HTTPConnection(asyncio.Protocol):
         # answering
         self._queue: deque[tuple[Request, Event[Any] | Refusal]] = deque()
         self._current: Request | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._target: Event[Any] | None = None
+        self._handling: asyncio.Task[None] | None = None
+        self._answering = False  # within _answer_next
+        self._streaming: asyncio.Task[None] | None = None
         # writing
         self._writable: asyncio.Future[None] | None = None
         self._blocked_since = 0.0
@@ -86,14 +94,14 @@ class HTTPConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.client = (peer[0], peer[1])
-        self._last_read = self._server.loop.time()
+        self._last_read = self._server.now
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         if self._closing:
             return
-        self._last_read = now = self._server.loop.time()
+        self._last_read = now = self._server.now
         for event in self._reader.receive(data):
             if isinstance(event, Head):
                 self._take_head(event)
@@ -110,16 +118,18 @@ class HTTPConnection(asyncio.Protocol):
             self._head_since = self._head_since or now
         else:
             self._head_since = 0.0
-        if self._queue and self._task is None:
-            self._task = self._server.loop.create_task(self._answer_all())
-        self._regulate()
+        if self._queue:
+            self._answer_next()
+            self._regulate()
+        elif self._incoming is not None:
+            self._regulate()
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`: what was asked for is still answered before the connection closes."""
         self._closing = True
         if self._incoming is not None:
             self._incoming.disconnect()
-        return self._task is not None
+        return self.in_hand
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`."""
@@ -136,7 +146,7 @@ class HTTPConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""
         self._writable = self._server.loop.create_future()
-        self._blocked_since = self._server.loop.time()
+        self._blocked_since = self._server.now
         self._regulate()
 
     def resume_writing(self) -> None:
@@ -145,6 +155,7 @@ class HTTPConnection(asyncio.Protocol):
             if not self._writable.done():
                 self._writable.set_result(None)
             self._writable = None
+            self._answer_next()
             self._regulate()
 
     # --- reading --------------------------------------------------------------------------------
@@ -175,8 +186,7 @@ class HTTPConnection(asyncio.Protocol):
         request = Request(Head("", b"", 1), self, perf_counter())
         self._queue.append((request, Refusal(status, detail, close=True)))
         self._closing = True
-        if self._task is None:
-            self._task = self._server.loop.create_task(self._answer_all())
+        self._answer_next()
 
     def body_taken(self) -> None:
         """The handler took what had arrived of a body."""
@@ -201,66 +211,94 @@ class HTTPConnection(asyncio.Protocol):
             if full:
                 self._transport.pause_reading()
             else:
-                self._last_read = self._server.loop.time()
+                self._last_read = self._server.now
                 self._transport.resume_reading()
 
     # --- answering ------------------------------------------------------------------------------
 
-    async def _answer_all(self) -> None:
+    def _answer_next(self) -> None:
+        """Answer what is queued, in order, until a request has to be waited for."""
+        if self._answering:
+            return
         server = self._server
-        try:
-            while self._queue:
-                request, target = self._queue.popleft()
-                self._current = request
-                if self._writable is not None:
-                    await self._writable
-                await self._answer(request, target)
-                self.served += 1
-                if not request.is_complete:
-                    self._abandon_body(request)
-                self._regulate()
-        finally:
-            self._current = None
-            self._task = None
-        if self._closing or server.draining:
+        self._answering = True
+        while self._queue and self._current is None and self._writable is None:
+            request, target = self._queue.popleft()
+            self._current = request
+            if isinstance(target, Refusal):
+                self._respond(request, target.response(), server.observer.http_unrouted)
+            else:
+                self._target = target
+                self._handling = server.runners.run(dispatch(target, server.listener.hooks), self._dispatched)
+        self._answering = False
+        if self._current is None and not self._queue and (self._closing or self._server.draining):
             self._transport.close()
 
-    async def _answer(self, request: Request, target: Event[Any] | Refusal) -> None:
-        if isinstance(target, Refusal):
-            response, observer = target.response(), None
-        else:
-            observer = target.route.observer
-            response = await self._response_of(target)
-        close = not self._queue and (self._closing or self._server.draining or not request.keep_alive)
-        if close or not request.keep_alive:
-            close = self._closing = True
+    def _dispatched(self, value: Any, error: BaseException | None) -> None:
+        """The event of the current request is done."""
+        request, event = self._current, self._target
+        if request is None or event is None:  # the connection was dropped
+            return
+        try:
+            if error is not None:
+                response = self._response_to(event, error)
+            elif event.error is not None and value is None:
+                response = Refusal(500, HTTPStatus(500).phrase).response()
+            else:
+                response = as_response(value)
+        except TypeError as exc:
+            response = self._response_to(event, exc)
+        self._target = None
+        self._respond(request, response, event.route.observer.http_response)
+        if not self._answering:
+            # This is within the handler's task: the next request must not begin in its name.
+            self._handling = None
+            self._server.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._answer_next()
+        self._regulate()
+
+    def _response_to(self, event: Event[Any], error: BaseException) -> Response:
+        if isinstance(error, ProtocolError):
+            self._closing = True
+            return Refusal(error.status, error.detail).response()
+        if isinstance(error, Exception):
+            log_failure(event, error)
+        return Refusal(500, HTTPStatus(500).phrase).response()
+
+    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> None:
+        """Write a response, or begin to; when it is out, the next request may be answered."""
+        close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
+        if close:
+            self._closing = True
             self._queue.clear()
         seconds = perf_counter() - request.started
-        if observer is not None:
-            observer.http_response(request.method, response.status, seconds)
-        else:
-            self._server.observer.http_unrouted(request.method, response.status, seconds)
+        observe(request.method, response.status, seconds)
         if self._server.settings.access_log:
             self._server.log_access(request, response, seconds)
-        if isinstance(response.body, bytes):
+        body = response.body
+        if isinstance(body, bytes):
+            head = head_bytes(response, close=close, length=len(body), version=request.version)
             bodiless = request.method == "HEAD" or response.status in NO_CONTENT
-            head = head_bytes(response, close=close, length=len(response.body), version=request.version)
-            self._transport.write(head if bodiless else head + response.body)
+            self._transport.write(head if bodiless else head + body)
+            self._responded(request)
         else:
-            await self._stream(request, response, close=close)
+            self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
+            self._streaming.add_done_callback(self._streamed)
 
-    async def _response_of(self, event: Event[Any]) -> Response:
-        try:
-            value = await dispatch(event, self._server.listener.hooks)
-            if event.error is not None and value is None:
-                return Refusal(500, HTTPStatus(500).phrase).response()
-            return as_response(value)
-        except ProtocolError as exc:
-            self._closing = True
-            return Refusal(exc.status, exc.detail).response()
-        except Exception as exc:
-            log_failure(event, exc)
-            return Refusal(500, HTTPStatus(500).phrase).response()
+    def _responded(self, request: Request) -> None:
+        self._current = None
+        self.served += 1
+        if not request.is_complete:
+            self._abandon_body(request)
+
+    def _streamed(self, task: asyncio.Task[None]) -> None:
+        self._streaming = None
+        if self._current is not None:
+            self._responded(self._current)
+        if not task.cancelled():
+            self._go_on()
 
     async def _stream(self, request: Request, response: Response, *, close: bool) -> None:
         chunked = request.version == 1
@@ -302,7 +340,7 @@ class HTTPConnection(asyncio.Protocol):
     @property
     def in_hand(self) -> bool:
         """Whether a request is being answered, or waits to be."""
-        return self._task is not None
+        return self._current is not None or bool(self._queue)
 
     def check(self, now: float) -> None:
         """Enforce the limits of time; called about once a second."""
@@ -313,7 +351,7 @@ class HTTPConnection(asyncio.Protocol):
         elif self._reader.in_body and not self._reading_paused:
             if now - self._last_read > settings.body_timeout:
                 self._time_out("the body stalled")
-        elif self._task is not None:
+        elif self.in_hand:
             return
         elif self._head_since:
             if now - self._head_since > settings.header_timeout:
@@ -332,13 +370,14 @@ class HTTPConnection(asyncio.Protocol):
 
         :param fresh: also when no request has come yet at all; its client may be about to send one
         """
-        if self._task is None and self._reader.is_idle and (self.served or fresh):
+        if not self.in_hand and self._reader.is_idle and (self.served or fresh):
             self._transport.close()
 
     def abort(self) -> str:
         """Drop the connection with what is in hand; return what that was."""
         what = repr(self._current) if self._current is not None else "an unfinished request"
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._streaming, self._handling):
+            if task is not None:
+                task.cancel()
         self._transport.abort()
         return what

@@ -7,6 +7,7 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ..runner import Runners
 from .connection import HTTPConnection
 from .routing import Refusal, find_event
 
@@ -39,6 +40,9 @@ class HTTPServer:
         self.loop = asyncio.get_running_loop()
         self.connections: set[HTTPConnection] = set()
         self.draining = False
+        self.runners = Runners(self.loop)
+        self.now = self.loop.time()
+        """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
         self._drained: asyncio.Future[None] | None = None
         times = (
             settings.header_timeout,
@@ -87,7 +91,7 @@ class HTTPServer:
             self._drained.set_result(None)
 
     def _sweep(self) -> None:
-        now = self.loop.time()
+        self.now = now = self.loop.time()
         for connection in list(self.connections):
             connection.check(now)
         self._sweeper = self.loop.call_later(self._period, self._sweep)
@@ -110,9 +114,13 @@ class HTTPServer:
         if self.connections:
             self._drained = self.loop.create_future()
             await self._drained
-        self._sweeper.cancel()
+        self._close()
 
     def abort(self) -> list[str]:
         """Drop all connections; return what was in hand."""
-        self._sweeper.cancel()
+        self._close()
         return [connection.abort() for connection in list(self.connections)]
+
+    def _close(self) -> None:
+        self._sweeper.cancel()
+        self.runners.close()
