@@ -35,6 +35,8 @@ MAX_QUEUE = 32
 """Pipelined requests that may wait; then reading pauses."""
 MAX_BUFFERED = 256 * 1024
 """Bytes of a body that may wait for the handler; then reading pauses. As much as uvloop reads at once."""
+MAX_UNWRITTEN = 64 * 1024
+"""Bytes of responses that may wait for the end of a turn of the loop. asyncio's own high-water mark."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -50,6 +52,8 @@ class HTTPConnection(asyncio.Protocol):
         "_head_since",
         "_incoming",
         "_last_read",
+        "_out",
+        "_out_size",
         "_queue",
         "_reader",
         "_reading_paused",
@@ -83,6 +87,8 @@ class HTTPConnection(asyncio.Protocol):
         self._answering = False  # within _answer_next
         self._streaming: asyncio.Task[None] | None = None
         # writing
+        self._out: list[bytes] = []
+        self._out_size = 0
         self._writable: asyncio.Future[None] | None = None
         self._blocked_since = 0.0
 
@@ -196,7 +202,7 @@ class HTTPConnection(asyncio.Protocol):
         """The handler waits for more of a body."""
         if request.expects_continue and request is self._current and not request.is_complete:
             request.continued()
-            self._transport.write(CONTINUE)
+            self._write(CONTINUE)
         self._regulate()
 
     def _regulate(self) -> None:
@@ -213,6 +219,31 @@ class HTTPConnection(asyncio.Protocol):
             else:
                 self._last_read = self._server.now
                 self._transport.resume_reading()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    def _write(self, data: bytes) -> None:
+        """Write soon: with all that is ready at the end of this turn of the loop."""
+        # PERF: each write wakes the client; back to back they cost a third of what they cost one by one.
+        if not self._out:
+            self._server.will_flush(self)
+        self._out.append(data)
+        self._out_size += len(data)
+        if self._out_size > MAX_UNWRITTEN:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is ready."""
+        out = self._out
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._out_size = 0
+            self._transport.write(data)
+
+    def _close(self) -> None:
+        self.flush()
+        self._transport.close()
 
     # --- answering ------------------------------------------------------------------------------
 
@@ -232,7 +263,7 @@ class HTTPConnection(asyncio.Protocol):
                 self._handling = server.runners.run(dispatch(target, server.listener.hooks), self._dispatched)
         self._answering = False
         if self._current is None and not self._queue and (self._closing or self._server.draining):
-            self._transport.close()
+            self._close()
 
     def _dispatched(self, value: Any, error: BaseException | None) -> None:
         """The event of the current request is done."""
@@ -281,7 +312,7 @@ class HTTPConnection(asyncio.Protocol):
         if isinstance(body, bytes):
             head = head_bytes(response, close=close, length=len(body), version=request.version)
             bodiless = request.method == "HEAD" or response.status in NO_CONTENT
-            self._transport.write(head if bodiless else head + body)
+            self._write(head if bodiless else head + body)
             self._responded(request)
         else:
             self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
@@ -304,7 +335,7 @@ class HTTPConnection(asyncio.Protocol):
         chunked = request.version == 1
         if not chunked and not close:
             close = self._closing = True
-        self._transport.write(head_bytes(response, close=close, length=None, version=request.version))
+        self._write(head_bytes(response, close=close, length=None, version=request.version))
         body: Any = response.body
         try:
             if request.method == "HEAD" or response.status in NO_CONTENT:
@@ -314,11 +345,12 @@ class HTTPConnection(asyncio.Protocol):
                 if self._transport.is_closing():
                     return
                 if data:
-                    self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                    self._write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                    self.flush()
                 if self._writable is not None:
                     await self._writable
             if chunked:
-                self._transport.write(b"0\r\n\r\n")
+                self._write(b"0\r\n\r\n")
         except Exception:
             # RFC 9112 section 8: a body that ends early must not look complete.
             logger.exception("Streaming the response to %r failed", request)
@@ -357,7 +389,7 @@ class HTTPConnection(asyncio.Protocol):
             if now - self._head_since > settings.header_timeout:
                 self._refuse(408, f"the head was not complete after {settings.header_timeout:g} seconds")
         elif now - self._last_read > settings.keep_alive_timeout:
-            self._transport.close()
+            self._close()
 
     def _time_out(self, detail: str) -> None:
         if self._incoming is not None:
@@ -371,7 +403,7 @@ class HTTPConnection(asyncio.Protocol):
         :param fresh: also when no request has come yet at all; its client may be about to send one
         """
         if not self.in_hand and self._reader.is_idle and (self.served or fresh):
-            self._transport.close()
+            self._close()
 
     def abort(self) -> str:
         """Drop the connection with what is in hand; return what that was."""

@@ -41,6 +41,7 @@ class HTTPServer:
         self.connections: set[HTTPConnection] = set()
         self.draining = False
         self.runners = Runners(self.loop)
+        self._unwritten: list[HTTPConnection] = []
         self.now = self.loop.time()
         """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
         self._drained: asyncio.Future[None] | None = None
@@ -89,6 +90,17 @@ class HTTPServer:
         """A connection ended."""
         if self._drained is not None and not self.connections and not self._drained.done():
             self._drained.set_result(None)
+
+    def will_flush(self, connection: HTTPConnection) -> None:
+        """Let a connection write at the end of this turn of the loop."""
+        if not self._unwritten:
+            self.loop.call_soon(self._flush)
+        self._unwritten.append(connection)
+
+    def _flush(self) -> None:
+        connections, self._unwritten = self._unwritten, []
+        for connection in connections:
+            connection.flush()
 
     def _sweep(self) -> None:
         self.now = now = self.loop.time()
