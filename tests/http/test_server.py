@@ -120,6 +120,18 @@ def test_bodies(runner: asyncio.Runner, path: str, chunked: bool, split: bool) -
     runner.run(main())
 
 
+def test_a_body_that_nobody_handles_is_read_over(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            for _ in range(2):
+                response = await client.ask(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+                assert response.status == 404
+            assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
+
+    runner.run(main())
+
+
 def test_pipelined_requests_are_answered_in_order(runner: asyncio.Runner) -> None:
     async def main() -> None:
         async with serving() as server:
@@ -388,12 +400,14 @@ def test_concurrency_is_limited(runner: asyncio.Runner) -> None:
             clients = [await server.connect() for _ in range(2)]
             for client in clients:
                 await client.send(b"GET / HTTP/1.1\r\n" + HOST)
-            while app.server is None or sum(c.in_hand for c in app.server.connections) < 2:
+            while app.server is None or app.server.in_hand < 2:
                 await asyncio.sleep(0)
             refused = await server.get("/")
             assert (refused.status, refused.headers["retry-after"]) == (503, "1")
             release.set()
             assert [(await client.receive()).status for client in clients] == [200, 200]
+            assert app.server.in_hand == 0
+            assert (await server.get("/")).status == 200
 
     runner.run(main())
 

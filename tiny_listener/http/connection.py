@@ -126,7 +126,8 @@ class HTTPConnection(asyncio.Protocol):
             self._head_since = 0.0
         if self._queue:
             self._answer_next()
-            self._regulate()
+            if self._queue or self._incoming is not None or self._reading_paused:
+                self._regulate()
         elif self._incoming is not None:
             self._regulate()
 
@@ -143,7 +144,7 @@ class HTTPConnection(asyncio.Protocol):
         self._server.connections.discard(self)
         for request, _ in self._queue:
             request.disconnect()
-        self._queue.clear()
+        self._drop_queue()
         if self._current is not None:
             self._current.disconnect()
         self.resume_writing()
@@ -168,15 +169,16 @@ class HTTPConnection(asyncio.Protocol):
 
     def _take_head(self, head: Head) -> None:
         request = Request(head, self, perf_counter())
-        target = self._server.route(request)
-        self._queue.append((request, target))
+        server = self._server
+        target = server.find(request)
         if head.length != 0:
             self._incoming = request
-            if head.length is not None and head.length > request.max_body:
-                refusal = Refusal(413, f"the body is longer than {request.max_body} bytes", close=True)
-                self._queue[-1] = (request, refusal)
-        if isinstance(self._queue[-1][1], Refusal) and self._queue[-1][1].close:
+            if head.length is not None and head.length > request.max_body and not isinstance(target, Refusal):
+                target = Refusal(413, f"the body is longer than {request.max_body} bytes", close=True)
+        if isinstance(target, Refusal) and target.close:
             self._closing = True
+        server.in_hand += 1
+        self._queue.append((request, target))
 
     def _take_violation(self, error: ProtocolError) -> None:
         if self._incoming is not None:
@@ -190,6 +192,7 @@ class HTTPConnection(asyncio.Protocol):
     def _refuse(self, status: int, detail: str) -> None:
         """Queue a last response that no request stands behind, and read no further."""
         request = Request(Head("", b"", 1), self, perf_counter())
+        self._server.in_hand += 1
         self._queue.append((request, Refusal(status, detail, close=True)))
         self._closing = True
         self._answer_next()
@@ -303,7 +306,7 @@ class HTTPConnection(asyncio.Protocol):
         close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
         if close:
             self._closing = True
-            self._queue.clear()
+            self._drop_queue()
         seconds = perf_counter() - request.started
         observe(request.method, response.status, seconds)
         if self._server.settings.access_log:
@@ -318,8 +321,13 @@ class HTTPConnection(asyncio.Protocol):
             self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
             self._streaming.add_done_callback(self._streamed)
 
+    def _drop_queue(self) -> None:
+        self._server.in_hand -= len(self._queue)
+        self._queue.clear()
+
     def _responded(self, request: Request) -> None:
         self._current = None
+        self._server.in_hand -= 1
         self.served += 1
         if not request.is_complete:
             self._abandon_body(request)

@@ -131,7 +131,8 @@ class RequestReader:
             without one is its head alone); a `ProtocolError`, after which nothing comes any more
         """
         events: list[ReadEvent] = []
-        if self.has_ended:
+        ended = State.ENDED
+        if self._state is ended:
             return events
         buffer = self._buffer + data if self._buffer else data
         position = 0
@@ -144,14 +145,15 @@ class RequestReader:
                     position = self._read_length(buffer, position, events)
                 else:
                     position = self._read_chunked(buffer, position, events)
-                if position == before or self.has_ended:
+                if position == before or self._state is ended:
                     break
         except ProtocolError as error:
             self._state = State.ENDED
             self._buffer = b""
             events.append(error)
             return events
-        self._buffer = buffer[position:] if position else buffer
+        # PERF: most often nothing is left, and nothing need be cut off
+        self._buffer = b"" if position == len(buffer) else buffer[position:]
         return events
 
     # --- the head -------------------------------------------------------------------------------

@@ -88,6 +88,15 @@ def _field(name: str, value: str) -> tuple[bytes, bytes]:
         raise ValueError(f"the value of the header {name!r} has a character beyond Latin-1: {value!r}") from None
 
 
+def _text(text: str) -> Response:
+    response = Response.__new__(Response)
+    response.status = 200
+    response.content_type = TEXT
+    response.body = text.encode()
+    response.headers = []
+    return response
+
+
 json_bytes = msgspec.json.Encoder().encode
 
 
@@ -99,6 +108,8 @@ def as_response(value: Any) -> Response:
 
     :raises TypeError: nothing of the kind
     """
+    if type(value) is str:  # PERF: what most handlers return needs no check
+        return _text(value)
     if isinstance(value, Response):
         return value
     if value is None:

@@ -40,6 +40,10 @@ class HTTPServer:
         self.loop = asyncio.get_running_loop()
         self.connections: set[HTTPConnection] = set()
         self.draining = False
+        self.in_hand = 0
+        """Requests that were read and are not answered yet."""
+        self.find = self._find if settings.limit_concurrency is None else self._find_within_limit
+        """Returns the event that a request stands for, or the reason why there is none."""
         self.runners = Runners(self.loop)
         self._unwritten: list[HTTPConnection] = []
         self.now = self.loop.time()
@@ -63,12 +67,14 @@ class HTTPServer:
         """Who is told of responses that no route made."""
         return self.listener.host.observer
 
-    def route(self, request: Request) -> Event[Any] | Refusal:
-        """Return the event that a request stands for, or the reason why there is none."""
-        limit = self.settings.limit_concurrency
-        if limit is not None and sum(c.in_hand for c in self.connections) >= limit:
-            return Refusal(503, f"{limit} requests are in hand already", close=True)
+    def _find(self, request: Request) -> Event[Any] | Refusal:
         return find_event(request, self.listener, self.settings)
+
+    def _find_within_limit(self, request: Request) -> Event[Any] | Refusal:
+        limit = self.settings.limit_concurrency
+        if limit is not None and self.in_hand >= limit:
+            return Refusal(503, f"{limit} requests are in hand already", close=True)
+        return self._find(request)
 
     def log_access(self, request: Request, response: Response, seconds: float) -> None:
         """Write the access log's line of one response."""
