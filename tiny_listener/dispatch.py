@@ -72,7 +72,7 @@ async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) 
     finally:
         hooks.dispatched += 1
         event.route.observer.event_done(perf_counter() - started, outcome)
-        if event.auto_done:
+        if event._auto_done:  # noqa: SLF001 - PERF: a property is a call
             event.done()
     return event.result
 

@@ -200,6 +200,9 @@ def _call_sync(fn: Callable[..., Any], positional: list[Resolver], keywords: dic
         return lambda _: fn()
     if len(positional) == 1:
         first = positional[0]
+        if isinstance(first, _ParamOfRoute):
+            name = first.name
+            return lambda event: fn(event.params[name])
         return fn if first is _the_event else lambda event: fn(first(event))
     return lambda event: fn(*[r(event) for r in positional])
 
@@ -326,6 +329,18 @@ def _the_context(event: AnyEvent) -> Any:
     return event.ctx
 
 
+class _ParamOfRoute:
+    """Gets a path parameter that the route is known to have."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, event: AnyEvent) -> Any:
+        return event.params[self.name]
+
+
 def _param(fn: Callable[..., Any], name: str, params: Collection[str] | None) -> Resolver:
     if params is not None:
         if name not in params:
@@ -333,7 +348,7 @@ def _param(fn: Callable[..., Any], name: str, params: Collection[str] | None) ->
             raise PathParamsError(
                 f"{where(fn)} asks for the path parameter {name!r}, which its pattern lacks (it has: {known})"
             )
-        return lambda event: event.params[name]
+        return _ParamOfRoute(name)
 
     def resolve(event: AnyEvent) -> Any:
         try:

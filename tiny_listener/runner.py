@@ -56,11 +56,17 @@ class Runners:
             yielded = context.run(coro.send, None)
         except StopIteration as stop:
             _leave_task(self._loop, task)
-            self._release(runner)
+            if runner.wake.done():  # it cancelled its own task
+                runner.retire()
+            else:
+                self._idle.append(runner)
             done(stop.value, None)
         except BaseException as exc:
             _leave_task(self._loop, task)
-            self._release(runner)
+            if runner.wake.done():
+                runner.retire()
+            else:
+                self._idle.append(runner)
             if isinstance(exc, (KeyboardInterrupt, SystemExit)):
                 raise
             done(None, exc)
@@ -69,12 +75,6 @@ class Runners:
             runner.take_over(coro, context, done, yielded)
             return task
         return None
-
-    def _release(self, runner: _Runner) -> None:
-        if runner.is_parked and len(self._idle) < MAX_POOL:
-            self._idle.append(runner)
-        else:
-            runner.retire()
 
     def park(self, runner: _Runner) -> asyncio.Future[None]:
         """Take a task in that has nothing to do; return what it waits for."""
@@ -96,14 +96,15 @@ class Runners:
 class _Runner:
     """One task of the pool."""
 
-    __slots__ = ("_job", "_pool", "_wake", "task")
+    __slots__ = ("_job", "_pool", "task", "wake")
 
     task: asyncio.Task[None]
+    wake: asyncio.Future[None]
+    """What the task waits for while it is idle; done when it has been cancelled."""
 
     def __init__(self, pool: Runners) -> None:
         self._pool = pool
         self._job: tuple[Coroutine[Any, Any, Any], Context, Done, Any] | None = None
-        self._wake: asyncio.Future[None] | None = None
 
     def start(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
@@ -111,17 +112,11 @@ class _Runner:
         """Make the task, and let it begin with a coroutine as any task would."""
         self.task = loop.create_task(self._work(coro, context, done))
 
-    @property
-    def is_parked(self) -> bool:
-        """Whether the task waits for work, and nobody has cancelled it."""
-        return self._wake is not None and not self._wake.done()
-
     def take_over(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done, yielded: Any) -> None:
         """Let the task go on with a coroutine whose first step yielded `yielded`."""
         self._job = (coro, context, done, yielded)
-        assert self._wake is not None
-        if not self._wake.done():  # it is done when the coroutine cancelled its own task: then that wakes it
-            self._wake.set_result(None)
+        if not self.wake.done():  # it is done when the coroutine cancelled its own task: then that wakes it
+            self.wake.set_result(None)
 
     def retire(self) -> None:
         """End the task."""
@@ -130,11 +125,11 @@ class _Runner:
     async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
         await _finish(_first_step(coro, context), done)
         while True:
-            self._wake = self._pool.park(self)
+            self.wake = self._pool.park(self)
             self._job = None
             cancelled: BaseException | None = None
             try:
-                await self._wake
+                await self.wake
             except asyncio.CancelledError as exc:
                 cancelled = exc
             if self._job is None:  # retired

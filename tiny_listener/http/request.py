@@ -27,7 +27,6 @@ class Request:
 
     __slots__ = (
         "_body",
-        "_complete",
         "_connection",
         "_continued",
         "_error",
@@ -35,18 +34,28 @@ class Request:
         "_parts",
         "_read",
         "_waiter",
+        "is_complete",
+        "keep_alive",
         "max_body",
+        "method",
         "path",
         "started",
+        "version",
     )
 
     def __init__(self, head: Head, connection: HTTPConnection, started: float) -> None:
         self._head = head
+        self.method = head.method
+        self.version = head.version
+        """The minor version of HTTP/1 that the client speaks."""
+        self.keep_alive = head.keep_alive
+        """Whether the client wants the connection to go on."""
         self._connection = connection
         self.started = started
         self.path = ""
         self.max_body = 0
-        self._complete = head.length == 0
+        self.is_complete = head.length == 0
+        """Whether the whole of the body has arrived."""
         self._continued = False
         self._parts: list[bytes] = []
         self._read = 0
@@ -64,11 +73,6 @@ class Request:
         if not isinstance(request, cls):
             raise EventDataError(f"The event {event.route.path!r} came from no HTTP request, so it has no Request")
         return request
-
-    @property
-    def method(self) -> str:
-        """The method, as sent."""
-        return self._head.method
 
     @property
     def target(self) -> bytes:
@@ -95,11 +99,6 @@ class Request:
         """Address and port of the peer; None on a unix socket."""
         return self._connection.client
 
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client wants the connection to go on."""
-        return self._head.keep_alive
-
     def header(self, name: str, default: str | None = None) -> str | None:
         """Return a header's value, decoded as Latin-1; several of one name are joined with a comma (RFC 9110 5.3)."""
         key = name.lower().encode("latin-1")
@@ -123,7 +122,7 @@ class Request:
                 yield piece
             elif self._error is not None:
                 raise self._error
-            elif self._complete:
+            elif self.is_complete:
                 return
             else:
                 self._connection.body_wanted(self)
@@ -163,11 +162,6 @@ class Request:
     # --- the connection's side ------------------------------------------------------------------
 
     @property
-    def is_complete(self) -> bool:
-        """Whether the whole of the body has arrived."""
-        return self._complete
-
-    @property
     def expects_continue(self) -> bool:
         """Whether the client waits for `100 Continue` before it sends the body."""
         return self._head.expects_continue and not self._continued
@@ -175,11 +169,6 @@ class Request:
     def continued(self) -> None:
         """`100 Continue` was sent."""
         self._continued = True
-
-    @property
-    def version(self) -> int:
-        """The minor version of HTTP/1 that the client speaks."""
-        return self._head.version
 
     @property
     def buffered(self) -> int:
@@ -198,12 +187,12 @@ class Request:
 
     def finish(self) -> None:
         """The body is complete."""
-        self._complete = True
+        self.is_complete = True
         self._wake()
 
     def fail(self, error: Exception) -> None:
         """The body will never be complete."""
-        if not self._complete and self._error is None:
+        if not self.is_complete and self._error is None:
             self._error = error
             self._parts.clear()
             self._wake()
