@@ -1,7 +1,6 @@
 """Says which version of it was imported; a file next to the test says which that is."""
 
 import os
-import time
 from pathlib import Path
 
 from tiny_listener.http import HTTPListener
@@ -21,8 +20,7 @@ async def version() -> dict[str, object]:
 @app.get("/block")
 async def block() -> None:
     def the_blocking_line() -> None:
-        while True:
-            time.sleep(60)
+        threading.Event().wait()
 
     the_blocking_line()
 

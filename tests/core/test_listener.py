@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import threading
 from typing import Annotated, Any
 
 import pytest
@@ -13,11 +12,8 @@ import pytest
 import tiny_listener
 from tiny_listener import (
     Context,
-    ContextAlreadyExists,
-    ContextNotFound,
     Data,
     Depends,
-    DuplicateListener,
     Event,
     EventAlreadyDone,
     EventAlreadyExists,
@@ -25,14 +21,12 @@ from tiny_listener import (
     EventNotFound,
     Hook,
     Listener,
-    ListenerNotFound,
     Param,
     PathParamsError,
     Route,
     RouteError,
     check_coro_func,
     depend,
-    get_current_running_listener,
     import_from_string,
 )
 
@@ -422,146 +416,6 @@ def test_an_event_can_be_called(app: App, runner: asyncio.Runner) -> None:
         assert "x {n:int}" in repr(event)
 
     runner.run(main())
-
-
-def test_contexts_that_were_named_live_until_they_are_dropped(app: App, runner: asyncio.Runner) -> None:
-    @app.on_event("x")
-    async def handler() -> None: ...
-
-    async def main() -> None:
-        await app.trigger_event("x", cid="one")
-        await app.trigger_event("x", cid="one")
-        await app.trigger_event("x")
-        await asyncio.sleep(0)  # the step that woke us still holds the last task
-        gc.collect()
-        assert list(app.ctxs) == ["one"]
-        ctx = app.get_ctx("one")
-        assert len(ctx.events[app.get_route("handler")]) == 2
-        with pytest.raises(ContextAlreadyExists, match="one"):
-            app.new_ctx("one")
-        assert ctx.is_alive
-        assert ctx.drop()
-        assert not ctx.drop()
-        assert not ctx.is_alive
-        with pytest.raises(ContextNotFound, match="one"):
-            app.get_ctx("one")
-        ctx2 = app.new_ctx(scope={"a": 1})
-        assert app.get_ctx(ctx2.cid) is ctx2
-        assert ctx2.scope == {"a": 1}
-        assert ctx2.drop()
-        assert len(app.ctxs) == 0
-        assert ctx2.cid in repr(ctx2)
-
-    runner.run(main())
-
-
-def test_contexts_of_the_framework_do_not_leak(app: App, runner: asyncio.Runner) -> None:
-    @app.on_event("x")
-    async def handler(ctx: MyContext) -> str:
-        return ctx.cid
-
-    async def main() -> None:
-        for _ in range(100):
-            await app.trigger_event("x")
-        await asyncio.sleep(0)  # the step that woke us still holds the last task
-        gc.collect()
-        assert len(app.ctxs) == 0
-
-    runner.run(main())
-
-
-def test_the_context_class_comes_from_the_hint_or_from_the_setter() -> None:
-    assert type(App().new_ctx()) is MyContext
-    plain: Listener[MyContext] = Listener()
-    assert type(plain.new_ctx()) is Context
-    plain.set_context_cls(MyContext)
-    assert type(plain.new_ctx()) is MyContext
-
-
-def test_only_one_listener_runs_in_a_thread(runner: asyncio.Runner) -> None:
-    found: list[Any] = []
-
-    class Nested(Listener):
-        async def listen(self) -> None:
-            found.append(get_current_running_listener())
-            with pytest.raises(DuplicateListener):
-                Nested().run()
-            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self.graceful_shutdown()))
-
-    app = Nested()
-    thread = threading.Thread(target=app.run)
-    thread.start()
-    thread.join(10)
-    assert found == [app]
-    with pytest.raises(ListenerNotFound):
-        get_current_running_listener()
-
-
-def test_startup_and_shutdown_run_in_order() -> None:
-    seen: list[str] = []
-
-    class Ordered(Listener):
-        async def listen(self) -> None:
-            seen.append("listen")
-            self.trigger_event("slow")
-            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self.graceful_shutdown()))
-
-    app = Ordered()
-
-    @app.startup
-    async def start() -> None:
-        seen.append("start")
-
-    @app.shutdown
-    async def broken() -> None:
-        raise ValueError("a broken callback does not keep the others from running")
-
-    @app.shutdown
-    async def stop() -> None:
-        seen.append("stop")
-
-    @app.on_event("slow")
-    async def slow() -> None:
-        for _ in range(20):
-            await asyncio.sleep(0)
-        seen.append("slow")
-
-    app.run()
-    assert seen == ["start", "listen", "slow", "stop"]
-    app.run()
-    assert seen == ["start", "listen", "slow", "stop"] * 2
-
-
-@pytest.mark.parametrize(("graceful", "named"), [(0.05, True), (20, False)])
-def test_the_graceful_timeout_bounds_running_events(
-    graceful: float, named: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    app = App()
-    release = asyncio.Event()
-
-    @app.on_event("stuck")
-    async def stuck() -> None:
-        await release.wait()
-
-    @app.startup
-    async def start() -> None:
-        app.trigger_event("stuck")
-        asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(app.graceful_shutdown()))
-        if not named:
-            asyncio.get_running_loop().call_later(0.05, release.set)
-
-    app.host.graceful_timeout = graceful
-    app.run()
-    assert ("event 'stuck'" in caplog.text) is named
-
-
-def test_a_listener_without_listen_says_so() -> None:
-    class Bare(Listener):
-        pass
-
-    app = Bare()
-    with pytest.raises(NotImplementedError, match="Bare must define"):
-        app.run()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""Limits of size, time and number, each from both sides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.http.helpers import serving
+from tiny_listener.http import HTTPListener
+
+HOST = b"Host: x\r\n\r\n"
+
+
+def _line(size: int) -> bytes:
+    start, end = b"GET /", b" HTTP/1.1\r\n"
+    return start + b"a" * (size - len(start) - len(end)) + end + HOST
+
+
+def _header(size: int) -> bytes:
+    return b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b"b" * (size - 1) + b"\r\n\r\n"
+
+
+def _headers(size: int) -> bytes:
+    lines = b"Host: x\r\n"
+    while len(lines) + 2005 < size:
+        lines += b"A: " + b"b" * 1000 + b"\r\n"
+    lines += b"A:" + b"b" * (size - len(lines) - 6) + b"\r\n\r\n"
+    return b"GET / HTTP/1.1\r\n" + lines
+
+
+def _fields(count: int) -> bytes:
+    return b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * (count - 1) + b"\r\n"
+
+
+def _body(size: int) -> bytes:
+    return b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (size, b"b" * size)
+
+
+def _chunks(size: int) -> bytes:
+    chunks = b"1\r\nb\r\n" * size
+    return b"POST /small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
+
+
+@pytest.mark.parametrize(
+    ("make", "limit", "statuses"),
+    [
+        (_line, 8192, (404, 414)),
+        (_header, 8192, (200, 431)),
+        (_headers, 65536, (200, 431)),
+        (_fields, 100, (200, 431)),
+        (_body, 10, (200, 413)),
+        (_chunks, 10, (200, 413)),
+    ],
+    ids=["request line", "header", "headers", "fields", "body", "chunked body"],
+)
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_limits_from_both_sides(
+    runner: asyncio.Runner,
+    make: Callable[[int], bytes],
+    limit: int,
+    statuses: tuple[int, int],
+    unfinished: bool,
+) -> None:
+    inside, past = statuses
+
+    async def main() -> None:
+        async with serving() as server:
+            if not unfinished:
+                assert (await server.ask(make(limit))).status == inside
+                assert (await server.ask(make(limit + 1))).status == past
+            elif make in (_line, _header, _headers):
+                # An endless one is refused while it is still coming.
+                data = make(limit + 20)[:-10]
+                assert (await server.ask(data)).status == past
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "status"),
+    [
+        ({"header_timeout": 0.1}, b"GET / HT", 408),
+        ({"header_timeout": 0.1}, b"GET / HTTP/1.1\r\nHost:", 408),
+        ({"body_timeout": 0.1}, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab", 408),
+        ({"keep_alive_timeout": 0.1}, b"", None),
+        ({"keep_alive_timeout": 0.1}, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    ],
+)
+def test_time_limits(runner: asyncio.Runner, settings: dict[str, Any], data: bytes, status: int | None) -> None:
+    async def main() -> None:
+        async with serving(**settings) as server:
+            client = await server.connect()
+            if status is not None:
+                assert (await client.ask(data)).status == status
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
+def test_concurrency_is_limited(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    release = asyncio.Event()
+
+    @app.get("/")
+    async def wait() -> str:
+        await release.wait()
+        return "done"
+
+    async def main() -> None:
+        async with serving(app, limit_concurrency=2) as server:
+            clients = [await server.connect() for _ in range(2)]
+            for client in clients:
+                await client.send(b"GET / HTTP/1.1\r\n" + HOST)
+            while app.server is None or app.server.in_hand < 2:
+                await asyncio.sleep(0)
+            refused = await server.get("/")
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            release.set()
+            assert [(await client.receive()).status for client in clients] == [200, 200]
+            assert app.server.in_hand == 0
+            assert (await server.get("/")).status == 200
+
+    runner.run(main())
