@@ -1,6 +1,7 @@
 """Says which version of it was imported; a file next to the test says which that is."""
 
 import os
+import threading
 from pathlib import Path
 
 from tiny_listener.http import HTTPListener
