@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CoroFunc: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 AnyEvent: TypeAlias = Any
 """An Event of whatever context class: planning and dispatch do not look at it."""
 
-Call: TypeAlias = Callable[[AnyEvent], Awaitable[Any]]
-"""A planned function: takes the event, finds the arguments, and gives the awaitable."""
+Call: TypeAlias = Callable[[AnyEvent], Coroutine[Any, Any, Any]]
+"""A planned function: takes the event, finds the arguments, and gives the coroutine."""
 
 F = TypeVar("F", bound="Callable[..., Any]")

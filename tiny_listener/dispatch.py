@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
     from ._typing import AnyEvent
     from .hook import Hook
-    from .observer import Outcome
 
-__all__ = ["EventTask", "Hooks", "dispatch"]
+__all__ = ["EventTask", "Hooks", "conclude", "dispatch", "log_failure", "run_hooks"]
 
 logger = logging.getLogger("tiny_listener")
 
@@ -34,6 +33,15 @@ class Hooks:
 
 
 async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+    """Run an event from its trigger to its end, and return its result; see `run_hooks`."""
+    started = perf_counter()
+    try:
+        return await run_hooks(event, hooks, timeout)
+    finally:
+        conclude(event, hooks, perf_counter() - started)
+
+
+async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
     """Run an event through hooks and handler, and return its result.
 
     Hooks after the handler run only when nothing failed. All error handlers whose class fits run, in order;
@@ -42,8 +50,7 @@ async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) 
     :param timeout: seconds that the handler may take; hooks are not counted
     :raises Exception: what the handler or a hook raised, when no error handler fits it
     """
-    started = perf_counter()
-    outcome: Outcome = "ok"
+    limit = None
     try:
         for hook in hooks.before:
             await hook.call(event)
@@ -55,8 +62,7 @@ async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) 
         for hook in hooks.after:
             await hook.call(event)
     except Exception as exc:
-        outcome = "timeout" if timeout is not None and limit.expired() else "error"
-        event.error = exc
+        event.fail(exc, "timeout" if limit is not None and limit.expired() else "error")
         handlers = [hook for kind, hook in hooks.on_error if isinstance(exc, kind)]
         if not handlers:
             raise
@@ -66,15 +72,20 @@ async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) 
             if event.result is None:
                 event.result = value
     except BaseException as exc:
-        outcome = "cancelled"
-        event.error = exc
+        event.fail(exc, "cancelled")
         raise
-    finally:
-        hooks.dispatched += 1
-        event.route.observer.event_done(perf_counter() - started, outcome)
-        if event._auto_done:  # noqa: SLF001 - PERF: a property is a call
-            event.done()
     return event.result
+
+
+def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:
+    """Count an event whose handling ended, and let it be done.
+
+    :param seconds: since it was triggered
+    """
+    hooks.dispatched += 1
+    event.route.observer.event_done(seconds, event.outcome)
+    if event.auto_done:
+        event.done()
 
 
 class EventTask(asyncio.Task[Any]):

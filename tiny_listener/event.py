@@ -11,6 +11,7 @@ from .errors import EventAlreadyDone
 if TYPE_CHECKING:
     from ._typing import PathParams
     from .listener import Listener
+    from .observer import Outcome
     from .route import Route
 
 __all__ = ["Event"]
@@ -26,27 +27,27 @@ class Event(Generic[CTX]):
     :param listener: needed only where `ctx` is None
     """
 
-    __slots__ = (
-        "_auto_done",
-        "_ctx",
-        "_done",
-        "_waiters",
-        "data",
-        "error",
-        "listener",
-        "params",
-        "result",
-        "route",
-    )
-
+    route: Route
+    """The route that its text matched."""
+    listener: Listener[CTX]
+    """The listener that handles it."""
     data: dict[str, Any]
     """What the source or `trigger_event(data=...)` sent along."""
     params: PathParams
     """The path parameters, converted, by name."""
-    result: Any
+    result: Any = None
     """What the handler returned; None until then. Where an error was handled, what its handler returned."""
-    error: BaseException | None
+    error: BaseException | None = None
     """What the handler or a hook raised."""
+    outcome: Outcome = "ok"
+    """How the handling ended, or will if nothing fails any more."""
+
+    # PERF: what most events never change is kept in the class: each store in __init__ is paid for by every event.
+    auto_done = True
+    """Whether the event will be done as soon as its handling ends; see `prevent_auto_done`."""
+    _ctx: CTX | None = None
+    _done = False
+    _waiters: list[asyncio.Future[None]] | None = None
 
     def __init__(
         self,
@@ -59,13 +60,8 @@ class Event(Generic[CTX]):
         self.route = route
         self.data = {} if data is None else data
         self.params = {} if params is None else params
-        self.result = None
-        self.error = None
-        self.listener: Listener[CTX] = ctx.listener if ctx is not None else listener  # type: ignore[assignment]
+        self.listener = ctx.listener if ctx is not None else listener  # type: ignore[assignment]
         self._ctx = ctx
-        self._auto_done = True
-        self._done = False
-        self._waiters: list[asyncio.Future[None]] | None = None
 
     @property
     def ctx(self) -> CTX:
@@ -81,11 +77,6 @@ class Event(Generic[CTX]):
         """Whether the event is done: its handling ended, or `done()` was called."""
         return self._done
 
-    @property
-    def auto_done(self) -> bool:
-        """Whether the event will be done as soon as its handling ends."""
-        return self._auto_done
-
     def prevent_auto_done(self) -> None:
         """Leave it to the application to call `done()`, maybe long after the handler returned.
 
@@ -95,7 +86,12 @@ class Event(Generic[CTX]):
             raise EventAlreadyDone(
                 f"Event {self.route.path!r} is done: call prevent_auto_done() while its handler runs"
             )
-        self._auto_done = False
+        self.auto_done = False
+
+    def fail(self, error: BaseException, outcome: Outcome) -> None:
+        """Keep what the handler or a hook raised."""
+        self.error = error
+        self.outcome = outcome
 
     def done(self) -> None:
         """Mark the event as done and wake those who wait for it; a second call changes nothing."""

@@ -7,7 +7,7 @@ counted). An implementation must not block, must not raise, and costs what it co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from .route import Route
@@ -19,6 +19,10 @@ Outcome = Literal["ok", "error", "timeout", "cancelled"]
 the time limit of `trigger_event(timeout=...)`, or by cancellation."""
 
 
+HTTPSamples: TypeAlias = "list[str | float]"
+"""Of each request three items: its method, and what `event_done` and `http_response` would be told as seconds."""
+
+
 class RouteObserver(Protocol):
     """Watches the events of one route."""
 
@@ -27,6 +31,12 @@ class RouteObserver(Protocol):
 
     def http_response(self, method: str, status: int, seconds: float) -> None:
         """An HTTP response of this route is ready to be written; `seconds` since the request's head was read."""
+
+    def http_events(self, samples: HTTPSamples) -> None:
+        """Events were dispatched with the outcome "ok", and their HTTP responses with the status 200 are ready.
+
+        The same as `event_done` and `http_response` for each, at a fraction of the cost.
+        """
 
 
 class Observer(Protocol):
@@ -50,6 +60,9 @@ class _NullRouteObserver:
         pass
 
     def http_response(self, method: str, status: int, seconds: float) -> None:
+        pass
+
+    def http_events(self, samples: HTTPSamples) -> None:
         pass
 
 

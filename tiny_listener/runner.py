@@ -14,14 +14,20 @@ import types
 from asyncio.tasks import _enter_task, _leave_task  # the only way to run a step in a task's name
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Runners"]
+__all__ = ["Pending", "Runners"]
 
 MAX_POOL = 256
 """Idle tasks that are kept; each takes about 2 KiB."""
 
 Done = Callable[[Any, BaseException | None], None]
+
+
+class Pending(NamedTuple):
+    """What a coroutine that suspended has instead of a result."""
+
+    task: asyncio.Task[None]
 
 
 class Runners:
@@ -31,50 +37,51 @@ class Runners:
         self._loop = loop
         self._idle: list[_Runner] = []
 
-    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> asyncio.Task[None] | None:
+    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> Any:
         """Run a coroutine; its first step at once, if a task is at hand.
 
-        :param done: called with its result and None, or with None and what it raised; before this returns, if
-            the coroutine did not suspend
-        :returns: the task that goes on with it; None when it is done
+        :param done: called later with its result and None, or with None and what it raised, if it suspends
+        :returns: its result if it did not suspend; else, as a `Pending`, the task that goes on with it
+        :raises BaseException: what it raised if it did not suspend
         """
         context = copy_context()
-        if not self._idle:
-            runner = _Runner(self)
-            runner.start(self._loop, coro, context, done)
-            return runner.task
-        runner = self._idle.pop()
+        idle = self._idle
+        if not idle:
+            return self._start(coro, context, done)
+        runner = idle.pop()
         task = runner.task
         try:
             _enter_task(self._loop, task)
         except RuntimeError:  # called from within a task: only one can be entered at a time
-            self._idle.append(runner)
-            runner = _Runner(self)
-            runner.start(self._loop, coro, context, done)
-            return runner.task
+            idle.append(runner)
+            return self._start(coro, context, done)
         try:
             yielded = context.run(coro.send, None)
         except StopIteration as stop:
             _leave_task(self._loop, task)
-            if runner.wake.done():  # it cancelled its own task
-                runner.retire()
-            else:
-                self._idle.append(runner)
-            done(stop.value, None)
-        except BaseException as exc:
-            _leave_task(self._loop, task)
+            idle.append(runner)
             if runner.wake.done():
-                runner.retire()
-            else:
-                self._idle.append(runner)
-            if isinstance(exc, (KeyboardInterrupt, SystemExit)):
-                raise
-            done(None, exc)
-        else:
+                self._replace(runner)
+            return stop.value
+        except BaseException:
             _leave_task(self._loop, task)
-            runner.take_over(coro, context, done, yielded)
-            return task
-        return None
+            idle.append(runner)
+            if runner.wake.done():
+                self._replace(runner)
+            raise
+        _leave_task(self._loop, task)
+        runner.take_over(coro, context, done, yielded)
+        return Pending(task)
+
+    def _start(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> Pending:
+        runner = _Runner(self)
+        runner.start(self._loop, coro, context, done)
+        return Pending(runner.task)
+
+    def _replace(self, runner: _Runner) -> None:
+        """Let go of a task that the coroutine which ran in its name cancelled."""
+        self._idle.remove(runner)
+        runner.retire()
 
     def park(self, runner: _Runner) -> asyncio.Future[None]:
         """Take a task in that has nothing to do; return what it waits for."""

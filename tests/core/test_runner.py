@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from tiny_listener.runner import Runners
+from tiny_listener.runner import Pending, Runners
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
 
@@ -26,7 +26,16 @@ async def pooled(runners: Runners, coro: Coroutine[Any, Any, Any]) -> Any:
         else:
             future.set_result(result)
 
-    loop.call_soon(runners.run, coro, done)
+    def run() -> None:
+        try:
+            result = runners.run(coro, done)
+        except (Exception, asyncio.CancelledError) as exc:
+            done(None, exc)
+        else:
+            if not isinstance(result, Pending):
+                done(result, None)
+
+    loop.call_soon(run)
     return await future
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -124,3 +124,9 @@ async def serving(app: HTTPListener | None = None, **settings: Any) -> AsyncIter
         yield server
     finally:
         await server.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; other callbacks run meanwhile."""
+    while not condition():
+        await asyncio.sleep(0)

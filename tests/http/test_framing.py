@@ -86,7 +86,7 @@ def test_no_bytes_raise(data: bytes) -> None:
 
 
 def test_what_a_head_says() -> None:
-    assert read(GET, []) == [("GET", b"/a?b", 1, [(b"host", b"x"), (b"a", b"1"), (b"a", b"2")], True, 0)]
+    assert read(GET, []) == [("GET", "/a?b", 1, [(b"host", b"x"), (b"a", b"1"), (b"a", b"2")], True, 0)]
     assert read(LENGTH, [])[1:] == [b"hello", END]
     assert read(CHUNKED, [])[1:] == [b"abc", END]
     assert read(EMPTY + GET, [])[0][5] == 0  # type: ignore[index]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from unittest import mock
 
 import pytest
 
-from tests.http.helpers import serving
+from tests.http.helpers import serving, until
 from tiny_listener import Depends, Event, Param
 from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response
+from tiny_listener.http.connection import MAX_UNWRITTEN, MAX_WAITING
 
 HOST = b"Host: x\r\n\r\n"
 
@@ -139,6 +142,67 @@ def test_pipelined_requests_are_answered_in_order(runner: asyncio.Runner) -> Non
             for i, target in enumerate(targets):
                 response = await client.receive()
                 assert response.body == (b"one\ntwo\n" if target == "/stream" else f"Hello, {i}!".encode())
+
+    runner.run(main())
+
+
+def test_a_piece_too_large_to_wait_is_read_at_once(runner: asyncio.Runner) -> None:
+    """A turn of the loop may bring many of them; what follows may have to be stopped before."""
+
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            await client.ask(b"GET / HTTP/1.1\r\n" + HOST)
+            assert server.app.server is not None
+            (connection,) = server.app.server.connections
+            small = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (2 * MAX_WAITING)
+            connection.data_received(small)
+            assert server.app.server.arrived == [(connection, small)]
+            connection.data_received(b"x" * (MAX_WAITING + 1))
+            assert not server.app.server.arrived
+            connection.data_received(b"x" * (MAX_WAITING - 1))
+            assert len((await client.receive()).body) == 2 * MAX_WAITING
+
+    runner.run(main())
+
+
+def test_a_request_is_handled_though_its_client_left_at_once(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    handled: list[str] = []
+
+    @app.get("/{name}")
+    async def handle(name: Param) -> str:
+        handled.append(name)
+        return "handled"
+
+    async def main() -> None:
+        async with serving(app) as server:
+            with socket.create_connection(("127.0.0.1", server.port)) as client:
+                client.sendall(b"GET /a HTTP/1.1\r\n" + HOST + b"GET /b HTTP/1.1\r\n" + HOST)
+            await asyncio.wait_for(until(lambda: handled == ["a", "b"]), 10)
+
+    runner.run(main())
+
+
+def test_many_responses_of_a_turn_are_written_together(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            await client.ask(b"GET / HTTP/1.1\r\n" + HOST)
+            assert server.app.server is not None
+            (connection,) = server.app.server.connections
+            written: list[int] = []
+            transport = connection._transport
+
+            def write(data: bytes) -> None:
+                written.append(data.count(b"HTTP/1.1 200"))
+                transport.write(data)
+
+            connection._transport = mock.Mock(wraps=transport, write=write)
+            await client.send((b"GET / HTTP/1.1\r\n" + HOST) * (2 * MAX_UNWRITTEN + 3))
+            for _ in range(2 * MAX_UNWRITTEN + 3):
+                await client.receive()
+            assert written == [MAX_UNWRITTEN, MAX_UNWRITTEN, 3]
 
     runner.run(main())
 
@@ -360,7 +424,7 @@ def test_hooks_errors_and_dependencies_act_on_requests(runner: asyncio.Runner) -
             assert (await server.get("/zero")).status == 500
 
     runner.run(main())
-    assert seen == [("GET", "/a/b", "Ann, Bea to a/b", b"q"), "looked"]
+    assert seen == [("GET", "/a/b", "Ann, Bea to a/b", "q"), "looked"]
 
 
 def test_a_drain_answers_what_was_asked(runner: asyncio.Runner) -> None:

@@ -104,6 +104,32 @@ def test_what_is_no_duration_counts_as_nothing(recorder: Recorder, memory: bytea
     assert row[http("GET", "/user/{username}", "200")][:2] == [0, 1]
 
 
+DURATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["GET", "POST"]),
+        st.one_of(st.floats(0, 20), st.sampled_from([0.0, 0.0001, 0.005, -1.0, math.nan, math.inf, 1e300])),
+        st.one_of(st.floats(0, 20), st.sampled_from([0.0, 0.0001, 0.005, -1.0, math.nan, math.inf, 1e300])),
+    ),
+    min_size=1,
+)
+
+
+@given(DURATIONS)
+def test_counted_together_is_as_counted_one_by_one(durations: list[tuple[str, float, float]]) -> None:
+    together, alone = memory_for_row(), memory_for_row()
+    one = Recorder(RowWriter(alone)).route_added(route("/{_:path}"))
+    for method, dispatched, responded in durations:
+        one.event_done(dispatched, "ok")
+        one.http_response(method, 200, responded)
+    samples: list[str | float] = [item for triple in durations for item in triple]
+    Recorder(RowWriter(together)).route_added(route("/{_:path}")).http_events(samples)
+    expected, found = read_row(alone), read_row(together)
+    assert found.keys() == expected.keys()
+    for series, words in expected.items():
+        # The sum of floats depends on their order in its last digits.
+        assert found[series] == pytest.approx(words, rel=1e-9, abs=1)
+
+
 def test_routes_with_one_pattern_share_their_series(recorder: Recorder, memory: bytearray) -> None:
     first = recorder.route_added(route(GET_USER))
     first.event_done(0.001, "ok")

@@ -1,7 +1,8 @@
 """One HTTP connection: the thin rim between the transport, the reader of requests and their dispatch.
 
-Requests wait in a queue and are answered in order. A handler that does not suspend is done within the transport's own
-call; any other goes on in a pooled task (`tiny_listener.runner`).
+What arrives is kept by the server until all that this turn of the loop brings is there; then `read` takes it.
+A handler that does not suspend is done within that call; any other goes on in a pooled task
+(`tiny_listener.runner`), and the requests behind it wait in a queue, for they are answered in order.
 Reading pauses while the queue is long, while a body that nobody takes piles up, and while the client takes no
 bytes.
 """
@@ -16,12 +17,13 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ..dispatch import dispatch, log_failure
+from ..dispatch import conclude, log_failure, run_hooks
+from ..runner import Pending
 from .errors import ProtocolError
-from .framing import END, Head, RequestReader
+from .framing import END, RequestReader
 from .request import Request
-from .response import NO_CONTENT, Response, as_response, head_bytes
-from .routing import Refusal
+from .response import NO_CONTENT, TEXT, Response, as_response, head_bytes, ok_bytes
+from .routing import Refusal, find_event
 
 if TYPE_CHECKING:
     from ..event import Event
@@ -35,8 +37,10 @@ MAX_QUEUE = 32
 """Pipelined requests that may wait; then reading pauses."""
 MAX_BUFFERED = 256 * 1024
 """Bytes of a body that may wait for the handler; then reading pauses. As much as uvloop reads at once."""
-MAX_UNWRITTEN = 64 * 1024
-"""Bytes of responses that may wait for the end of a turn of the loop. asyncio's own high-water mark."""
+MAX_WAITING = 64 * 1024
+"""Bytes that are read at once, and not at the end of the turn: what comes in such pieces may have to be stopped."""
+MAX_UNWRITTEN = 32
+"""Responses that may wait for the end of a turn of the loop."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -45,21 +49,21 @@ class HTTPConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answering",
+        "_began",
         "_blocked_since",
         "_closing",
         "_current",
+        "_event",
         "_handling",
         "_head_since",
         "_incoming",
         "_last_read",
         "_out",
-        "_out_size",
         "_queue",
         "_reader",
         "_reading_paused",
         "_server",
         "_streaming",
-        "_target",
         "_transport",
         "_writable",
         "client",
@@ -69,10 +73,11 @@ class HTTPConnection(asyncio.Protocol):
     def __init__(self, server: HTTPServer) -> None:
         # per connection
         self._server = server
-        self._reader = RequestReader(server.settings)
+        self._reader = RequestReader(server.settings, Request)
         self._transport: Any = None
         self.client: tuple[str, int] | None = None
-        self.served = 0
+        self.served = False
+        """Whether a response was written."""
         self._closing = False
         # reading
         self._incoming: Request | None = None  # whose body is being read
@@ -82,13 +87,13 @@ class HTTPConnection(asyncio.Protocol):
         # answering
         self._queue: deque[tuple[Request, Event[Any] | Refusal]] = deque()
         self._current: Request | None = None
-        self._target: Event[Any] | None = None
+        self._event: Event[Any] | None = None  # that of the current request, while its handler is suspended
+        self._began = 0.0  # when the handling of the current request began, on the clock of perf_counter
         self._handling: asyncio.Task[None] | None = None
         self._answering = False  # within _answer_next
         self._streaming: asyncio.Task[None] | None = None
         # writing
         self._out: list[bytes] = []
-        self._out_size = 0
         self._writable: asyncio.Future[None] | None = None
         self._blocked_since = 0.0
 
@@ -105,41 +110,24 @@ class HTTPConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        if self._closing:
-            return
-        self._last_read = now = self._server.now
-        for event in self._reader.receive(data):
-            if isinstance(event, Head):
-                self._take_head(event)
-            elif isinstance(event, bytes):
-                if self._incoming is not None:
-                    self._incoming.feed(event)
-            elif event is END:
-                if self._incoming is not None:
-                    self._incoming.finish()
-                    self._incoming = None
-            else:
-                self._take_violation(event)
-        if self._reader.in_head:
-            self._head_since = self._head_since or now
-        else:
-            self._head_since = 0.0
-        if self._queue:
-            self._answer_next()
-            if self._queue or self._incoming is not None or self._reading_paused:
-                self._regulate()
-        elif self._incoming is not None:
-            self._regulate()
+        arrived = self._server.arrived
+        if not arrived:
+            self._server.will_work()
+        arrived.append((self, data))
+        if len(data) > MAX_WAITING:
+            self._server.work()
 
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`: what was asked for is still answered before the connection closes."""
+        self._server.work()
         self._closing = True
         if self._incoming is not None:
             self._incoming.disconnect()
         return self.in_hand
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.BaseProtocol`."""
+        """See `asyncio.BaseProtocol`: what was asked for is still done, though nobody will see the answer."""
+        self._server.work()
         self._closing = True
         self._server.connections.discard(self)
         for request, _ in self._queue:
@@ -167,18 +155,55 @@ class HTTPConnection(asyncio.Protocol):
 
     # --- reading --------------------------------------------------------------------------------
 
-    def _take_head(self, head: Head) -> None:
-        request = Request(head, self, perf_counter())
-        server = self._server
-        target = server.find(request)
-        if head.length != 0:
+    def read(self, data: bytes) -> None:
+        """Take in what arrived."""
+        if self._closing:
+            return
+        self._last_read = now = self._server.now
+        reader = self._reader
+        for event in reader.receive(data):
+            if type(event) is Request:  # PERF: a third of isinstance
+                self._take(event)
+            elif type(event) is bytes:
+                if self._incoming is not None:
+                    self._incoming.feed(event)
+            elif event is END:
+                if self._incoming is not None:
+                    self._incoming.finish()
+                    self._incoming = None
+            elif isinstance(event, ProtocolError):
+                self._take_violation(event)
+        if reader.unread or self._head_since:
+            self._head_since = (self._head_since or now) if reader.in_head else 0.0
+        if self._queue:
+            self._answer_next()
+        if self._queue or self._incoming is not None or self._reading_paused:
+            self._regulate()
+
+    def _take(self, request: Request) -> None:
+        """Take in a request: answer it, if none is before it and no body is to come, or let it wait."""
+        if self._closing:
+            return
+        request.connection = self
+        request.started = self._began = perf_counter()
+        if request.length != 0:
+            request.is_complete = False
             self._incoming = request
-            if head.length is not None and head.length > request.max_body and not isinstance(target, Refusal):
-                target = Refusal(413, f"the body is longer than {request.max_body} bytes", close=True)
-        if isinstance(target, Refusal) and target.close:
+        server = self._server
+        if server.limit_concurrency is None or server.in_hand < server.limit_concurrency:
+            target = find_event(server.listener, server.settings, request)
+        else:
+            target = Refusal(503, f"{server.in_hand} requests are in hand already", close=True)
+        if type(target) is Refusal:
+            self._closing = target.close
+        elif not request.is_complete and (request.length or 0) > request.max_body:
+            target = Refusal(413, f"the body is longer than {request.max_body} bytes", close=True)
             self._closing = True
-        server.in_hand += 1
-        self._queue.append((request, target))
+        waits = self._current is not None or self._queue or self._writable or server.draining or not request.is_complete
+        if waits:
+            self._queue.append((request, target))
+        if waits or not self._answer(request, target):
+            server.in_hand += 1
 
     def _take_violation(self, error: ProtocolError) -> None:
         if self._incoming is not None:
@@ -191,7 +216,9 @@ class HTTPConnection(asyncio.Protocol):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Queue a last response that no request stands behind, and read no further."""
-        request = Request(Head("", b"", 1), self, perf_counter())
+        request = Request("", "", 1, [])
+        request.connection = self
+        request.started = perf_counter()
         self._server.in_hand += 1
         self._queue.append((request, Refusal(status, detail, close=True)))
         self._closing = True
@@ -204,7 +231,7 @@ class HTTPConnection(asyncio.Protocol):
     def body_wanted(self, request: Request) -> None:
         """The handler waits for more of a body."""
         if request.expects_continue and request is self._current and not request.is_complete:
-            request.continued()
+            request.expects_continue = False
             self._write(CONTINUE)
         self._regulate()
 
@@ -228,20 +255,24 @@ class HTTPConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         """Write soon: with all that is ready at the end of this turn of the loop."""
         # PERF: each write wakes the client; back to back they cost a third of what they cost one by one.
-        if not self._out:
-            self._server.will_flush(self)
-        self._out.append(data)
-        self._out_size += len(data)
-        if self._out_size > MAX_UNWRITTEN:
+        out = self._out
+        if not out:
+            server = self._server
+            server.unwritten.append(self)
+            if not server.working:
+                server.will_flush()
+        out.append(data)
+        if len(out) >= MAX_UNWRITTEN:
             self.flush()
 
     def flush(self) -> None:
         """Write what is ready."""
         out = self._out
         if out:
+            if self._server.samples:
+                self._server.tell_observers()
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
-            self._out_size = 0
             self._transport.write(data)
 
     def _close(self) -> None:
@@ -254,44 +285,89 @@ class HTTPConnection(asyncio.Protocol):
         """Answer what is queued, in order, until a request has to be waited for."""
         if self._answering:
             return
-        server = self._server
         self._answering = True
         while self._queue and self._current is None and self._writable is None:
             request, target = self._queue.popleft()
-            self._current = request
-            if isinstance(target, Refusal):
-                self._respond(request, target.response(), server.observer.http_unrouted)
-            else:
-                self._target = target
-                self._handling = server.runners.run(dispatch(target, server.listener.hooks), self._dispatched)
+            self._began = perf_counter()
+            if self._answer(request, target):
+                self._server.in_hand -= 1
         self._answering = False
         if self._current is None and not self._queue and (self._closing or self._server.draining):
             self._close()
 
-    def _dispatched(self, value: Any, error: BaseException | None) -> None:
-        """The event of the current request is done."""
-        request, event = self._current, self._target
+    def _answer(self, request: Request, target: Event[Any] | Refusal) -> bool:
+        """Answer a request; False if it takes longer than this call: then `_responded` follows."""
+        self._current = request
+        server = self._server
+        if isinstance(target, Refusal):
+            return self._respond(request, target.response(), server.observer.http_unrouted)
+        try:
+            hooks = server.hooks
+            if hooks.before or hooks.after or hooks.on_error:
+                steps = run_hooks(target, hooks)
+            else:  # PERF: a handler costs a third less without the coroutine that would run its hooks
+                steps = target.route.call(target)
+            value = server.run(steps, self._resumed)
+        except (Exception, asyncio.CancelledError) as exc:
+            return self._conclude(request, target, None, exc)
+        if type(value) is Pending:
+            self._event = target
+            self._handling = value.task
+            return False
+        return self._conclude(request, target, value, None)
+
+    def _resumed(self, value: Any, error: BaseException | None) -> None:
+        """The handler of the current request, which had suspended, has ended."""
+        request, event = self._current, self._event
         if request is None or event is None:  # the connection was dropped
             return
-        try:
-            if error is not None:
-                response = self._response_to(event, error)
-            elif event.error is not None and value is None:
-                response = Refusal(500, HTTPStatus(500).phrase).response()
-            else:
-                response = as_response(value)
-        except TypeError as exc:
-            response = self._response_to(event, exc)
-        self._target = None
-        self._respond(request, response, event.route.observer.http_response)
-        if not self._answering:
+        self._event = self._handling = None
+        if self._conclude(request, event, value, error):
+            self._server.in_hand -= 1
             # This is within the handler's task: the next request must not begin in its name.
-            self._handling = None
             self._server.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._answer_next()
         self._regulate()
+
+    def _conclude(self, request: Request, event: Event[Any], value: Any, error: BaseException | None) -> bool:
+        """The event of the current request has ended: respond. As `_answer` returns."""
+        server = self._server
+        if error is None:
+            event.result = value
+        elif event.error is not error:
+            event.fail(error, "error" if isinstance(error, Exception) else "cancelled")
+        # PERF: most responses are a text and nothing else, and more will follow on the connection.
+        if (
+            type(value) is str
+            and event.error is None
+            and request.keep_alive
+            and request.version
+            and request.method != "HEAD"
+            and not (self._closing or server.draining or server.access_log)
+        ):
+            seconds = perf_counter() - self._began
+            if event.auto_done:
+                event.done()
+            self._write(ok_bytes(TEXT, value.encode()))
+            server.samples[event.route.observer] += request.method, seconds, perf_counter() - request.started
+            self._current = None
+            self.served = True
+            if not request.is_complete:
+                self._abandon_body(request)
+            return True
+        conclude(event, server.hooks, perf_counter() - self._began)
+        observe = event.route.observer.http_response
+        if error is not None:
+            return self._respond(request, self._response_to(event, error), observe)
+        if value is None and event.error is not None:
+            return self._respond(request, Refusal(500, HTTPStatus(500).phrase).response(), observe)
+        try:
+            response = as_response(value)
+        except TypeError as exc:
+            response = self._response_to(event, exc)
+        return self._respond(request, response, observe)
 
     def _response_to(self, event: Event[Any], error: BaseException) -> Response:
         if isinstance(error, ProtocolError):
@@ -301,15 +377,15 @@ class HTTPConnection(asyncio.Protocol):
             log_failure(event, error)
         return Refusal(500, HTTPStatus(500).phrase).response()
 
-    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> None:
-        """Write a response, or begin to; when it is out, the next request may be answered."""
+    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
+        """Write a response, or begin to (see `_answer`); when it is out, the next request may be answered."""
         close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
         if close:
             self._closing = True
             self._drop_queue()
         seconds = perf_counter() - request.started
         observe(request.method, response.status, seconds)
-        if self._server.settings.access_log:
+        if self._server.access_log:
             self._server.log_access(request, response, seconds)
         body = response.body
         if isinstance(body, bytes):
@@ -317,9 +393,10 @@ class HTTPConnection(asyncio.Protocol):
             bodiless = request.method == "HEAD" or response.status in NO_CONTENT
             self._write(head if bodiless else head + body)
             self._responded(request)
-        else:
-            self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
-            self._streaming.add_done_callback(self._streamed)
+            return True
+        self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
+        self._streaming.add_done_callback(self._streamed)
+        return False
 
     def _drop_queue(self) -> None:
         self._server.in_hand -= len(self._queue)
@@ -327,15 +404,17 @@ class HTTPConnection(asyncio.Protocol):
 
     def _responded(self, request: Request) -> None:
         self._current = None
-        self._server.in_hand -= 1
-        self.served += 1
+        self.served = True
         if not request.is_complete:
             self._abandon_body(request)
+        if self._closing and not self._queue and not self._answering:
+            self._close()
 
     def _streamed(self, task: asyncio.Task[None]) -> None:
         self._streaming = None
         if self._current is not None:
             self._responded(self._current)
+            self._server.in_hand -= 1
         if not task.cancelled():
             self._go_on()
 

@@ -10,58 +10,36 @@ import msgspec
 
 from ..errors import EventDataError
 from .errors import BodyTooLargeError, ClientDisconnectedError, ProtocolError
+from .framing import Head
 
 if TYPE_CHECKING:
     from .connection import HTTPConnection
-    from .framing import Head
 
 __all__ = ["Request"]
 
 
-class Request:
+class Request(Head):
     """One HTTP request; ask for it by annotation.
 
-    `method` and `path` are texts (the path decoded, an encoded slash again a slash), `target` the bytes that
-    were sent, `headers` pairs of bytes with names in lower case.
+    `method` and `path` are texts (the path decoded, an encoded slash again a slash), `target` is what was
+    sent, `version` the minor version of HTTP/1 that the client speaks, `headers` are pairs of bytes with names
+    in lower case.
     """
 
-    __slots__ = (
-        "_body",
-        "_connection",
-        "_continued",
-        "_error",
-        "_head",
-        "_parts",
-        "_read",
-        "_waiter",
-        "is_complete",
-        "keep_alive",
-        "max_body",
-        "method",
-        "path",
-        "started",
-        "version",
-    )
-
-    def __init__(self, head: Head, connection: HTTPConnection, started: float) -> None:
-        self._head = head
-        self.method = head.method
-        self.version = head.version
-        """The minor version of HTTP/1 that the client speaks."""
-        self.keep_alive = head.keep_alive
-        """Whether the client wants the connection to go on."""
-        self._connection = connection
-        self.started = started
-        self.path = ""
-        self.max_body = 0
-        self.is_complete = head.length == 0
-        """Whether the whole of the body has arrived."""
-        self._continued = False
-        self._parts: list[bytes] = []
-        self._read = 0
-        self._body: bytes | None = None
-        self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
+    # PERF: what most requests never change is kept in the class.
+    path = ""
+    started = 0.0
+    """When the head was read, on the clock of `time.perf_counter`, in seconds."""
+    max_body = 0
+    is_complete = True
+    """Whether the whole of the body has arrived."""
+    connection: HTTPConnection
+    """The connection that it came on."""
+    _parts: list[bytes] | None = None
+    _read = 0
+    _body: bytes | None = None
+    _error: Exception | None = None
+    _waiter: asyncio.Future[None] | None = None
 
     @classmethod
     def from_event(cls, event: Any) -> Request:
@@ -75,34 +53,24 @@ class Request:
         return request
 
     @property
-    def target(self) -> bytes:
-        """The request target, as sent."""
-        return self._head.target
-
-    @property
-    def query_string(self) -> bytes:
-        """What follows the first question mark of the target."""
-        return self._head.target.partition(b"?")[2]
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """The header fields in their order: names in lower case, values as sent."""
-        return self._head.headers
+    def query_string(self) -> str:
+        """What follows the first question mark of the target, as sent."""
+        return self.target.partition("?")[2]
 
     @property
     def http_version(self) -> str:
         """`1.1` or `1.0`."""
-        return f"1.{self._head.version}"
+        return f"1.{self.version}"
 
     @property
     def client(self) -> tuple[str, int] | None:
         """Address and port of the peer; None on a unix socket."""
-        return self._connection.client
+        return self.connection.client
 
     def header(self, name: str, default: str | None = None) -> str | None:
         """Return a header's value, decoded as Latin-1; several of one name are joined with a comma (RFC 9110 5.3)."""
         key = name.lower().encode("latin-1")
-        values = [value for n, value in self._head.headers if n == key]
+        values = [value for n, value in self.headers if n == key]
         return b", ".join(values).decode("latin-1") if values else default
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -117,15 +85,15 @@ class Request:
         while True:
             if self._parts:
                 piece = b"".join(self._parts)
-                self._parts.clear()
-                self._connection.body_taken()
+                self._parts = None
+                self.connection.body_taken()
                 yield piece
             elif self._error is not None:
                 raise self._error
             elif self.is_complete:
                 return
             else:
-                self._connection.body_wanted(self)
+                self.connection.body_wanted(self)
                 self._waiter = asyncio.get_running_loop().create_future()
                 await self._waiter
 
@@ -136,7 +104,11 @@ class Request:
         :raises ClientDisconnectedError: the client went away first
         """
         if self._body is None:
-            self._body = b"".join([piece async for piece in self.stream()])
+            if self.is_complete and self._error is None:  # PERF: it is all here
+                self._body = b"".join(self._parts or ())
+                self._parts = None
+            else:
+                self._body = b"".join([piece async for piece in self.stream()])
         return self._body
 
     async def text(self) -> str:
@@ -162,18 +134,9 @@ class Request:
     # --- the connection's side ------------------------------------------------------------------
 
     @property
-    def expects_continue(self) -> bool:
-        """Whether the client waits for `100 Continue` before it sends the body."""
-        return self._head.expects_continue and not self._continued
-
-    def continued(self) -> None:
-        """`100 Continue` was sent."""
-        self._continued = True
-
-    @property
     def buffered(self) -> int:
         """Bytes of the body that arrived and were not taken yet."""
-        return sum(map(len, self._parts))
+        return sum(map(len, self._parts or ()))
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of the body in."""
@@ -182,6 +145,8 @@ class Request:
             if self._read > self.max_body:
                 self.fail(BodyTooLargeError(self.max_body))
                 return
+            if self._parts is None:
+                self._parts = []
             self._parts.append(piece)
             self._wake()
 
@@ -194,7 +159,7 @@ class Request:
         """The body will never be complete."""
         if not self.is_complete and self._error is None:
             self._error = error
-            self._parts.clear()
+            self._parts = None
             self._wake()
 
     def disconnect(self) -> None:
@@ -206,4 +171,4 @@ class Request:
             self._waiter.set_result(None)
 
     def __repr__(self) -> str:
-        return f"Request({self.method} {self.target.decode('latin-1')!r})"
+        return f"Request({self.method} {self.target!r})"

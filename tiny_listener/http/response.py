@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-__all__ = ["Response", "as_response", "head_bytes", "json_bytes"]
+__all__ = ["TEXT", "Response", "as_response", "head_bytes", "json_bytes", "ok_bytes", "tick"]
 
 Headers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 
@@ -64,6 +64,13 @@ class Response:
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         self.headers = [self._own(name, value) for name, value in pairs] if pairs else []
 
+    @classmethod
+    def of(cls, content_type: bytes, body: bytes) -> Response:
+        """Return a 200 with a body and nothing else; see `as_body`."""
+        response = cls(body)
+        response.content_type = content_type
+        return response
+
     @staticmethod
     def _own(name: str, value: str) -> tuple[bytes, bytes]:
         field = _field(name, value)
@@ -88,64 +95,82 @@ def _field(name: str, value: str) -> tuple[bytes, bytes]:
         raise ValueError(f"the value of the header {name!r} has a character beyond Latin-1: {value!r}") from None
 
 
-def _text(text: str) -> Response:
-    response = Response.__new__(Response)
-    response.status = 200
-    response.content_type = TEXT
-    response.body = text.encode()
-    response.headers = []
-    return response
-
-
 json_bytes = msgspec.json.Encoder().encode
+
+
+def as_body(value: Any) -> tuple[bytes, bytes] | None:
+    """Return the content type and the bytes of a handler's value that is a body and nothing else, or None.
+
+    Texts and bytes are bodies; dicts, lists, dataclasses, msgspec Structs, numbers and booleans are JSON.
+    """
+    if isinstance(value, str):
+        return TEXT, value.encode()
+    if isinstance(value, bytes):
+        return BYTES, value
+    if isinstance(value, (bytearray, memoryview)):
+        return BYTES, bytes(value)
+    if isinstance(value, (dict, list, tuple, int, float, msgspec.Struct)) or (
+        dataclasses.is_dataclass(value) and not isinstance(value, type)
+    ):
+        return JSON, json_bytes(value)
+    return None
 
 
 def as_response(value: Any) -> Response:
     """Return the response that a handler's value stands for.
 
-    None is 204; texts and bytes are bodies; an async iterator is streamed; dicts, lists, dataclasses, msgspec
-    Structs, numbers and booleans are JSON.
+    None is 204; an async iterator is streamed; for others see `as_body`.
 
     :raises TypeError: nothing of the kind
     """
-    if type(value) is str:  # PERF: what most handlers return needs no check
-        return _text(value)
     if isinstance(value, Response):
         return value
     if value is None:
         return Response(status=204)
-    if isinstance(value, (str, bytes)):
-        return Response(value)
     if isinstance(value, AsyncIterator):
         return Response(value)
-    if isinstance(value, (bytearray, memoryview)):
-        return Response(bytes(value))
-    if isinstance(value, (dict, list, tuple, int, float, msgspec.Struct)) or dataclasses.is_dataclass(value):
-        response = Response(json_bytes(value))
-        response.content_type = JSON
-        return response
+    pair = as_body(value)
+    if pair is not None:
+        return Response.of(*pair)
     raise TypeError(
         f"a handler returned {type(value).__name__}, which is no response: return str, bytes, dict, list, a dataclass, "
         "None, a Response or an async iterator"
     )
 
 
-class _Date:
-    """The Date header's line, made anew once a second."""
+class _Clock:
+    """The Date header's line, as of the last tick, and what begins with it."""
 
     def __init__(self) -> None:
         self._second = 0
-        self._line = b""
+        self.date = b""
+        self.ok: dict[bytes, bytes] = {}
+        """How the head of a 200 begins, by its content type, up to the digits of the content's length."""
+        self.tick()
 
-    def line(self) -> bytes:
+    def tick(self) -> None:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._line = f"date: {formatdate(second, usegmt=True)}\r\n".encode()
-        return self._line
+            self.date = f"date: {formatdate(second, usegmt=True)}\r\n".encode()
+            self.ok = {
+                content_type: b"%b%bcontent-type: %b\r\ncontent-length: " % (STATUS_LINES[200], self.date, content_type)
+                for content_type in (TEXT, JSON, BYTES)
+            }
 
 
-_date = _Date()
+_clock = _Clock()
+tick = _clock.tick
+"""Look at the clock: to be called at least once a second while there are responses."""
+
+
+def ok_bytes(content_type: bytes, body: bytes, more: bytes = b"") -> bytes:
+    """Return the bytes of a 200 with no headers but the usual.
+
+    :param content_type: TEXT, JSON or BYTES
+    :param more: further header lines
+    """
+    return b"%b%d\r\n%b\r\n%b" % (_clock.ok[content_type], len(body), more, body)
 
 
 def head_bytes(response: Response, *, close: bool, length: int | None, version: int) -> bytes:
@@ -155,7 +180,7 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
     :param length: of the body in bytes; None for a body in chunks (or, in HTTP/1.0, until the connection's end)
     :param version: the minor version of the request
     """
-    parts = [STATUS_LINES[response.status], _date.line()]
+    parts = [STATUS_LINES[response.status], _clock.date]
     if response.status not in NO_CONTENT:
         parts += (b"content-type: ", response.content_type, b"\r\n")
         if length is not None:

@@ -16,39 +16,35 @@ surrogate: no text that was decoded from UTF-8 has one."""
 ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 
-def path_of(target: bytes) -> str:
-    """Return the decoded path of an origin-form or absolute-form target, without its query.
+def path_of(target: str) -> str:
+    """Return the decoded path of a request target (visible ASCII characters), without its query.
 
-    :raises ProtocolError: 400 for a target that is neither, a malformed escape, or bytes that are not UTF-8
+    :raises ProtocolError: 400 for a target that is neither in origin-form nor in absolute-form, a malformed
+        escape, or escapes that are not UTF-8
     """
-    path, _, _ = target.partition(b"?")
-    if not path.startswith(b"/"):
+    path, _, _ = target.partition("?")
+    if not path.startswith("/"):
         path = _from_absolute_form(path)
-    if b"#" in path:
+    if "#" in path:
         raise ProtocolError(400, "a request target has no fragment")
-    if b"%" not in path:
-        try:
-            return path.decode("ascii")
-        except UnicodeDecodeError:
-            raise ProtocolError(400, "a request target is ASCII; other bytes are percent-encoded") from None
-    return _decode(path)
+    return _decode(path) if "%" in path else path
 
 
-def _from_absolute_form(target: bytes) -> bytes:
+def _from_absolute_form(target: str) -> str:
     # RFC 9112 section 3.2.2: a server must accept it. The scheme is not checked further: we serve every authority.
-    scheme, separator, rest = target.partition(b"://")
-    if separator and scheme.lower() in (b"http", b"https") and not rest.startswith(b"/") and rest:
-        _, slash, path = rest.partition(b"/")
-        return slash + path or b"/"
-    if target == b"*":
+    scheme, separator, rest = target.partition("://")
+    if separator and scheme.lower() in ("http", "https") and not rest.startswith("/") and rest:
+        _, slash, path = rest.partition("/")
+        return slash + path or "/"
+    if target == "*":
         return target
     raise ProtocolError(400, "a request target begins with a slash")
 
 
-def _decode(path: bytes) -> str:
-    pieces = path.split(b"%2F") if b"%2f" not in path else re.split(rb"%2[Ff]", path)
+def _decode(path: str) -> str:
+    pieces = re.split("%2[Ff]", path)
     try:
-        return SLASH.join(ESCAPE.sub(_byte, piece).decode("utf-8") for piece in pieces)
+        return SLASH.join(ESCAPE.sub(_byte, piece.encode("ascii")).decode("utf-8") for piece in pieces)
     except UnicodeDecodeError:
         raise ProtocolError(400, "the escapes of a request target decode to UTF-8") from None
 
