@@ -83,6 +83,7 @@ class Slot:
     :ivar successor: starts while `worker` still serves, to take its place
     :ivar leaving: drain, because their successor is ready
     :ivar failures: workers in a row that died before they had lived for long
+    :ivar not_before: on the loop's clock; until then its worker gets no successor for its age or memory
     """
 
     number: int
@@ -90,6 +91,7 @@ class Slot:
     successor: Worker | None = None
     leaving: list[Worker] = field(default_factory=list)
     failures: int = 0
+    not_before: float = 0.0
 
     @property
     def is_ready(self) -> bool:

@@ -9,10 +9,8 @@ import os
 import random
 import signal
 import sys
-import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiny_listener.loop import AsyncioLoop
@@ -20,8 +18,9 @@ from tiny_listener.loop import AsyncioLoop
 from .broker import SocketBroker
 from .channel import ChannelClosed, GarbledMessage
 from .forking import Forker
+from .health import Health
 from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
-from .policy import Limits, describe_exit, is_hung, reason_to_recycle, restart_delay
+from .policy import Limits, describe_exit, restart_delay
 from .slot import Slot, State, Worker
 
 if TYPE_CHECKING:
@@ -37,10 +36,6 @@ logger = logging.getLogger("tiny_listener.supervisor")
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 KILL_GRACE = 1.0
 """Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
-TICK = 0.5
-"""Seconds between two looks at the workers' stamps, ages and memory."""
-DUMP_TIME = 0.5
-"""Seconds that a hung worker has to write its stacks."""
 RETRY_AFTER = 30.0
 """Seconds until a worker that is due is tried again, when its successor could not boot."""
 
@@ -86,9 +81,7 @@ class Supervisor:
         # replacing
         self._due: deque[tuple[Slot, str]] = deque()
         self._replacing: Slot | None = None
-        self._not_before: dict[Slot, float] = {}
-        self._awake_since = time.monotonic()
-        self._last_tick = self._awake_since
+        self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replace)
 
     @property
     def is_ready(self) -> bool:
@@ -111,7 +104,7 @@ class Supervisor:
         try:
             for slot in self.slots:
                 self._start(slot)
-            self._tick()
+            self._health.start(self._loop)
             await self._done.wait()
         finally:
             obeying.cancel()
@@ -346,58 +339,7 @@ class Supervisor:
         """A successor could not boot: whoever serves goes on."""
         self._replacing = None
         self._due.clear()
-        self._not_before[slot] = self._loop.time() + RETRY_AFTER
+        slot.not_before = self._loop.time() + RETRY_AFTER
         if slot.worker is None:
             self._start(slot)
         logger.error("The new worker %d %s before it was ready: the old ones keep serving", slot.number, words)
-
-    # --- watching ---------------------------------------------------------------------------------
-
-    def _tick(self) -> None:
-        """Look at the workers' stamps, ages and memory."""
-        now = time.monotonic()
-        if now - self._last_tick > 4 * TICK:
-            self._awake_since = now  # this process stood still, and maybe all of them
-        self._last_tick = now
-        for slot in self.slots:
-            worker = slot.worker
-            if worker is None or worker.state is not State.READY or worker.fate is not None:
-                continue
-            if is_hung(worker.beat[0], now, self._awake_since, self.settings.hang_timeout):
-                self._end_hung(slot, worker)
-            else:
-                self._check_age(slot, worker)
-        self._loop.call_later(TICK, self._tick)
-
-    def _check_age(self, slot: Slot, worker: Worker) -> None:
-        limits, now = self.settings.limits, self._loop.time()
-        if now < self._not_before.get(slot, 0.0):
-            return
-        rss = resident_bytes(worker.pid) if limits.max_rss is not None else 0
-        reason = reason_to_recycle(limits, now - worker.started, rss)
-        if reason is not None:
-            self._replace(slot, reason)
-
-    def _end_hung(self, slot: Slot, worker: Worker) -> None:
-        limit = self.settings.hang_timeout
-        logger.error(
-            "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout); these are its stacks:",
-            slot.number, worker.pid, limit,
-        )  # fmt: skip
-        worker.fate = f"hung for {limit:g} s"
-        os.kill(worker.pid, signal.SIGUSR2)
-        self._loop.call_later(DUMP_TIME, self._kill_hung, worker)
-
-    @staticmethod
-    def _kill_hung(worker: Worker) -> None:
-        if worker.state is not State.DEAD:
-            worker.process.kill()
-
-
-def resident_bytes(pid: int) -> int:
-    """Return a process's resident memory, from proc_pid_statm(5); 0 when it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
