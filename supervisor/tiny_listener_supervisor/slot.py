@@ -53,6 +53,7 @@ class Worker:
     :ivar row: its counters
     :ivar beat: shared memory; its loop stamps the first item with time.monotonic()
     :ivar started: when, on the loop's clock
+    :ivar version: how many reloads had been asked for when it was forked
     :ivar fate: why the supervisor killed it, in words
     """
 
@@ -62,6 +63,7 @@ class Worker:
     row: Row | None
     beat: memoryview[float]
     started: float
+    version: int = 0
     state: State = State.STARTING
     fate: str | None = None
 

@@ -79,6 +79,7 @@ class Supervisor:
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
         # replacing
+        self._version = 0  # how often a reload was asked for
         self._due: deque[tuple[Slot, str]] = deque()
         self._replacing: Slot | None = None
         self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replace)
@@ -188,7 +189,7 @@ class Supervisor:
         limits = self.settings.limits
         spread = random.randint(0, limits.jitter)  # noqa: S311 - it only keeps workers from being due at once
         max_events = limits.max_requests + spread if limits.max_requests is not None else None
-        worker = self._forker.fork(slot.number, max_events, self._loop.time())
+        worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._version)
         self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
         self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker)
         return worker
@@ -243,12 +244,14 @@ class Supervisor:
                 worker.channel.send(Granted(message.id), [sock.fileno() for sock in sockets])
 
     def _worker_is_ready(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is not State.STARTING:
+        if worker.state is not State.STARTING or worker.fate is not None:
             return
         worker.step(State.READY)
         logger.debug("Worker %d (pid %d) is ready", slot.number, worker.pid)
         if worker is slot.successor:
             self._hand_over(slot)
+        elif worker.version < self._version:  # it may have read the code before the reload was asked for
+            self._replace(slot, "reload")
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
             where = ", ".join(self._broker.names())
@@ -276,6 +279,8 @@ class Supervisor:
         words = worker.fate or describe_exit(code)
         if self.stopping:
             self._finish_if_empty()
+        elif was is State.STARTING and worker.version < self._version:
+            self._start_over(slot)
         elif not self._all_were_ready:
             sys.stderr.write(f"Error: worker {slot.number} {words} before it was ready\n")
             self.stop(3, at_once=True)
@@ -301,6 +306,7 @@ class Supervisor:
             logger.warning("SIGHUP: nothing to reload while %s", "stopping" if self.stopping else "starting")
             return
         logger.info("SIGHUP: reloading %d workers", len(self.slots))
+        self._version += 1
         # Slots that wait for their turn get the newest code anyway; those that had it are due again.
         waiting = {slot for slot, _ in self._due}
         for slot in self.slots:
@@ -334,6 +340,13 @@ class Supervisor:
         if worker.state is State.DRAINING:
             logger.warning("Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid)
             worker.process.kill()
+
+    def _start_over(self, slot: Slot) -> None:
+        """A worker did not boot, with code that is out of date since: the slot tries the newest."""
+        if slot is self._replacing:
+            self._replacing = None
+        self._start(slot)
+        self._replace_next()
 
     def _give_up(self, slot: Slot, words: str) -> None:
         """A successor could not boot: whoever serves goes on."""
