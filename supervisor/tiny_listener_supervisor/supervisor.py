@@ -20,13 +20,15 @@ from .channel import ChannelClosed, GarbledMessage
 from .forking import Forker
 from .health import Health
 from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
-from .policy import Limits, describe_exit, restart_delay
+from .policy import Limits, describe_exit, restart_delay, workers_in_words
+from .reloading import Reloader
 from .slot import Slot, State, Worker
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import Ledger
 
     from .admin import Admin
+    from .reloading import WatchPlan
     from .worker import WorkerPlan
 
 __all__ = ["Supervisor", "SupervisorSettings"]
@@ -58,6 +60,7 @@ class Supervisor:
     :param plan: what each worker does
     :param ledger: where workers' counters live; None without metrics
     :param admin: the admin endpoint, if there is one
+    :param watch: files whose change lets the workers be replaced; None: none
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Supervisor:
         settings: SupervisorSettings,
         ledger: Ledger | None = None,
         admin: Admin | None = None,
+        watch: WatchPlan | None = None,
     ) -> None:
         self.settings = settings
         self.slots = [Slot(number) for number in range(settings.workers)]
@@ -74,6 +78,7 @@ class Supervisor:
         self._admin = admin
         self._broker = SocketBroker()
         self._forker = Forker(plan, ledger, HANDLED)
+        self._reloader = Reloader(watch, self.reload) if watch is not None else None
         self._all_were_ready = False
         self._exit_code = 0
         self._signals: asyncio.Queue[int] = asyncio.Queue()
@@ -102,6 +107,8 @@ class Supervisor:
         if self._admin is not None:
             await self._admin.start(self)
         obeying = asyncio.ensure_future(self._obey_signals())
+        if self._reloader is not None:
+            await self._reloader.start(self._forker)
         try:
             for slot in self.slots:
                 self._start(slot)
@@ -109,6 +116,8 @@ class Supervisor:
             await self._done.wait()
         finally:
             obeying.cancel()
+            if self._reloader is not None:
+                self._reloader.stop()
             if self._admin is not None:
                 self._admin.stop()
             self._broker.close()
@@ -133,7 +142,7 @@ class Supervisor:
             logger.warning("%s: ending at once", sig.name)
             self.stop(at_once=True)
         else:
-            logger.info("%s: draining %d workers", sig.name, len(self.slots))
+            logger.info("%s: draining %s", sig.name, workers_in_words(len(self.slots)))
             self.stop()
 
     def stop(self, exit_code: int = 0, *, at_once: bool = False) -> None:
@@ -228,11 +237,17 @@ class Supervisor:
             case Due():
                 self._replace(slot, f"it has dispatched {message.events} events (--max-requests)")
             case BootFailed():
-                if not self.stopping:
-                    sys.stderr.write(message.text)
-                    sys.stderr.flush()
-                if not self._all_were_ready:
-                    self.stop(message.exit_code, at_once=True)
+                self._boot_failed(worker, message)
+
+    def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
+        reloader = self._reloader
+        outdated = reloader is not None and worker.version < self._version
+        if not self.stopping and not outdated and (reloader is None or reloader.is_news(message.text)):
+            sys.stderr.write(message.text)
+            sys.stderr.flush()
+        # Where files are watched the next change may mend it; but not a command that names no application.
+        if not self._all_were_ready and (reloader is None or (message.exit_code == 1 and self._version == 0)):
+            self.stop(message.exit_code, at_once=True)
 
     def _lend(self, slot: Slot, worker: Worker, message: Acquire) -> None:
         with contextlib.suppress(ChannelClosed):
@@ -255,7 +270,9 @@ class Supervisor:
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
             where = ", ".join(self._broker.names())
-            logger.info("%d workers are ready%s", len(self.slots), f" on {where}" if where else "")
+            be = "is" if len(self.slots) == 1 else "are"
+            words = f"{workers_in_words(len(self.slots))} {be} ready"
+            logger.info("%s%s", words, f" on {where}" if where else "")
 
     def _reap(self) -> None:
         for slot in self.slots:
@@ -281,11 +298,14 @@ class Supervisor:
             self._finish_if_empty()
         elif was is State.STARTING and worker.version < self._version:
             self._start_over(slot)
-        elif not self._all_were_ready:
-            sys.stderr.write(f"Error: worker {slot.number} {words} before it was ready\n")
-            self.stop(3, at_once=True)
         elif role == "successor":
             self._give_up(slot, words)
+        elif was is State.STARTING and self._reloader is not None:
+            if self._reloader.is_news("waiting"):
+                logger.error("Worker %d %s before it was ready: waiting for the next change", slot.number, words)
+        elif not self._all_were_ready and self._reloader is None:
+            sys.stderr.write(f"Error: worker {slot.number} {words} before it was ready\n")
+            self.stop(3, at_once=True)
         elif role == "worker":
             self._restart(slot, words, was, self._loop.time() - worker.started)
 
@@ -300,13 +320,16 @@ class Supervisor:
 
     # --- a new worker for an old one ----------------------------------------------------------------
 
-    def reload(self) -> None:
+    def reload(self, cause: str = "SIGHUP") -> None:
         """Replace every worker, one slot at a time: the new one is ready before the old one drains."""
-        if self.stopping or not self._all_were_ready:
-            logger.warning("SIGHUP: nothing to reload while %s", "stopping" if self.stopping else "starting")
+        if self.stopping or not (self._all_were_ready or self._reloader is not None):
+            logger.warning("%s: nothing to reload while %s", cause, "stopping" if self.stopping else "starting")
             return
-        logger.info("SIGHUP: reloading %d workers", len(self.slots))
+        logger.info("%s: reloading %s", cause, workers_in_words(len(self.slots)))
         self._version += 1
+        if self._reloader is not None:
+            self._reloader.forget()
+            self._end_what_boots()
         # Slots that wait for their turn get the newest code anyway; those that had it are due again.
         waiting = {slot for slot, _ in self._due}
         for slot in self.slots:
@@ -340,6 +363,15 @@ class Supervisor:
         if worker.state is State.DRAINING:
             logger.warning("Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid)
             worker.process.kill()
+
+    def _end_what_boots(self) -> None:
+        """End workers that may have read code from before the change; who develops does not wait for them."""
+        for slot in self.slots:
+            for worker in slot.workers():
+                if worker.state is State.STARTING:
+                    worker.fate = "is out of date"
+                    worker.process.kill()
+            self._start(slot)
 
     def _start_over(self, slot: Slot) -> None:
         """A worker did not boot, with code that is out of date since: the slot tries the newest."""
