@@ -121,6 +121,7 @@ def serving(
     pass_port: bool = True,
     pass_fds: Sequence[int] = (),
     env: dict[str, str] | None = None,
+    until_ready: bool = True,
     **popen: Any,
 ) -> Iterator[Server]:
     """Run the command while the block runs, from when it is ready."""
@@ -140,7 +141,8 @@ def serving(
             )
         server = Server(process, port, admin, log)
         try:
-            wait_for(server.is_ready, what=f"{app} is ready")
+            if until_ready:
+                wait_for(server.is_ready, what=f"{app} is ready")
             yield server
         finally:
             if process.poll() is None:

@@ -3,8 +3,19 @@
 from .admin import Admin
 from .pidfile import PidFile
 from .policy import Limits
+from .reloading import WatchPlan, distrust_bytecode
 from .single import Single
 from .supervisor import Supervisor, SupervisorSettings
 from .worker import WorkerPlan
 
-__all__ = ["Admin", "Limits", "PidFile", "Single", "Supervisor", "SupervisorSettings", "WorkerPlan"]
+__all__ = [
+    "Admin",
+    "Limits",
+    "PidFile",
+    "Single",
+    "Supervisor",
+    "SupervisorSettings",
+    "WatchPlan",
+    "WorkerPlan",
+    "distrust_bytecode",
+]

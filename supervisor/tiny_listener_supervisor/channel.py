@@ -1,4 +1,4 @@
-"""The line between the supervisor and one worker: a SEQPACKET socket pair (unix(7)).
+"""The line between the supervisor and one of its children: a SEQPACKET socket pair (unix(7)).
 
 A packet is one message, whole or not at all; file descriptors travel beside it (SCM_RIGHTS). The end of one
 side is the end of file for the other, however it died.
@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from .messages import FromWorker, ToWorker
+from .messages import FromWatcher, FromWorker, ToWorker
 
-__all__ = ["Channel", "ChannelClosed", "GarbledMessage", "channel_pair"]
+__all__ = ["Channel", "ChannelClosed", "GarbledMessage", "channel_pair", "watch_channel_pair"]
 
 MAX_MESSAGE = 128 * 1024
 """Bytes; the longest message is a traceback, which is cut to fit."""
@@ -99,3 +99,9 @@ def channel_pair() -> tuple[Channel[FromWorker, ToWorker], Channel[ToWorker, Fro
     """Return the supervisor's end and the worker's end of a new line."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Channel(ours, FromWorker), Channel(theirs, ToWorker)
+
+
+def watch_channel_pair() -> tuple[Channel[FromWatcher, None], Channel[None, FromWatcher]]:
+    """Return the supervisor's end and the watcher's end of a new line; the supervisor says nothing on it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return Channel(ours, FromWatcher), Channel(theirs, None)

@@ -16,7 +16,7 @@ from .slot import Worker
 from .worker import Terms, WorkerPlan, worker_main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tiny_listener_metrics import Ledger
 
@@ -29,6 +29,7 @@ class Forker:
     :param plan: what each worker does
     :param ledger: where their counters live; None without metrics
     :param signals: those that this process handles: none may arrive between the fork and the child's own handlers
+    :ivar kept_fds: file descriptors that a child may keep; all others are the supervisor's
     """
 
     def __init__(self, plan: WorkerPlan, ledger: Ledger | None, signals: Iterable[signal.Signals]) -> None:
@@ -36,13 +37,14 @@ class Forker:
         self._ledger = ledger
         self._signals = tuple(signals)
         self._context = multiprocess.get_context("fork")
-        self._kept_fds = open_fds()
+        self.kept_fds = open_fds()
 
-    def fork(self, slot: int, max_events: int | None, now: float) -> Worker:
+    def fork(self, slot: int, max_events: int | None, now: float, version: int) -> Worker:
         """Fork a worker into a slot.
 
         :param max_events: after so many it says that it is due for a successor
         :param now: on the loop's clock
+        :param version: how many reloads were asked for so far
         """
         ours, theirs = channel_pair()
         ledger = self._ledger
@@ -62,12 +64,18 @@ class Forker:
             slot=slot,
             channel=theirs,
             make_observer=make_observer if row is not None else None,
-            keep_fds=self._kept_fds,
+            keep_fds=self.kept_fds,
             supervisor_pid=os.getpid(),
             beat=beat,
             max_events=max_events,
         )
-        process = self._context.Process(target=worker_main, name=f"worker-{slot}", args=(self._plan, terms))
+        process = self.start(worker_main, f"worker-{slot}", self._plan, terms)
+        theirs.close()
+        return Worker(process, process.pid, ours, row, beat, now, version)
+
+    def start(self, main: Callable[..., None], name: str, *args: Any) -> Any:
+        """Fork a process that runs a function, and return its handle."""
+        process = self._context.Process(target=main, name=name, args=args)
         sys.stdout.flush()
         sys.stderr.flush()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
@@ -75,8 +83,7 @@ class Forker:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        theirs.close()
-        return Worker(process, process.pid, ours, row, beat, now)
+        return process
 
 
 def open_fds() -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""What supervisor and worker say to each other. Every message is a type of its own; none is a bare text."""
+"""What supervisor, workers and watcher say to each other. Every message is a type of its own; none is a bare text."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ __all__ = [
     "Acquire",
     "Address",
     "BootFailed",
+    "Changed",
     "Due",
+    "FromWatcher",
     "FromWorker",
     "Granted",
     "Ready",
     "Refused",
     "Stop",
     "ToWorker",
+    "WatchFailed",
+    "Watching",
 ]
 
 
@@ -77,5 +81,27 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
     """Supervisor: drain and exit."""
 
 
+class Watching(msgspec.Struct, tag=True, frozen=True):
+    """Watcher: from now on no change is missed."""
+
+
+class Changed(msgspec.Struct, tag=True, frozen=True):
+    """Watcher: files changed.
+
+    :ivar paths: some of them
+    :ivar count: of all
+    """
+
+    paths: list[str]
+    count: int
+
+
+class WatchFailed(msgspec.Struct, tag=True, frozen=True):
+    """Watcher: nothing can be watched any more, and why, in one line."""
+
+    text: str
+
+
 FromWorker: TypeAlias = Acquire | Ready | Due | BootFailed
 ToWorker: TypeAlias = Granted | Refused | Stop
+FromWatcher: TypeAlias = Watching | Changed | WatchFailed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-__all__ = ["Limits", "describe_exit", "is_hung", "reason_to_recycle", "restart_delay"]
+__all__ = ["Limits", "describe_exit", "is_hung", "reason_to_recycle", "restart_delay", "workers_in_words"]
 
 LIVED_LONG = 10.0
 """Seconds after which a worker's death does not count against its slot any more."""
@@ -81,3 +81,8 @@ def describe_exit(code: int) -> str:
         name = f"signal {-code}"
     hint = {"SIGKILL": ": by hand, or out of memory?", "SIGSEGV": ": a fault in native code"}.get(name, "")
     return f"killed by {name}{hint}"
+
+
+def workers_in_words(count: int) -> str:
+    """Return "1 worker" or "2 workers"."""
+    return f"{count} worker{'s' if count != 1 else ''}"

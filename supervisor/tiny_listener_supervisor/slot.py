@@ -53,6 +53,7 @@ class Worker:
     :ivar row: its counters
     :ivar beat: shared memory; its loop stamps the first item with time.monotonic()
     :ivar started: when, on the loop's clock
+    :ivar version: how many reloads had been asked for when it was forked
     :ivar fate: why the supervisor killed it, in words
     """
 
@@ -62,6 +63,7 @@ class Worker:
     row: Row | None
     beat: memoryview[float]
     started: float
+    version: int = 0
     state: State = State.STARTING
     fate: str | None = None
 
@@ -83,6 +85,7 @@ class Slot:
     :ivar successor: starts while `worker` still serves, to take its place
     :ivar leaving: drain, because their successor is ready
     :ivar failures: workers in a row that died before they had lived for long
+    :ivar not_before: on the loop's clock; until then its worker gets no successor for its age or memory
     """
 
     number: int
@@ -90,6 +93,7 @@ class Slot:
     successor: Worker | None = None
     leaving: list[Worker] = field(default_factory=list)
     failures: int = 0
+    not_before: float = 0.0
 
     @property
     def is_ready(self) -> bool:

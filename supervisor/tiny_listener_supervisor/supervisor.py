@@ -9,10 +9,8 @@ import os
 import random
 import signal
 import sys
-import time
 from collections import deque
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tiny_listener.loop import AsyncioLoop
@@ -20,14 +18,17 @@ from tiny_listener.loop import AsyncioLoop
 from .broker import SocketBroker
 from .channel import ChannelClosed, GarbledMessage
 from .forking import Forker
+from .health import Health
 from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
-from .policy import Limits, describe_exit, is_hung, reason_to_recycle, restart_delay
+from .policy import Limits, describe_exit, restart_delay, workers_in_words
+from .reloading import Reloader
 from .slot import Slot, State, Worker
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import Ledger
 
     from .admin import Admin
+    from .reloading import WatchPlan
     from .worker import WorkerPlan
 
 __all__ = ["Supervisor", "SupervisorSettings"]
@@ -37,10 +38,6 @@ logger = logging.getLogger("tiny_listener.supervisor")
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 KILL_GRACE = 1.0
 """Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
-TICK = 0.5
-"""Seconds between two looks at the workers' stamps, ages and memory."""
-DUMP_TIME = 0.5
-"""Seconds that a hung worker has to write its stacks."""
 RETRY_AFTER = 30.0
 """Seconds until a worker that is due is tried again, when its successor could not boot."""
 
@@ -63,6 +60,7 @@ class Supervisor:
     :param plan: what each worker does
     :param ledger: where workers' counters live; None without metrics
     :param admin: the admin endpoint, if there is one
+    :param watch: files whose change lets the workers be replaced; None: none
     """
 
     def __init__(
@@ -71,6 +69,7 @@ class Supervisor:
         settings: SupervisorSettings,
         ledger: Ledger | None = None,
         admin: Admin | None = None,
+        watch: WatchPlan | None = None,
     ) -> None:
         self.settings = settings
         self.slots = [Slot(number) for number in range(settings.workers)]
@@ -79,16 +78,16 @@ class Supervisor:
         self._admin = admin
         self._broker = SocketBroker()
         self._forker = Forker(plan, ledger, HANDLED)
+        self._reloader = Reloader(watch, self.reload) if watch is not None else None
         self._all_were_ready = False
         self._exit_code = 0
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
         # replacing
+        self._version = 0  # how often a reload was asked for
         self._due: deque[tuple[Slot, str]] = deque()
         self._replacing: Slot | None = None
-        self._not_before: dict[Slot, float] = {}
-        self._awake_since = time.monotonic()
-        self._last_tick = self._awake_since
+        self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replace)
 
     @property
     def is_ready(self) -> bool:
@@ -108,13 +107,17 @@ class Supervisor:
         if self._admin is not None:
             await self._admin.start(self)
         obeying = asyncio.ensure_future(self._obey_signals())
+        if self._reloader is not None:
+            await self._reloader.start(self._forker)
         try:
             for slot in self.slots:
                 self._start(slot)
-            self._tick()
+            self._health.start(self._loop)
             await self._done.wait()
         finally:
             obeying.cancel()
+            if self._reloader is not None:
+                self._reloader.stop()
             if self._admin is not None:
                 self._admin.stop()
             self._broker.close()
@@ -139,7 +142,7 @@ class Supervisor:
             logger.warning("%s: ending at once", sig.name)
             self.stop(at_once=True)
         else:
-            logger.info("%s: draining %d workers", sig.name, len(self.slots))
+            logger.info("%s: draining %s", sig.name, workers_in_words(len(self.slots)))
             self.stop()
 
     def stop(self, exit_code: int = 0, *, at_once: bool = False) -> None:
@@ -195,7 +198,7 @@ class Supervisor:
         limits = self.settings.limits
         spread = random.randint(0, limits.jitter)  # noqa: S311 - it only keeps workers from being due at once
         max_events = limits.max_requests + spread if limits.max_requests is not None else None
-        worker = self._forker.fork(slot.number, max_events, self._loop.time())
+        worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._version)
         self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
         self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker)
         return worker
@@ -234,11 +237,17 @@ class Supervisor:
             case Due():
                 self._replace(slot, f"it has dispatched {message.events} events (--max-requests)")
             case BootFailed():
-                if not self.stopping:
-                    sys.stderr.write(message.text)
-                    sys.stderr.flush()
-                if not self._all_were_ready:
-                    self.stop(message.exit_code, at_once=True)
+                self._boot_failed(worker, message)
+
+    def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
+        reloader = self._reloader
+        outdated = reloader is not None and worker.version < self._version
+        if not self.stopping and not outdated and (reloader is None or reloader.is_news(message.text)):
+            sys.stderr.write(message.text)
+            sys.stderr.flush()
+        # Where files are watched the next change may mend it; but not a command that names no application.
+        if not self._all_were_ready and (reloader is None or (message.exit_code == 1 and self._version == 0)):
+            self.stop(message.exit_code, at_once=True)
 
     def _lend(self, slot: Slot, worker: Worker, message: Acquire) -> None:
         with contextlib.suppress(ChannelClosed):
@@ -250,16 +259,20 @@ class Supervisor:
                 worker.channel.send(Granted(message.id), [sock.fileno() for sock in sockets])
 
     def _worker_is_ready(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is not State.STARTING:
+        if worker.state is not State.STARTING or worker.fate is not None:
             return
         worker.step(State.READY)
         logger.debug("Worker %d (pid %d) is ready", slot.number, worker.pid)
         if worker is slot.successor:
             self._hand_over(slot)
+        elif worker.version < self._version:  # it may have read the code before the reload was asked for
+            self._replace(slot, "reload")
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
             where = ", ".join(self._broker.names())
-            logger.info("%d workers are ready%s", len(self.slots), f" on {where}" if where else "")
+            be = "is" if len(self.slots) == 1 else "are"
+            words = f"{workers_in_words(len(self.slots))} {be} ready"
+            logger.info("%s%s", words, f" on {where}" if where else "")
 
     def _reap(self) -> None:
         for slot in self.slots:
@@ -283,11 +296,16 @@ class Supervisor:
         words = worker.fate or describe_exit(code)
         if self.stopping:
             self._finish_if_empty()
-        elif not self._all_were_ready:
-            sys.stderr.write(f"Error: worker {slot.number} {words} before it was ready\n")
-            self.stop(3, at_once=True)
+        elif was is State.STARTING and worker.version < self._version:
+            self._start_over(slot)
         elif role == "successor":
             self._give_up(slot, words)
+        elif was is State.STARTING and self._reloader is not None:
+            if self._reloader.is_news("waiting"):
+                logger.error("Worker %d %s before it was ready: waiting for the next change", slot.number, words)
+        elif not self._all_were_ready and self._reloader is None:
+            sys.stderr.write(f"Error: worker {slot.number} {words} before it was ready\n")
+            self.stop(3, at_once=True)
         elif role == "worker":
             self._restart(slot, words, was, self._loop.time() - worker.started)
 
@@ -302,12 +320,16 @@ class Supervisor:
 
     # --- a new worker for an old one ----------------------------------------------------------------
 
-    def reload(self) -> None:
+    def reload(self, cause: str = "SIGHUP") -> None:
         """Replace every worker, one slot at a time: the new one is ready before the old one drains."""
-        if self.stopping or not self._all_were_ready:
-            logger.warning("SIGHUP: nothing to reload while %s", "stopping" if self.stopping else "starting")
+        if self.stopping or not (self._all_were_ready or self._reloader is not None):
+            logger.warning("%s: nothing to reload while %s", cause, "stopping" if self.stopping else "starting")
             return
-        logger.info("SIGHUP: reloading %d workers", len(self.slots))
+        logger.info("%s: reloading %s", cause, workers_in_words(len(self.slots)))
+        self._version += 1
+        if self._reloader is not None:
+            self._reloader.forget()
+            self._end_what_boots()
         # Slots that wait for their turn get the newest code anyway; those that had it are due again.
         waiting = {slot for slot, _ in self._due}
         for slot in self.slots:
@@ -342,62 +364,27 @@ class Supervisor:
             logger.warning("Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid)
             worker.process.kill()
 
+    def _end_what_boots(self) -> None:
+        """End workers that may have read code from before the change; who develops does not wait for them."""
+        for slot in self.slots:
+            for worker in slot.workers():
+                if worker.state is State.STARTING:
+                    worker.fate = "is out of date"
+                    worker.process.kill()
+            self._start(slot)
+
+    def _start_over(self, slot: Slot) -> None:
+        """A worker did not boot, with code that is out of date since: the slot tries the newest."""
+        if slot is self._replacing:
+            self._replacing = None
+        self._start(slot)
+        self._replace_next()
+
     def _give_up(self, slot: Slot, words: str) -> None:
         """A successor could not boot: whoever serves goes on."""
         self._replacing = None
         self._due.clear()
-        self._not_before[slot] = self._loop.time() + RETRY_AFTER
+        slot.not_before = self._loop.time() + RETRY_AFTER
         if slot.worker is None:
             self._start(slot)
         logger.error("The new worker %d %s before it was ready: the old ones keep serving", slot.number, words)
-
-    # --- watching ---------------------------------------------------------------------------------
-
-    def _tick(self) -> None:
-        """Look at the workers' stamps, ages and memory."""
-        now = time.monotonic()
-        if now - self._last_tick > 4 * TICK:
-            self._awake_since = now  # this process stood still, and maybe all of them
-        self._last_tick = now
-        for slot in self.slots:
-            worker = slot.worker
-            if worker is None or worker.state is not State.READY or worker.fate is not None:
-                continue
-            if is_hung(worker.beat[0], now, self._awake_since, self.settings.hang_timeout):
-                self._end_hung(slot, worker)
-            else:
-                self._check_age(slot, worker)
-        self._loop.call_later(TICK, self._tick)
-
-    def _check_age(self, slot: Slot, worker: Worker) -> None:
-        limits, now = self.settings.limits, self._loop.time()
-        if now < self._not_before.get(slot, 0.0):
-            return
-        rss = resident_bytes(worker.pid) if limits.max_rss is not None else 0
-        reason = reason_to_recycle(limits, now - worker.started, rss)
-        if reason is not None:
-            self._replace(slot, reason)
-
-    def _end_hung(self, slot: Slot, worker: Worker) -> None:
-        limit = self.settings.hang_timeout
-        logger.error(
-            "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout); these are its stacks:",
-            slot.number, worker.pid, limit,
-        )  # fmt: skip
-        worker.fate = f"hung for {limit:g} s"
-        os.kill(worker.pid, signal.SIGUSR2)
-        self._loop.call_later(DUMP_TIME, self._kill_hung, worker)
-
-    @staticmethod
-    def _kill_hung(worker: Worker) -> None:
-        if worker.state is not State.DEAD:
-            worker.process.kill()
-
-
-def resident_bytes(pid: int) -> int:
-    """Return a process's resident memory, from proc_pid_statm(5); 0 when it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

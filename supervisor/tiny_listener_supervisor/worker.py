@@ -30,7 +30,14 @@ from .messages import Acquire, Address, BootFailed, Due, FromWorker, Granted, Re
 if TYPE_CHECKING:
     from tiny_listener import Listener
 
-__all__ = ["SLOT_VARIABLE", "Terms", "WorkerPlan", "describe_boot_failure", "worker_main"]
+__all__ = [
+    "SLOT_VARIABLE",
+    "Terms",
+    "WorkerPlan",
+    "become_a_process_of_its_own",
+    "describe_boot_failure",
+    "worker_main",
+]
 
 logger = logging.getLogger("tiny_listener.worker")
 
@@ -168,7 +175,7 @@ class Pulse:
 def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     """Run a worker in a process that was just forked; exits by SystemExit."""
     channel = terms.channel
-    _become_a_process_of_its_own(terms.keep_fds | {channel.fileno()}, terms.supervisor_pid)
+    become_a_process_of_its_own(terms.keep_fds | {channel.fileno()}, terms.supervisor_pid)
     os.environ[SLOT_VARIABLE] = str(terms.slot)
     plan.pin(terms.slot)
     ready = False
@@ -230,8 +237,12 @@ def _is_ours(module: str) -> bool:
     )
 
 
-def _become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -> None:
-    """Let go of all that the fork copied from the supervisor: signals, its loop, its file descriptors."""
+def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -> None:
+    """Let go of all that the fork copied from the supervisor: signals, its loop, its file descriptors.
+
+    :param keep_fds: file descriptors that stay open, beside those of stdin, stdout and stderr
+    :param supervisor_pid: the process that this one dies with
+    """
     signal.set_wakeup_fd(-1)
     for sig in (
         signal.SIGTERM,

@@ -9,6 +9,8 @@ from tiny_listener.http import HTTPListener
 VERSION = Path(os.environ["VERSION_FILE"]).read_text()
 if VERSION == "broken":
     raise RuntimeError("this version is broken")
+if VERSION.startswith("/"):  # a fifo: the version breaks when somebody writes to it
+    raise RuntimeError(Path(VERSION).read_text())
 
 app = HTTPListener()
 

@@ -6,10 +6,12 @@ import os
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tests.server import APPS, COMMAND, command, free_port, serving
+from tiny_listener.cli import main
 
 ADMIN = ("--admin-port", "0")
 
@@ -33,6 +35,12 @@ ADMIN = ("--admin-port", "0")
         (["--fd", "3", "--host", "::", "web:app"], 2, "--fd and --host name two places"),
         (["--check", "--pid-file", "x", "web:app"], 2, "--check runs nothing"),
         (["--graceful-timeout", "-1", "web:app"], 2, "-1.0 is not in the range"),
+        (["--reload", "--preload", "web:app"], 2, "--reload after every change: choose one"),
+        (["--reload-dir", ".", "web:app"], 2, "--reload-dir does nothing without --reload"),
+        (["--reload-include", "*.txt", "web:app"], 2, "--reload-include does nothing without --reload"),
+        (["--reload-exclude", "*.txt", "web:app"], 2, "--reload-exclude does nothing without --reload"),
+        (["--reload", "--reload-dir", "/no/such/folder", "web:app"], 2, "'/no/such/folder' does not exist"),
+        (["--reload", "wep:app"], 1, "No module named 'wep'; did you mean 'web'?"),
         (["wep:app"], 1, "No module named 'wep'; did you mean 'web'?"),
         (["web:ap"], 1, "'web' has no attribute 'ap'; did you mean 'app'?"),
         (["web:not_a_listener"], 1, "web:not_a_listener is a int, not a tiny_listener.Listener"),
@@ -132,6 +140,9 @@ def test_a_port_without_permission(workers: str) -> None:
         ("access-log = 1", "options.toml:1: access-log: 1 is not true or false"),
         ("port = true", "options.toml:1: port: True is not a value for it"),
         ("port = [1]", "options.toml:1: port: [1] is not a value for it"),
+        ("reload-dir = 1", "options.toml:1: reload-dir: 1 is not a value for it"),
+        ('reload-dir = ["/no/such"]', "options.toml:1: reload-dir: Directory '/no/such' does not exist"),
+        ("reload-include = [1]", "options.toml:1: reload-include: [1] is not a value for it"),
         ("check = true", "options.toml:1: check: no such option"),
     ],
 )
@@ -142,6 +153,31 @@ def test_a_broken_config_file(tmp_path: Path, text: str, message: str) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert message in line
+
+
+def test_reload_without_its_library(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['watchfiles'] = None\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = command(*ADMIN, "--reload", "web:app", env={"PYTHONPATH": path})
+    assert done.returncode == 1
+    assert done.stderr == "Error: --reload needs watchfiles: pip install 'tiny-listener[reload]'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--reload"], "Error: --reload needs Linux (SO_REUSEPORT, fork); without it --workers 1 runs here\n"),
+        (["--workers", "2"], "Error: --workers 2 needs Linux (SO_REUSEPORT, fork); --workers 1 runs here\n"),
+    ],
+)
+def test_another_system(
+    options: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Only the command's own look at the platform: the rest of the process stays where it is.
+    monkeypatch.setattr("tiny_listener.cli.run.sys", SimpleNamespace(platform="darwin"))
+    with pytest.raises(SystemExit, match="1"):
+        main([*options, "web:app"])
+    assert capsys.readouterr().err == message
 
 
 def test_a_config_file_that_does_not_exist() -> None:

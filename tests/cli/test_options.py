@@ -34,7 +34,8 @@ def test_help_shows_every_option_under_a_subject() -> None:
 def test_help_does_not_load_what_it_does_not_need() -> None:
     code = (
         "import sys, tiny_listener.cli\n"
-        "print([m for m in ('prometheus_client', 'multiprocess', 'dill', 'locust', 'tiny_listener_supervisor')"
+        "print([m for m in ('prometheus_client', 'multiprocess', 'dill', 'locust', 'watchfiles',"
+        " 'tiny_listener_supervisor')"
         " if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -101,6 +101,23 @@ def test_a_new_version_that_cannot_boot_leaves_the_old_one_serving(version: Path
         wait_for(lambda: versions(server) == {"2"} and len(server.workers()) == 2)
 
 
+def test_a_reload_that_fails_does_not_swallow_the_next(version: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with serving("changing:app", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
+        first = server.workers()
+        version.write_text(str(gate))
+        server.process.send_signal(signal.SIGHUP)
+        with gate.open("w") as opened:  # when the new worker reads, it knows only the broken version
+            version.write_text("2")
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: server.log.count("SIGHUP: reloading 2 workers") == 2)
+            opened.write("broken at the gate")
+        wait_for(lambda: len(server.workers()) == 2 and not set(first) & set(server.workers()))
+        assert versions(server) == {"2"}
+        assert server.log.count("RuntimeError: broken at the gate") == 1
+
+
 def test_a_worker_that_dies_while_its_successor_boots(version: Path) -> None:
     with serving("changing:app", "--workers", "1", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
         first = server.workers()

@@ -55,7 +55,7 @@ def test_exits_in_words(code: int, words: str) -> None:
 @pytest.mark.parametrize("old", State)
 @pytest.mark.parametrize("new", State)
 def test_the_table_of_a_worker_s_life(old: State, new: State) -> None:
-    worker = Worker(None, 0, None, None, memoryview(b""), 0.0, old)  # type: ignore[arg-type]
+    worker = Worker(None, 0, None, None, memoryview(b""), 0.0, state=old)  # type: ignore[arg-type]
     if new in STEPS[old]:
         worker.step(new)
         assert worker.state is new

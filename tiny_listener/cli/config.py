@@ -46,7 +46,10 @@ def _checked(ctx: click.Context, path: Path, text: str, key: str, value: Any) ->
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
         raise click.UsageError(f"{place}: no such option; {hint}")
     flag = isinstance(parameter, click.Option) and parameter.is_flag
-    if flag != isinstance(value, bool) or isinstance(value, (list, dict)):
+    if parameter.multiple and isinstance(value, str):
+        value = [value]
+    texts = parameter.multiple and isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if flag != isinstance(value, bool) or ((isinstance(value, (list, dict)) or parameter.multiple) and not texts):
         raise click.UsageError(f"{place}: {value!r} is not {'true or false' if flag else 'a value for it'}")
     try:
         parameter.type_cast_value(ctx, value)

@@ -19,6 +19,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
+    "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
     "Workers": (
         "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "max_requests",
         "max_requests_jitter", "max_lifetime", "max_rss", "cpu_affinity", "pid_file",
@@ -92,12 +93,31 @@ class Command(click.Command):
     help="Seconds that a connection may be idle.",
 )
 @click.option("--access-log", is_flag=True, help="One line for each request.")
+@click.option("--reload", is_flag=True, help="Replace the workers when a file of the application changes.")
+@click.option(
+    "--reload-dir",
+    type=click.Path(exists=True, file_okay=False),
+    multiple=True,
+    help="A folder to watch, with all below, in place of the --app-dir. May be given again.",
+)
+@click.option(
+    "--reload-include",
+    metavar="PATTERN",
+    multiple=True,
+    help="Files or folders to watch beside *.py, such as '*.html' or templates. May be given again.",
+)
+@click.option(
+    "--reload-exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Files or folders whose changes do not matter. May be given again.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes; from 2 on a supervisor watches over them.",
+    help="Processes; from 2 on, or with --reload, a supervisor watches over them.",
 )
 @click.option("--preload", is_flag=True, help="Import the application once, before the workers are forked.")
 @click.option(
@@ -105,7 +125,7 @@ class Command(click.Command):
     type=seconds,
     default=30,
     show_default=True,
-    help="Seconds that running events may take after a stop.",
+    help="Seconds that running events may take after a stop; with --reload 1, unless given.",
 )
 @click.option(
     "--drain-delay",
@@ -126,7 +146,8 @@ class Command(click.Command):
     type=seconds,
     default=30,
     show_default=True,
-    help="Seconds that a worker's event loop may stand still; then it is killed and replaced. 0: for ever.",
+    help="Seconds that a worker's event loop may stand still; then it is killed and replaced. 0: for ever, as with "
+    "--reload, unless given.",
 )
 @click.option("--max-requests", type=click.IntRange(min=1), help="Replace a worker after so many events.")
 @click.option(
@@ -171,7 +192,9 @@ def command(ctx: click.Context, /, app: str, **options: Any) -> None:  # fmt: sk
     """Run the Listener that MODULE:ATTRIBUTE names, such as http_web:app."""
     check_app_string(app)
     given = {name for name in options if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT}
+    typed = {name for name in given if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     _refuse_contradictions(given, options)
+    _refuse_around_reload(typed, options)
     ctx.exit(run(app, options, given))
 
 
@@ -180,7 +203,7 @@ def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
         for other in others:
             if {one, other} <= given:
                 raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
-    if options["workers"] == 1:
+    if options["workers"] == 1 and not options["reload"]:
         for one in ("hang_timeout", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss"):
             if one in given:
                 option = f"--{one.replace('_', '-')}"
@@ -190,6 +213,14 @@ def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
     for one in ("check", "routes"):
         if one in given and "pid_file" in given:
             raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")
+
+
+def _refuse_around_reload(typed: set[str], options: dict[str, Any]) -> None:
+    if options["reload"] and options["preload"]:
+        raise click.UsageError("--preload imports the application once, --reload after every change: choose one")
+    for one in ("reload_dir", "reload_include", "reload_exclude"):
+        if one in typed and not options["reload"]:  # a file may name them for whenever there is a --reload
+            raise click.UsageError(f"--{one.replace('_', '-')} does nothing without --reload")
 
 
 def main(args: list[str] | None = None) -> None:

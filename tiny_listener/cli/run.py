@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +17,21 @@ from .application import HTTP_OPTIONS, load
 from .logs import set_up_logging
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tiny_listener_supervisor import WatchPlan
+
     from ..listener import Listener
 
 __all__ = ["run"]
+
+RELOAD_DEFAULTS = {
+    "graceful_timeout": 1.0,  # who saves a file does not want old code to answer for long
+    "hang_timeout": 0.0,  # a debugger may hold a worker
+}
+"""Options that --reload changes, where they were not given."""
+CLOCK_SLACK = 2.0
+"""Seconds by which the times of files may lag behind the clock."""
 
 
 def run(app: str, options: dict[str, Any], given: set[str]) -> int:
@@ -27,6 +42,8 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     :param given: the names of those that were not left at their defaults
     """
     set_up_logging(options["log_level"], options["log_format"])
+    if options["reload"]:
+        options = {**options, **{name: value for name, value in RELOAD_DEFAULTS.items() if name not in given}}
     http_options = {name: options[name] for name in HTTP_OPTIONS & given}
 
     def load_app() -> Listener[Any]:
@@ -53,6 +70,15 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         WorkerPlan,
     )
 
+    supervised = options["workers"] > 1 or options["reload"]
+    if supervised and sys.platform != "linux":
+        option = "--reload" if options["reload"] else f"--workers {options['workers']}"
+        without = "without it --workers 1" if options["reload"] else "--workers 1"
+        raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
+    watch = None
+    if options["reload"]:
+        watch, load_app = _watch(load_app, options)
+
     ledger = exposition = None
     if not options["no_metrics"]:
         from tiny_listener_metrics import Exposition, Ledger  # noqa: PLC0415
@@ -75,19 +101,40 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         ),
     )
     with PidFile(options["pid_file"]) if options["pid_file"] else nullcontext():
-        if options["workers"] == 1:
+        if not supervised:
             observer = None
             if ledger is not None:
                 from tiny_listener_metrics import Recorder  # noqa: PLC0415
 
                 observer = Recorder(ledger.open_row("the process").writer())
             return Single(plan, settings, observer, admin).run()
-        if sys.platform != "linux":
-            raise CannotLoad(f"--workers {options['workers']} needs Linux (SO_REUSEPORT, fork); --workers 1 runs here")
         if options["preload"]:
             listener = load_app()
             plan = WorkerPlan(lambda: listener, options["graceful_timeout"], options["cpu_affinity"])
-        return Supervisor(plan, settings, ledger, admin).run()
+        return Supervisor(plan, settings, ledger, admin, watch).run()
+
+
+def _watch(
+    load_app: Callable[[], Listener[Any]], options: dict[str, Any]
+) -> tuple[WatchPlan, Callable[[], Listener[Any]]]:
+    """Return what to watch, and a way to load the application that is right for files which change."""
+    from tiny_listener_supervisor import WatchPlan, distrust_bytecode  # noqa: PLC0415
+
+    if find_spec("watchfiles") is None:
+        raise CannotLoad("--reload needs watchfiles: pip install 'tiny-listener[reload]'")
+    folders = options["reload_dir"] or (options["app_dir"],)
+    watch = WatchPlan(
+        folders=tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in folders)),
+        includes=("*.py", *options["reload_include"]),
+        excludes=tuple(options["reload_exclude"]),
+    )
+    since = time.time() - CLOCK_SLACK
+
+    def load_afresh() -> Listener[Any]:
+        distrust_bytecode(since)
+        return load_app()
+
+    return watch, load_afresh
 
 
 def _show(app: str, load_app: Any, *, routes: bool) -> int:

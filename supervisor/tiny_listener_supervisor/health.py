@@ -1,0 +1,99 @@
+"""Looks at the workers twice a second: do their loops turn, are they too old, do they take too much memory?"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .policy import is_hung, reason_to_recycle
+from .slot import Slot, State, Worker
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .policy import Limits
+
+__all__ = ["Health"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
+
+TICK = 0.5
+"""Seconds between two looks."""
+DUMP_TIME = 0.5
+"""Seconds that a hung worker has to write its stacks."""
+
+
+class Health:
+    """Ends workers that hang, and says which ones are due for a successor.
+
+    :param limits: when a worker is due
+    :param hang_timeout: seconds that a worker's loop may stand still; 0 for ever
+    :param replace: called with a slot whose worker is due, and the reason
+    """
+
+    def __init__(
+        self, slots: Sequence[Slot], limits: Limits, hang_timeout: float, replace: Callable[[Slot, str], None]
+    ) -> None:
+        self._slots = slots
+        self._limits = limits
+        self._hang_timeout = hang_timeout
+        self._replace = replace
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look."""
+        self._loop = loop
+        self._awake_since = self._last_tick = time.monotonic()
+        self._tick()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._last_tick > 4 * TICK:
+            self._awake_since = now  # this process stood still, and maybe all of them
+        self._last_tick = now
+        for slot in self._slots:
+            worker = slot.worker
+            if worker is None or worker.state is not State.READY or worker.fate is not None:
+                continue
+            if is_hung(worker.beat[0], now, self._awake_since, self._hang_timeout):
+                self._end_hung(slot, worker)
+            else:
+                self._check_age(slot, worker)
+        self._loop.call_later(TICK, self._tick)
+
+    def _check_age(self, slot: Slot, worker: Worker) -> None:
+        now = self._loop.time()
+        if now < slot.not_before:
+            return
+        rss = resident_bytes(worker.pid) if self._limits.max_rss is not None else 0
+        reason = reason_to_recycle(self._limits, now - worker.started, rss)
+        if reason is not None:
+            self._replace(slot, reason)
+
+    def _end_hung(self, slot: Slot, worker: Worker) -> None:
+        limit = self._hang_timeout
+        logger.error(
+            "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout); these are its stacks:",
+            slot.number, worker.pid, limit,
+        )  # fmt: skip
+        worker.fate = f"hung for {limit:g} s"
+        os.kill(worker.pid, signal.SIGUSR2)
+        self._loop.call_later(DUMP_TIME, self._kill_hung, worker)
+
+    @staticmethod
+    def _kill_hung(worker: Worker) -> None:
+        if worker.state is not State.DEAD:
+            worker.process.kill()
+
+
+def resident_bytes(pid: int) -> int:
+    """Return a process's resident memory, from proc_pid_statm(5); 0 when it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
