@@ -37,17 +37,16 @@ class Event(Generic[CTX]):
     """The path parameters, converted, by name."""
     result: Any = None
     """What the handler returned; None until then. Where an error was handled, what its handler returned."""
-    error: BaseException | None = None
+    error: BaseException | None
     """What the handler or a hook raised."""
     outcome: Outcome = "ok"
     """How the handling ended, or will if nothing fails any more."""
 
-    # PERF: what most events never change is kept in the class: each store in __init__ is paid for by every event.
-    auto_done = True
+    auto_done: bool
     """Whether the event will be done as soon as its handling ends; see `prevent_auto_done`."""
+    _done: bool
+    _waiters: list[asyncio.Future[None]] | None
     _ctx: CTX | None = None
-    _done = False
-    _waiters: list[asyncio.Future[None]] | None = None
 
     def __init__(
         self,
@@ -61,7 +60,11 @@ class Event(Generic[CTX]):
         self.data = {} if data is None else data
         self.params = {} if params is None else params
         self.listener = ctx.listener if ctx is not None else listener  # type: ignore[assignment]
+        self.error = None
+        self.auto_done = True
         self._ctx = ctx
+        self._done = False
+        self._waiters = None
 
     @property
     def ctx(self) -> CTX:

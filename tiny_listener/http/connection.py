@@ -186,7 +186,7 @@ class HTTPConnection(asyncio.Protocol):
             return
         request.connection = self
         request.started = self._began = perf_counter()
-        if request.length != 0:
+        if not request.is_plain and request.length != 0:
             request.is_complete = False
             self._incoming = request
         server = self._server
@@ -196,10 +196,10 @@ class HTTPConnection(asyncio.Protocol):
             target = Refusal(503, f"{server.in_hand} requests are in hand already", close=True)
         if type(target) is Refusal:
             self._closing = target.close
-        elif not request.is_complete and (request.length or 0) > request.max_body:
+        elif not request.is_plain and (request.length or 0) > request.max_body:
             target = Refusal(413, f"the body is longer than {request.max_body} bytes", close=True)
             self._closing = True
-        waits = self._current is not None or self._queue or self._writable or server.draining or not request.is_complete
+        waits = self._current is not None or self._queue or self._writable or server.draining or self._incoming
         if waits:
             self._queue.append((request, target))
         if waits or not self._answer(request, target):
@@ -341,9 +341,8 @@ class HTTPConnection(asyncio.Protocol):
         # PERF: most responses are a text and nothing else, and more will follow on the connection.
         if (
             type(value) is str
+            and request.is_plain
             and event.error is None
-            and request.keep_alive
-            and request.version
             and request.method != "HEAD"
             and not (self._closing or server.draining or server.access_log)
         ):
@@ -354,8 +353,6 @@ class HTTPConnection(asyncio.Protocol):
             server.samples[event.route.observer] += request.method, seconds, perf_counter() - request.started
             self._current = None
             self.served = True
-            if not request.is_complete:
-                self._abandon_body(request)
             return True
         conclude(event, server.hooks, perf_counter() - self._began)
         observe = event.route.observer.http_response

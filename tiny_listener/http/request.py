@@ -26,7 +26,6 @@ class Request(Head):
     in lower case.
     """
 
-    # PERF: what most requests never change is kept in the class.
     path = ""
     started = 0.0
     """When the head was read, on the clock of `time.perf_counter`, in seconds."""

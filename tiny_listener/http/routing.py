@@ -66,7 +66,7 @@ def find_event(listener: Listener[Any], settings: HTTPSettings, request: Request
         path = path.replace(SLASH, "/")
         params = unmask(params)
     request.path = path
-    if not request.is_complete:
+    if not request.is_plain:
         request.max_body = route.opts.get("max_body", settings.max_body)
     # PERF: the same as Event(None, route, {"request": request}, params, listener), at a third of the cost.
     event: Event[Any] = new(Event)
@@ -74,6 +74,10 @@ def find_event(listener: Listener[Any], settings: HTTPSettings, request: Request
     event.data = {"request": request}
     event.params = params
     event.listener = listener
+    event.error = None
+    event.auto_done = True
+    event._done = False  # noqa: SLF001
+    event._waiters = None  # noqa: SLF001
     return event
 
 
