@@ -62,6 +62,11 @@ class Admin:
                 raise ListenError(exc.errno, f"{text} (the admin endpoint)".replace("--port", "--admin-port")) from None
             logger.warning("No admin endpoint: port %d is taken; choose another with --admin-port", settings.port)
 
+    def warm_up(self) -> None:
+        """Render the metrics once: the first time takes long where there are many routes, and a scrape has a limit."""
+        if self._exposition is not None:
+            self._exposition.render(None)
+
     def stop(self) -> None:
         """Close it."""
         self.listener.close()

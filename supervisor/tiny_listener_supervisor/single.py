@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import gc
 import logging
@@ -65,15 +66,7 @@ class Single:
                     drain_delay=self._settings.drain_delay,
                 )
             )
-            if self._admin is not None:
-                admin = self._admin
-
-                async def start_admin() -> None:
-                    await admin.start(self)
-                    if admin.listener.server is not None:
-                        listener.add_source(admin.listener.server)
-
-                self._life.startup.insert(0, start_admin)
+            self._life.startup.insert(0, self._start_admin)
             listener.run()
         except Exception as exc:
             if self._was_ready:
@@ -86,9 +79,25 @@ class Single:
             faulthandler.cancel_dump_traceback_later()
         return 0
 
+    async def _start_admin(self) -> None:
+        if self._admin is None:
+            return
+        servers = getattr(asyncio.get_running_loop(), "servers", [])
+        before = len(servers)
+        await self._admin.start(self)
+        # A drain closes the listener's servers; this one still tells how the drain goes.
+        del servers[before:]
+
+    async def _stop_admin(self) -> None:
+        if self._admin is not None:
+            self._admin.stop()
+
     def _on_ready(self) -> None:
         self._was_ready = True
         faulthandler.cancel_dump_traceback_later()
+        if self._admin is not None:
+            self._admin.warm_up()
+        self._life.shutdown.append(self._stop_admin)
         # What start-up made stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()

@@ -269,6 +269,8 @@ class Supervisor:
             self._replace(slot, "reload")
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
+            if self._admin is not None:
+                self._admin.warm_up()
             where = ", ".join(self._broker.names())
             be = "is" if len(self.slots) == 1 else "are"
             words = f"{workers_in_words(len(self.slots))} {be} ready"

@@ -115,6 +115,21 @@ def test_the_graceful_timeout_bounds_a_stop(workers: str) -> None:
             assert "Cancelled after the graceful timeout of 0.2 s: Request(GET '/')" in server.log
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_admin_endpoint_answers_during_a_drain(workers: str) -> None:
+    with (
+        serving("stuck:app", "--workers", workers) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: "in hand" in server.log)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: server.admin("/readyz") == (503, b"not ready\n"))
+        assert b"tiny_listener_events_total" in server.admin("/metrics")[1]
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+
+
 def test_quit_ends_it_at_once() -> None:
     with serving("web:app", "--workers", "2") as server:
         workers = server.workers()
