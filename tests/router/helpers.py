@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tiny_listener.router import Pattern, Router, parse_pattern
-from tiny_listener.router.convertors import rank_of
+from tiny_listener.router import Pattern, Router, Token, parse_pattern
 from tiny_listener.router.pattern import Literal
 from tiny_listener.router.trie import Memory, Node, Trie
 
@@ -84,8 +83,8 @@ def _check_shape(trie: Trie[Any]) -> None:
             assert label, "an empty label"
             assert label[0] == first, "a label under the wrong character"
             assert child.plain == node.plain
-        ranks = [rank_of(edge.convertor_name) for edge in node.edges]
-        assert ranks == sorted(set(ranks)), "parameters out of order, or a convertor twice"
+        orders = [edge.order for edge in node.edges]
+        assert orders == sorted(set(orders)), "parameters out of order, or one twice"
         assert not any(edge.child.plain for edge in node.edges)
         lonely = node.value is None and not node.edges
         if id(node) in by_literal:
@@ -114,14 +113,14 @@ def _check_derived(trie: Trie[Any]) -> None:
         todo += [target for _, _, target in node.jumps.values()]
         for edge in node.edges:
             child = edge.child
-            assert edge.leaf == (not child.edges and not child.literals)
+            assert edge.leaf == (child.value is not None) == (not child.edges and not child.literals)
+            assert not (child.edges and child.literals), "two kinds of tokens behind one parameter"
+            assert len({below.order[0] for below in child.edges}) <= 1
             firsts = set(child.literals)
             assert edge.closed == (not child.edges and not any(map(edge.accepts, firsts)))
             assert edge.settled == (edge.closed and edge is node.edges[-1])
             if edge.label:
                 assert [label for label, _ in child.literals.values()] == [edge.label]
-                assert child.value is None
-                assert not child.edges
             todo.append(child)
 
 
@@ -192,10 +191,20 @@ class CountingTrie(Trie[str]):
 
 # The oracle: the rules of priority, by trying everything.
 
-Parse = tuple[tuple[tuple[int, str, int], ...], tuple[str, ...]]
+Step = tuple[int, str, int, str, int]
+"""What is taken (its place and name), what follows it in the pattern, and where it ends, reversed."""
+Parse = tuple[tuple[Step, ...], tuple[str, ...]]
 """How good a reading of a text is (lower is better), and the pieces of its parameters."""
 
-_CLASSES = {"uuid": 1, "int": 2, "float": 3, "str": 5, "path": 6}
+_PLACES = {"uuid": 1, "int": 2, "float": 3, "str": 6, "path": 7}
+
+
+def _place(tokens: Sequence[Token], index: int) -> tuple[int, str]:
+    """The place of a token, or the end, in the order: literal, uuid, int, float, own, the end, str, path."""
+    if index == len(tokens):
+        return 5, ""
+    token = tokens[index]
+    return (0, "") if isinstance(token, Literal) else (_PLACES.get(token.convertor_name, 4), token.convertor_name)
 
 
 def readings(pattern: Pattern, text: str) -> Iterator[Parse]:
@@ -204,12 +213,12 @@ def readings(pattern: Pattern, text: str) -> Iterator[Parse]:
     def read(index: int, pos: int) -> Iterator[Parse]:
         if index == len(pattern.tokens):
             if pos == len(text):
-                yield ((-1, "", 0),), ()
+                yield ((-1, "", 0, "", 0),), ()
             return
         token = pattern.tokens[index]
         if isinstance(token, Literal):
             if text.startswith(token.text, pos):
-                here = tuple((0, char, 0) for char in token.text)
+                here = tuple((0, char, 0, "", 0) for char in token.text)
                 for goodness, pieces in read(index + 1, pos + len(token.text)):
                     yield here + goodness, pieces
             return
@@ -217,7 +226,7 @@ def readings(pattern: Pattern, text: str) -> Iterator[Parse]:
         for end in range(pos, len(text) + 1):
             piece = text[pos:end]
             if regex.fullmatch(piece):
-                step = (_CLASSES.get(token.convertor_name, 4), token.convertor_name, -end)
+                step = *_place(pattern.tokens, index), *_place(pattern.tokens, index + 1), -end
                 for goodness, pieces in read(index + 1, end):
                     yield (step, *goodness), (piece, *pieces)
 

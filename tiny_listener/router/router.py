@@ -60,7 +60,9 @@ class Router(Generic[R]):
 
     At each position of a text the more specific wins, whatever the order of registration: the end of a
     pattern, then literal text, then parameters: `uuid`, `int`, `float`, an application's own convertors
-    by name, `str`, `path`. A route is found exactly when some registered pattern matches the whole text.
+    by name, `str`, `path`. Of two parameters of one convertor, that which is followed by the more specific:
+    literal text, `uuid`, `int`, `float`, an own one, the end, `str`, `path`; then the longer piece. A route
+    is found exactly when some registered pattern matches the whole text.
     """
 
     def __init__(self) -> None:

@@ -1,11 +1,12 @@
 """The trie: finds the pattern that matches a text, at a cost that does not grow with the number of patterns.
 
 A radix tree over characters, not over segments. A node has literal edges, keyed by their first character
-and labelled with as much text as their patterns share, and parameter edges, one for each convertor.
+and labelled with as much text as their patterns share, and parameter edges, one for each convertor and kind of
+token behind it: `{x}`, `{x}.json` and `{x}{y:path}` begin with three edges.
 
 **What is found.** At each position the choices are, in this order: the end of a pattern, if the text ends;
-literal text; the parameters, by `convertors.rank_of`, each with the longest piece first. The search tries
-them depth first, so the first match that it meets is the best, and it misses only if nothing matches.
+literal text; the parameters, by `order_of`, each with the longest piece first. The search tries them depth
+first, so the first match that it meets is the best, and it misses only if nothing matches.
 
 **How.** A pattern without parameters is found in a dict, and always wins. For the rest, `Trie.find` descends
 by the first choice at each node, notes whether it passed others by, and keeps no record. Only if that fails
@@ -25,14 +26,14 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from typing import Final, Generic, TypeVar
 
-from .convertors import CONVERTOR_TYPES, MAX_INT_DIGITS, compile_piece, rank_of
-from .pattern import Literal, Param, Pattern
+from .convertors import CONVERTOR_TYPES, END_RANK, LITERAL_RANK, MAX_INT_DIGITS, compile_piece, rank_of
+from .pattern import Literal, Param, Pattern, Token
 
-__all__ = ["Edge", "Memory", "Node", "Trie"]
+__all__ = ["Edge", "Memory", "Node", "Order", "Trie", "order_of"]
 
 V = TypeVar("V")
 
@@ -40,6 +41,22 @@ _DIGITS = re.compile("[0-9]+")
 _SLASH = re.compile("/")
 _INT = re.compile(CONVERTOR_TYPES["int"].regex)
 _FAR: Final = 1 << 62  # characters to what is not there
+
+
+Order = tuple[tuple[int, str], tuple[int, str]]
+"""The place of a parameter among those that may stand at one position: lowest first."""
+
+
+def order_of(tokens: Sequence[Token], index: int) -> Order:
+    """That of the parameter `tokens[index]`: by its convertor, then by what follows it.
+
+    The more specific first: literal text, uuid, int, float, an application's own, the end, str, path.
+    """
+    return _rank(tokens[index]), _rank(tokens[index + 1]) if index + 1 < len(tokens) else END_RANK
+
+
+def _rank(token: Token) -> tuple[int, str]:
+    return rank_of(token.convertor_name) if isinstance(token, Param) else LITERAL_RANK
 
 
 class Node(Generic[V]):
@@ -114,32 +131,31 @@ class Node(Generic[V]):
 
 
 class Edge(Generic[V]):
-    """A parameter that may stand after a node; `child` is what follows it."""
+    """A parameter that may stand after a node; `child` is what follows it, all of one kind."""
 
-    __slots__ = ("child", "closed", "convertor_name", "label", "leaf", "settled")
+    __slots__ = ("child", "closed", "label", "leaf", "order", "settled")
 
-    def __init__(self, convertor_name: str) -> None:
-        self.convertor_name = convertor_name
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.leaf = order[1] == END_RANK
+        """Nothing follows: only a piece that reaches the end of the text will do."""
         self.child: Node[V] = Node(plain=False)
 
         # Derived by `prepare` from what `child` has.
-        self.leaf = False
-        """Nothing follows: only a piece that reaches the end of the text will do."""
         self.closed = False
         """What follows cannot stand where a piece might go on, so only the longest piece will do."""
         self.settled = False
         """Closed, and the last edge of its node: no other choice is left once a piece is found."""
         self.label = ""
-        """The only text that may follow; empty if there are more, or parameters, or an end."""
+        """The only text that may follow; empty if there are more, or none."""
 
     def prepare(self, *, last: bool) -> None:
         """Derive what the search wants to know of `child`."""
         child = self.child
         labels = [label for label, _ in child.literals.values()]
-        self.leaf = not labels and not child.edges
-        self.closed = not child.edges and (self.leaf or not any(self.accepts(label[0]) for label in labels))
+        self.closed = not child.edges and not any(self.accepts(label[0]) for label in labels)
         self.settled = self.closed and last
-        self.label = labels[0] if len(labels) == 1 and child.value is None and not child.edges else ""
+        self.label = labels[0] if len(labels) == 1 else ""
 
     @abstractmethod
     def accepts(self, char: str) -> bool:
@@ -271,8 +287,8 @@ class FixedEdge(Edge[V]):
 
     __slots__ = ("_match",)
 
-    def __init__(self, convertor_name: str, regex: str) -> None:
-        super().__init__(convertor_name)
+    def __init__(self, order: Order, regex: str) -> None:
+        super().__init__(order)
         self._match = compile_piece(regex).match
 
     def accepts(self, char: str) -> bool:
@@ -293,8 +309,8 @@ class RegexEdge(Edge[V]):
 
     __slots__ = ("_fullmatch", "_match")
 
-    def __init__(self, convertor_name: str, regex: str) -> None:
-        super().__init__(convertor_name)
+    def __init__(self, order: Order, regex: str) -> None:
+        super().__init__(order)
         compiled = compile_piece(regex)
         self._match, self._fullmatch = compiled.match, compiled.fullmatch
 
@@ -316,17 +332,17 @@ class RegexEdge(Edge[V]):
             yield from (end for end in ends if self._fullmatch(text, pos, end))
 
 
-def _new_edge(convertor_name: str, regex: str) -> Edge[V]:
-    match convertor_name:
+def _new_edge(order: Order, regex: str) -> Edge[V]:
+    match order[0][1]:
         case "str":
-            return SegmentEdge(convertor_name)
+            return SegmentEdge(order)
         case "int":
-            return IntEdge(convertor_name)
+            return IntEdge(order)
         case "float":
-            return FloatEdge(convertor_name)
+            return FloatEdge(order)
         case "path":
-            return RestEdge(convertor_name)
-    return FixedEdge(convertor_name, regex) if _is_fixed(regex) else RegexEdge(convertor_name, regex)
+            return RestEdge(order)
+    return FixedEdge(order, regex) if _is_fixed(regex) else RegexEdge(order, regex)
 
 
 def _is_fixed(regex: str) -> bool:
@@ -426,11 +442,11 @@ class Trie(Generic[V]):
         """Add `pattern`. Raises ValueError if one of the same key is there."""
         node = self.root
         node.touch()
-        for token in pattern.tokens:
+        for index, token in enumerate(pattern.tokens):
             if isinstance(token, Literal):
                 node = _grow_literal(node, token.text)
             else:
-                node = _grow_edge(node, token.convertor_name, pattern.convertors[token.name].regex)
+                node = _grow_edge(node, order_of(pattern.tokens, index), pattern.convertors[token.name].regex)
         if node.value is not None:
             raise ValueError(f"the trie has {pattern.key!r} already")
         node.value = value
@@ -561,9 +577,9 @@ class Trie(Generic[V]):
         """The steps from the root to where `pattern` ends. Raises KeyError if they are not all there."""
         trail: list[tuple[Way[V], Node[V]]] = []
         node = self.root
-        for token in pattern.tokens:
+        for index, token in enumerate(pattern.tokens):
             if isinstance(token, Param):
-                edge = _edge(node, token.convertor_name)
+                edge = _edge(node, order_of(pattern.tokens, index))
                 if edge is None:
                     raise KeyError(pattern.key)
                 node = edge.child
@@ -585,17 +601,17 @@ def _only_text(pattern: Pattern) -> str:
     return "".join(token.text for token in pattern.tokens if isinstance(token, Literal))
 
 
-def _edge(node: Node[V], convertor_name: str) -> Edge[V] | None:
-    return next((edge for edge in node.edges if edge.convertor_name == convertor_name), None)
+def _edge(node: Node[V], order: Order) -> Edge[V] | None:
+    return next((edge for edge in node.edges if edge.order == order), None)
 
 
-def _grow_edge(node: Node[V], convertor_name: str, regex: str) -> Node[V]:
+def _grow_edge(node: Node[V], order: Order, regex: str) -> Node[V]:
     """The node that a parameter leads to from `node`, made if need be."""
-    edge = _edge(node, convertor_name)
+    edge = _edge(node, order)
     if edge is None:
-        edge = _new_edge(convertor_name, regex)
+        edge = _new_edge(order, regex)
         node.edges.append(edge)
-        node.edges.sort(key=lambda edge: rank_of(edge.convertor_name))
+        node.edges.sort(key=lambda edge: edge.order)
     edge.child.touch()
     return edge.child
 
