@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiny_listener.router import Pattern, Router, Token, parse_pattern
+from tiny_listener.router.edges import Node
+from tiny_listener.router.memory import Memory
 from tiny_listener.router.pattern import Literal
-from tiny_listener.router.trie import Memory, Node, Trie
+from tiny_listener.router.trie import Trie
 
 
 @dataclass(frozen=True)
