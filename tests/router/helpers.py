@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiny_listener.router import Pattern, Router, Token, parse_pattern
-from tiny_listener.router.edges import Node
+from tiny_listener.router.edges import Edge, Node
 from tiny_listener.router.memory import Memory
 from tiny_listener.router.pattern import Literal
 from tiny_listener.router.trie import Trie
@@ -79,15 +79,15 @@ def _check_shape(trie: Trie[Any]) -> None:
     nodes = nodes_of(trie)
     by_literal = {id(child) for node in nodes for _, child in node.literals.values()}
     by_edge = {id(edge.child): edge for node in nodes for edge in node.edges}
-    assert trie.root.plain
+    assert trie.root.depth == 0
     for node in nodes:
         for first, (label, child) in node.literals.items():
             assert label, "an empty label"
             assert label[0] == first, "a label under the wrong character"
-            assert child.plain == node.plain
+            assert child.depth == node.depth
         orders = [edge.order for edge in node.edges]
         assert orders == sorted(set(orders)), "parameters out of order, or one twice"
-        assert not any(edge.child.plain for edge in node.edges)
+        assert all(edge.child.depth == node.depth + 1 for edge in node.edges)
         lonely = node.value is None and not node.edges
         if id(node) in by_literal:
             assert not (lonely and len(node.literals) < 2), "a literal that could be longer, or leads nowhere"
@@ -95,7 +95,7 @@ def _check_shape(trie: Trie[Any]) -> None:
             assert not (lonely and not node.literals), "a parameter that leads nowhere"
     values = [node.value for node in nodes if node.value is not None]
     assert sorted(map(id, values)) == sorted(map(id, trie.walk())), "walk misses or repeats a value"
-    plain = [node.value for node in nodes if node.plain and node.value is not None]
+    plain = [node.value for node in nodes if not node.depth and node.value is not None]
     assert sorted(map(id, plain)) == sorted(map(id, trie.literals.values()))
 
 
@@ -105,7 +105,9 @@ def _check_derived(trie: Trie[Any]) -> None:
     while todo:
         node = todo.pop()
         assert node.ready
-        assert node.forks == bool(node.edges)
+        assert node.head is (node.edges[0] if node.edges else None)
+        assert node.segment == (bool(node.edges) and all(map(_is_segment, node.edges)))
+        assert (node.beyond is not None or node.tail is not None) == node.segment
         wanted = dict(_live_ends(node, node.width)) if node.width else {}
         assert {key: (rest, size) for key, (rest, size, _) in node.jumps.items()} == {
             key: (rest, len(key) + len(rest)) for key, (rest, _) in wanted.items()
@@ -113,17 +115,23 @@ def _check_derived(trie: Trie[Any]) -> None:
         for key, (_, _, target) in node.jumps.items():
             assert target is wanted[key][1]
         todo += [target for _, _, target in node.jumps.values()]
+        assert [edge.after for edge in node.edges] == [*node.edges[1:], None][: len(node.edges)]
         for edge in node.edges:
             child = edge.child
+            if node.segment:
+                assert (node.tail is child.value) if edge.leaf else (node.beyond is child)
             assert edge.leaf == (child.value is not None) == (not child.edges and not child.literals)
             assert not (child.edges and child.literals), "two kinds of tokens behind one parameter"
             assert len({below.order[0] for below in child.edges}) <= 1
             firsts = set(child.literals)
             assert edge.closed == (not child.edges and not any(map(edge.accepts, firsts)))
-            assert edge.settled == (edge.closed and edge is node.edges[-1])
             if edge.label:
                 assert [label for label, _ in child.literals.values()] == [edge.label]
             todo.append(child)
+
+
+def _is_segment(edge: Edge[Any]) -> bool:
+    return edge.order[0][1] == "str" and edge.closed
 
 
 def _live_ends(node: Node[Any], width: int) -> Iterator[tuple[str, tuple[str, Node[Any]]]]:
@@ -140,7 +148,7 @@ def _live_ends(node: Node[Any], width: int) -> Iterator[tuple[str, tuple[str, No
 
 
 def _matters(node: Node[Any]) -> bool:
-    return bool(node.edges) or (node.value is not None and not node.plain)
+    return bool(node.edges) or (node.value is not None and node.depth > 0)
 
 
 def _below(node: Node[Any]) -> Iterator[Node[Any]]:

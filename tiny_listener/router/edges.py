@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Final, Generic, TypeVar
 
-from .convertors import CONVERTOR_TYPES, END_RANK, LITERAL_RANK, MAX_INT_DIGITS, compile_piece, rank_of
+from .convertors import END_RANK, LITERAL_RANK, MAX_INT_DIGITS, compile_piece, rank_of
 from .memory import Memory
 from .pattern import Param, Token
 
@@ -24,7 +24,6 @@ FAR: Final = 1 << 62
 """Characters to what is not there."""
 
 _DIGITS = re.compile("[0-9]+")
-_INT = re.compile(CONVERTOR_TYPES["int"].regex)
 
 Order = tuple[tuple[int, str], tuple[int, str]]
 """The place of a parameter among those that may stand at one position: lowest first."""
@@ -45,17 +44,30 @@ def _rank(token: Token) -> tuple[int, str]:
 class Node(Generic[V]):
     """A position between two tokens, or inside a literal where patterns part."""
 
-    __slots__ = ("edges", "forks", "jumps", "literals", "near", "plain", "ready", "tail", "value", "width")
+    __slots__ = (
+        "beyond",
+        "depth",
+        "edges",
+        "head",
+        "jumps",
+        "literals",
+        "near",
+        "ready",
+        "segment",
+        "tail",
+        "value",
+        "width",
+    )
 
-    def __init__(self, *, plain: bool) -> None:
+    def __init__(self, depth: int) -> None:
         self.value: V | None = None
         """That of the pattern which ends here, if one does."""
         self.literals: dict[str, tuple[str, Node[V]]] = {}
         """First character -> (label, node)."""
         self.edges: list[Edge[V]] = []
         """The parameters that may stand here, in the order in which they are tried."""
-        self.plain = plain
-        """No parameter leads here: a value is found in `Trie.literals`, never by descent."""
+        self.depth = depth
+        """Parameters before. If there are none, a value is found in `Trie.literals`, never by descent."""
 
         # Derived by `Trie.prepare`.
         self.near: int | None = None
@@ -66,10 +78,14 @@ class Node(Generic[V]):
         """The next `width` characters -> (the rest of the label, characters to the node, the node)."""
         self.width = 0
         """0 if no literal text leads on."""
-        self.forks = False
-        """Parameters may stand here, too."""
+        self.head: Edge[V] | None = None
+        """The first of `edges`."""
+        self.segment = False
+        """No parameter but `str`, up to a slash or to the end of the text, may stand here. Then:"""
+        self.beyond: Node[V] | None = None
+        """What follows if it is a slash."""
         self.tail: V | None = None
-        """The value of the only thing that may follow, if that is one `str` up to the end of the text."""
+        """The value if it is the end."""
 
     @property
     def distance(self) -> int:
@@ -77,7 +93,7 @@ class Node(Generic[V]):
 
         A node matters if the search may find a value here, or has a choice other than between literals.
         """
-        if self.edges or (self.value is not None and not self.plain):
+        if self.edges or (self.value is not None and self.depth):
             return 0
         return FAR if self.near is None else self.near
 
@@ -101,43 +117,49 @@ class Node(Generic[V]):
                     todo.append((text, child))
                 else:
                     self.jumps[text[: self.width]] = text[self.width :], len(text), child
-        for edge in self.edges:
-            edge.prepare(last=edge is self.edges[-1])
-        self.forks = bool(self.edges)
-        only = self.edges[0] if len(self.edges) == 1 else None
-        self.tail = only.child.value if isinstance(only, SegmentEdge) and only.leaf else None
+        for edge, after in zip_longest(self.edges, self.edges[1:]):
+            edge.prepare(after)
+        self.head = self.edges[0] if self.edges else None
+        self.segment = bool(self.edges) and all(isinstance(edge, SegmentEdge) and edge.closed for edge in self.edges)
+        ways = self.edges if self.segment else []
+        self.beyond = next((edge.child for edge in ways if not edge.leaf), None)
+        self.tail = next((edge.child.value for edge in ways if edge.leaf), None)
         self.ready = True
 
     def admits(self, text: str, pos: int) -> bool:
         """Whether something that may follow stands in `text` at `pos`. (A parameter might.)"""
-        return self.forks or text[pos : pos + self.width] in self.jumps or (pos == len(text) and self.value is not None)
+        if self.head is not None or text[pos : pos + self.width] in self.jumps:
+            return True
+        return pos == len(text) and self.value is not None
 
 
 class Edge(Generic[V]):
     """A parameter that may stand after a node; `child` is what follows it, all of one kind."""
 
-    __slots__ = ("child", "closed", "label", "leaf", "order", "settled")
+    __slots__ = ("after", "child", "closed", "fullmatch", "label", "leaf", "match", "order")
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, regex: str, depth: int) -> None:
         self.order = order
+        compiled = compile_piece(regex)
+        self.match, self.fullmatch = compiled.match, compiled.fullmatch
         self.leaf = order[1] == END_RANK
         """Nothing follows: only a piece that reaches the end of the text will do."""
-        self.child: Node[V] = Node(plain=False)
+        self.child: Node[V] = Node(depth + 1)
 
-        # Derived by `prepare` from what `child` has.
+        # Derived by `prepare`.
+        self.after: Edge[V] | None = None
+        """The next edge of the node, to try if this one fails."""
         self.closed = False
         """What follows cannot stand where a piece might go on, so only the longest piece will do."""
-        self.settled = False
-        """Closed, and the last edge of its node: no other choice is left once a piece is found."""
         self.label = ""
         """The only text that may follow; empty if there are more, or none."""
 
-    def prepare(self, *, last: bool) -> None:
-        """Derive what the search wants to know of `child`."""
+    def prepare(self, after: Edge[V] | None) -> None:
+        """Derive what the search wants to know of `child`, and note the edge that is tried next."""
         child = self.child
         labels = [label for label, _ in child.literals.values()]
         self.closed = not child.edges and not any(self.accepts(label[0]) for label in labels)
-        self.settled = self.closed and last
+        self.after = after
         self.label = labels[0] if len(labels) == 1 else ""
 
     @abstractmethod
@@ -146,7 +168,10 @@ class Edge(Generic[V]):
 
     @abstractmethod
     def first(self, text: str, pos: int) -> int:
-        """The end of the longest piece from `pos` after which the search can go on; -1 if there is none."""
+        """The end of the longest piece from `pos` after which the search can go on; -1 if there is none.
+
+        For an edge that is not closed. (If it is, `match` and `fullmatch` say it all.)
+        """
 
     @abstractmethod
     def ends(self, pos: int, memory: Memory) -> Iterable[int]:
@@ -154,9 +179,6 @@ class Edge(Generic[V]):
 
     def longest(self, text: str, low: int, high: int) -> int:
         """What `first` says, if the pieces may end from `low` to `high`."""
-        if self.closed:
-            # A settled one need not look ahead: if what follows does not stand there, there is no match.
-            return high if (self.settled and not self.leaf) or self.child.admits(text, high) else -1
         if self.label:
             return text.rfind(self.label, low, high + len(self.label))
         return next(iter(self.viable(text, range(high, low - 1, -1))), -1)
@@ -215,9 +237,7 @@ class IntEdge(Edge[V]):
         return "0" <= char <= "9"
 
     def first(self, text: str, pos: int) -> int:
-        if not "0" <= text[pos : pos + 1] <= "9":  # PERF: cheaper than the regex
-            return -1
-        found = _INT.match(text, pos)
+        found = self.match(text, pos)
         return self.longest(text, pos + 1, found.end()) if found else -1
 
     def ends(self, pos: int, memory: Memory) -> Iterable[int]:
@@ -244,9 +264,9 @@ class FloatEdge(Edge[V]):
         return "0" <= char <= "9" or char == "."
 
     def first(self, text: str, pos: int) -> int:
-        if not "0" <= text[pos : pos + 1] <= "9":  # PERF: cheaper than the regex
-            return -1
         point = _digits_end(text, pos)
+        if point == pos:
+            return -1
         fraction_end = _digits_end(text, point + 1) if text[point : point + 1] == "." else 0
         if fraction_end > point + 1:
             end = self.longest(text, point + 2, fraction_end)
@@ -268,34 +288,25 @@ class FloatEdge(Edge[V]):
 class FixedEdge(Edge[V]):
     """`uuid`, and any convertor whose pieces have all the same length."""
 
-    __slots__ = ("_match",)
-
-    def __init__(self, order: Order, regex: str) -> None:
-        super().__init__(order)
-        self._match = compile_piece(regex).match
+    __slots__ = ()
 
     def accepts(self, char: str) -> bool:
         return False
 
     def first(self, text: str, pos: int) -> int:
-        found = self._match(text, pos)
+        found = self.match(text, pos)
         return self.longest(text, found.end(), found.end()) if found else -1
 
     def ends(self, pos: int, memory: Memory) -> Iterable[int]:
         # Another `pos` has another end: there is nothing to remember.
-        end = self.first(memory.text, pos)
-        return (end,) if end >= 0 else ()
+        found = self.match(memory.text, pos)
+        return self.viable(memory.text, range(found.end(), found.end() - 1, -1)) if found else ()
 
 
 class RegexEdge(Edge[V]):
     """A convertor of an application, whose pieces may have any length but 0."""
 
-    __slots__ = ("_fullmatch", "_match")
-
-    def __init__(self, order: Order, regex: str) -> None:
-        super().__init__(order)
-        compiled = compile_piece(regex)
-        self._match, self._fullmatch = compiled.match, compiled.fullmatch
+    __slots__ = ()
 
     def accepts(self, char: str) -> bool:
         return True
@@ -309,24 +320,27 @@ class RegexEdge(Edge[V]):
                 yield end
 
     def _pieces(self, text: str, pos: int) -> Iterator[int]:
-        if self._match(text, pos):
+        if self.match(text, pos):
             # What the regex prefers need not be the longest: look at all ends.
             ends = self.viable(text, range(len(text), pos, -1))
-            yield from (end for end in ends if self._fullmatch(text, pos, end))
+            yield from (end for end in ends if self.fullmatch(text, pos, end))
 
 
-def new_edge(order: Order, regex: str) -> Edge[V]:
-    """The edge of a parameter whose convertor has `regex`."""
+def new_edge(order: Order, regex: str, depth: int) -> Edge[V]:
+    """The edge of a parameter whose convertor has `regex`, after `depth` other parameters."""
+    kind: type[Edge[V]]
     match order[0][1]:
         case "str":
-            return SegmentEdge(order)
+            kind = SegmentEdge
         case "int":
-            return IntEdge(order)
+            kind = IntEdge
         case "float":
-            return FloatEdge(order)
+            kind = FloatEdge
         case "path":
-            return RestEdge(order)
-    return FixedEdge(order, regex) if _is_fixed(regex) else RegexEdge(order, regex)
+            kind = RestEdge
+        case _:
+            kind = FixedEdge if _is_fixed(regex) else RegexEdge
+    return kind(order, regex, depth)
 
 
 def _is_fixed(regex: str) -> bool:

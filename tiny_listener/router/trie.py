@@ -9,11 +9,13 @@ literal text; the parameters, by `order_of`, each with the longest piece first. 
 first, so the first match that it meets is the best, and it misses only if nothing matches.
 
 **How.** A pattern without parameters is found in a dict, and always wins. For the rest, `Trie.find` descends
-by the first choice at each node, notes whether it passed others by, and keeps no record. Only if that fails
-with choices left does `Trie._search` start over, with a stack of choices and a `Memory` of what it tried. It
-enters no node twice at one position (below an `int`, no more than twice), so it takes at most length x nodes
-steps. The convertors of an application are the exception: whether their regex accepts a piece depends on
-both its borders, so each of their edges may cost length x length trials of the regex.
+by the first choice at each node and notes which choices it passed by. Where only the longest piece of an edge
+can lead on (`Edge.closed`), what is left is the next edge: then it goes back and takes that. So each node is
+entered once at most, for there is one way to it. Only where shorter pieces are left does `Trie._search` start
+over, with all choices and a `Memory` of what it tried. It enters no node twice at one position (below an
+`int`, no more than twice), so it takes at most length x nodes steps. The convertors of an application are the
+exception: whether their regex accepts a piece depends on both its borders, so each of their edges may cost
+length x length trials of the regex.
 
 **Jumps.** Where nothing but literal text can follow for `width` characters, a node looks up that many at
 once, so that thousands of patterns with a common prefix cost one step, and not one for each place where they
@@ -25,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from .edges import FAR, Edge, Node, Order, new_edge, order_of
 from .memory import Memory
@@ -39,13 +41,20 @@ Way = str | Edge[V]
 """A step from a node: the label of a literal edge, or a parameter edge."""
 
 
+Passed = tuple[Edge[V], int, "Passed[V]"] | None
+"""The choices that `Trie.find` passed by: the edge to try, the position, and those before."""
+
+_SHORTER: Final = -1
+"""In place of a position: what is left are shorter pieces, of this edge."""
+
+
 class Trie(Generic[V]):
     """Patterns, each with a value (anything but None), and the search for the one that matches a text."""
 
     memory_type: type[Memory] = Memory
 
     def __init__(self) -> None:
-        self.root: Node[V] = Node(plain=True)
+        self.root: Node[V] = Node(0)
         self.literals: dict[str, V] = {}
         """The values of the patterns without parameters, by the only text that each matches."""
 
@@ -61,7 +70,7 @@ class Trie(Generic[V]):
         if node.value is not None:
             raise ValueError(f"the trie has {pattern.key!r} already")
         node.value = value
-        if node.plain:
+        if not node.depth:
             self.literals[_only_text(pattern)] = value
 
     def remove(self, pattern: Pattern) -> None:
@@ -76,7 +85,7 @@ class Trie(Generic[V]):
         for parent, (way, child) in zip(reversed(above[:-1]), reversed(trail), strict=True):
             parent.touch()
             _tidy(parent, way, child)
-        if node.plain:
+        if not node.depth:
             del self.literals[_only_text(pattern)]
 
     def walk(self) -> Iterator[V]:
@@ -99,40 +108,67 @@ class Trie(Generic[V]):
         if not node.ready:
             self.prepare()
         pos = 0
-        passed_by = False  # a choice, which might lead to a match if the first ones do not
+        passed: Passed[V] = None
         while True:
-            width = node.width
-            if width:
-                border = pos + width
-                jump = node.jumps.get(text[pos:border])
-                if jump is not None:
-                    rest, size, target = jump
-                    if not rest or text[border : pos + size] == rest:
-                        passed_by = passed_by or node.forks
-                        node = target
-                        pos += size
-                        if node.value is not None and pos == len(text):
-                            return node.value
-                        continue
-            if node.tail is not None:  # PERF: the usual end of a pattern, without a call
+            border = pos + node.width
+            jump = node.jumps.get(text[pos:border]) if node.width else None
+            if jump is not None and (not jump[0] or text[border : pos + jump[1]] == jump[0]):
+                if node.head is not None:
+                    passed = node.head, pos, passed
+                _, size, node = jump
+                pos += size
+                if node.value is not None and pos == len(text):
+                    return node.value
+                continue
+            edge = node.head
+            if node.segment:  # PERF: the usual parameter, without a call
                 piece = text[pos:]
-                if piece and "/" not in piece:
-                    pieces.append(piece)
-                    return node.tail
-                break
-            for edge in node.edges:
-                end = edge.first(text, pos)
-                if end >= 0:
-                    break
-            else:
-                break
-            passed_by = passed_by or not edge.settled
-            pieces.append(text[pos:end])
-            node = edge.child
-            pos = end
+                if "/" not in piece:
+                    if piece and node.tail is not None:
+                        pieces.append(piece)
+                        return node.tail
+                elif node.beyond is not None and (end := text.find("/", pos)) > pos:
+                    pieces.append(text[pos:end])
+                    node = node.beyond
+                    pos = end
+                    continue
+                edge = None  # it is neither
+            step = self._choose(edge, pos, passed, text, pieces)
+            if step is None:
+                return None
+            node, pos, passed = step
             if node.value is not None and pos == len(text):
                 return node.value
-        return self._search(text, pieces) if passed_by else None
+
+    def _choose(
+        self, edge: Edge[V] | None, pos: int, passed: Passed[V], text: str, pieces: list[str]
+    ) -> tuple[Node[V], int, Passed[V]] | None:
+        """Take the first parameter that may stand: `edge`, one after it, or one that was passed by.
+
+        The node that it leads to, the position, and what is passed by then; None if nothing matches.
+        """
+        while True:
+            if edge is None:  # nothing left here: back to the last choice
+                if passed is None:
+                    return None
+                edge, pos, passed = passed
+                if pos == _SHORTER:
+                    best = self._search(text, pieces)
+                    return None if best is None else (best, len(text), None)
+                del pieces[edge.child.depth - 1 :]
+            if not edge.closed:
+                end = edge.first(text, pos)
+                if end >= 0:
+                    passed = edge, _SHORTER, passed
+                    break
+            elif found := edge.fullmatch(text, pos) if edge.leaf else edge.match(text, pos):
+                end = found.end()
+                if edge.after is not None:
+                    passed = edge.after, pos, passed
+                break
+            edge = edge.after
+        pieces.append(text[pos:end])
+        return edge.child, end, passed
 
     def prepare(self) -> None:
         """Derive what the search needs, where a change made it stale. (`find` does it when it must.)"""
@@ -154,8 +190,8 @@ class Trie(Generic[V]):
                 todo.extend(target for _, _, target in node.jumps.values())
                 todo.extend(edge.child for edge in node.edges)
 
-    def _search(self, text: str, pieces: list[str]) -> V | None:
-        """What `find` says, by trying every choice."""
+    def _search(self, text: str, pieces: list[str]) -> Node[V] | None:
+        """The node whose value `find` gives, by trying every choice."""
         memory = self.memory_type(text)
         # Each frame: the choices of a node, its position, and whether a parameter leads there.
         frames = [(self._choices(self.root, 0, memory), 0, False)]
@@ -169,7 +205,7 @@ class Trie(Generic[V]):
             if node.value is not None and pos == len(text):
                 spans = ((before[1], here[1]) for before, here in pairwise(frames) if here[2])
                 pieces[:] = [text[start:end] for start, end in spans]
-                return node.value
+                return node
         return None
 
     def _choices(self, node: Node[V], pos: int, memory: Memory) -> Iterator[tuple[Node[V], int, bool]]:
@@ -220,7 +256,7 @@ def _grow_edge(node: Node[V], order: Order, regex: str) -> Node[V]:
     """The node that a parameter leads to from `node`, made if need be."""
     edge = _edge(node, order)
     if edge is None:
-        edge = new_edge(order, regex)
+        edge = new_edge(order, regex, node.depth)
         node.edges.append(edge)
         node.edges.sort(key=lambda edge: edge.order)
     edge.child.touch()
@@ -233,12 +269,12 @@ def _grow_literal(node: Node[V], text: str) -> Node[V]:
     while start < len(text):
         label, child = node.literals.get(text[start], ("", None))
         if child is None:
-            child = Node(plain=node.plain)
+            child = Node(node.depth)
             node.literals[text[start]] = text[start:], child
             return child
         shared = _shared(label, text, start)
         if shared < len(label):  # they part: a node in the middle of the label
-            middle: Node[V] = Node(plain=node.plain)
+            middle: Node[V] = Node(node.depth)
             middle.literals[label[shared]] = label[shared:], child
             node.literals[text[start]] = label[:shared], middle
             child = middle
