@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tiny_listener.router import Pattern, Router, parse_pattern
-from tiny_listener.router.convertors import rank_of
+from tiny_listener.router import Pattern, Router, Token, parse_pattern
+from tiny_listener.router.edges import Edge, Node
+from tiny_listener.router.memory import Memory
 from tiny_listener.router.pattern import Literal
-from tiny_listener.router.trie import Memory, Node, Trie
+from tiny_listener.router.trie import Trie
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,15 @@ def _check_shape(trie: Trie[Any]) -> None:
     nodes = nodes_of(trie)
     by_literal = {id(child) for node in nodes for _, child in node.literals.values()}
     by_edge = {id(edge.child): edge for node in nodes for edge in node.edges}
-    assert trie.root.plain
+    assert trie.root.depth == 0
     for node in nodes:
         for first, (label, child) in node.literals.items():
             assert label, "an empty label"
             assert label[0] == first, "a label under the wrong character"
-            assert child.plain == node.plain
-        ranks = [rank_of(edge.convertor_name) for edge in node.edges]
-        assert ranks == sorted(set(ranks)), "parameters out of order, or a convertor twice"
-        assert not any(edge.child.plain for edge in node.edges)
+            assert child.depth == node.depth
+        orders = [edge.order for edge in node.edges]
+        assert orders == sorted(set(orders)), "parameters out of order, or one twice"
+        assert all(edge.child.depth == node.depth + 1 for edge in node.edges)
         lonely = node.value is None and not node.edges
         if id(node) in by_literal:
             assert not (lonely and len(node.literals) < 2), "a literal that could be longer, or leads nowhere"
@@ -94,7 +95,7 @@ def _check_shape(trie: Trie[Any]) -> None:
             assert not (lonely and not node.literals), "a parameter that leads nowhere"
     values = [node.value for node in nodes if node.value is not None]
     assert sorted(map(id, values)) == sorted(map(id, trie.walk())), "walk misses or repeats a value"
-    plain = [node.value for node in nodes if node.plain and node.value is not None]
+    plain = [node.value for node in nodes if not node.depth and node.value is not None]
     assert sorted(map(id, plain)) == sorted(map(id, trie.literals.values()))
 
 
@@ -104,7 +105,9 @@ def _check_derived(trie: Trie[Any]) -> None:
     while todo:
         node = todo.pop()
         assert node.ready
-        assert node.forks == bool(node.edges)
+        assert node.head is (node.edges[0] if node.edges else None)
+        assert node.segment == (bool(node.edges) and all(map(_is_segment, node.edges)))
+        assert (node.beyond is not None or node.tail is not None) == node.segment
         wanted = dict(_live_ends(node, node.width)) if node.width else {}
         assert {key: (rest, size) for key, (rest, size, _) in node.jumps.items()} == {
             key: (rest, len(key) + len(rest)) for key, (rest, _) in wanted.items()
@@ -112,17 +115,23 @@ def _check_derived(trie: Trie[Any]) -> None:
         for key, (_, _, target) in node.jumps.items():
             assert target is wanted[key][1]
         todo += [target for _, _, target in node.jumps.values()]
+        assert [edge.after for edge in node.edges] == [*node.edges[1:], None][: len(node.edges)]
         for edge in node.edges:
             child = edge.child
-            assert edge.leaf == (not child.edges and not child.literals)
+            if node.segment:
+                assert (node.tail is child.value) if edge.leaf else (node.beyond is child)
+            assert edge.leaf == (child.value is not None) == (not child.edges and not child.literals)
+            assert not (child.edges and child.literals), "two kinds of tokens behind one parameter"
+            assert len({below.order[0] for below in child.edges}) <= 1
             firsts = set(child.literals)
             assert edge.closed == (not child.edges and not any(map(edge.accepts, firsts)))
-            assert edge.settled == (edge.closed and edge is node.edges[-1])
             if edge.label:
                 assert [label for label, _ in child.literals.values()] == [edge.label]
-                assert child.value is None
-                assert not child.edges
             todo.append(child)
+
+
+def _is_segment(edge: Edge[Any]) -> bool:
+    return edge.order[0][1] == "str" and edge.closed
 
 
 def _live_ends(node: Node[Any], width: int) -> Iterator[tuple[str, tuple[str, Node[Any]]]]:
@@ -139,7 +148,7 @@ def _live_ends(node: Node[Any], width: int) -> Iterator[tuple[str, tuple[str, No
 
 
 def _matters(node: Node[Any]) -> bool:
-    return bool(node.edges) or (node.value is not None and not node.plain)
+    return bool(node.edges) or (node.value is not None and node.depth > 0)
 
 
 def _below(node: Node[Any]) -> Iterator[Node[Any]]:
@@ -192,10 +201,20 @@ class CountingTrie(Trie[str]):
 
 # The oracle: the rules of priority, by trying everything.
 
-Parse = tuple[tuple[tuple[int, str, int], ...], tuple[str, ...]]
+Step = tuple[int, str, int, str, int]
+"""What is taken (its place and name), what follows it in the pattern, and where it ends, reversed."""
+Parse = tuple[tuple[Step, ...], tuple[str, ...]]
 """How good a reading of a text is (lower is better), and the pieces of its parameters."""
 
-_CLASSES = {"uuid": 1, "int": 2, "float": 3, "str": 5, "path": 6}
+_PLACES = {"uuid": 1, "int": 2, "float": 3, "str": 6, "path": 7}
+
+
+def _place(tokens: Sequence[Token], index: int) -> tuple[int, str]:
+    """The place of a token, or the end, in the order: literal, uuid, int, float, own, the end, str, path."""
+    if index == len(tokens):
+        return 5, ""
+    token = tokens[index]
+    return (0, "") if isinstance(token, Literal) else (_PLACES.get(token.convertor_name, 4), token.convertor_name)
 
 
 def readings(pattern: Pattern, text: str) -> Iterator[Parse]:
@@ -204,12 +223,12 @@ def readings(pattern: Pattern, text: str) -> Iterator[Parse]:
     def read(index: int, pos: int) -> Iterator[Parse]:
         if index == len(pattern.tokens):
             if pos == len(text):
-                yield ((-1, "", 0),), ()
+                yield ((-1, "", 0, "", 0),), ()
             return
         token = pattern.tokens[index]
         if isinstance(token, Literal):
             if text.startswith(token.text, pos):
-                here = tuple((0, char, 0) for char in token.text)
+                here = tuple((0, char, 0, "", 0) for char in token.text)
                 for goodness, pieces in read(index + 1, pos + len(token.text)):
                     yield here + goodness, pieces
             return
@@ -217,7 +236,7 @@ def readings(pattern: Pattern, text: str) -> Iterator[Parse]:
         for end in range(pos, len(text) + 1):
             piece = text[pos:end]
             if regex.fullmatch(piece):
-                step = (_CLASSES.get(token.convertor_name, 4), token.convertor_name, -end)
+                step = *_place(pattern.tokens, index), *_place(pattern.tokens, index + 1), -end
                 for goodness, pieces in read(index + 1, end):
                     yield (step, *goodness), (piece, *pieces)
 

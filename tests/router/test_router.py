@@ -70,11 +70,47 @@ AS_MUCH_AS_IT_CAN = [
     (["{a:path}/{b}"], "a/b/c", "{a:path}/{b}", {"a": "a/b", "b": "c"}),
     (["{a:path}/x{b:path}"], "a/x/x/xy", "{a:path}/x{b:path}", {"a": "a/x/x", "b": "y"}),
     (["{name}.{ext}"], "a.tar.gz", "{name}.{ext}", {"name": "a.tar", "ext": "gz"}),
-    # Also where another pattern would go on after a shorter piece.
-    (["{name}.{ext}", "{name}"], "a.tar.gz", "{name}", {"name": "a.tar.gz"}),
-    (["{name}.json", "{name}.xml", "{name}"], "a.json", "{name}", {"name": "a.json"}),
-    (["{x:path}/edit", "{x:path}"], "a/edit", "{x:path}", {"x": "a/edit"}),
-    (["{x}1", "{x}{y:path}"], "a1", "{x}{y:path}", {"x": "a1", "y": ""}),
+]
+
+# Of two parameters of one convertor: literal text, uuid, int, float, own, the end, str, path.
+BY_WHAT_FOLLOWS = [
+    (["{name}", "{name}.json"], "a.json", "{name}.json", {"name": "a"}),
+    (["{name}", "{name}.json"], "a", "{name}", {"name": "a"}),
+    (["{name}", "{name}.json"], ".json", "{name}", {"name": ".json"}),
+    (["{name}.json", "{name}.xml", "{name}"], "a.json.xml", "{name}.xml", {"name": "a.json"}),
+    (["{name}.{ext}", "{name}"], "a.tar.gz", "{name}.{ext}", {"name": "a.tar", "ext": "gz"}),
+    (["/{x}", "/{x}/b"], "/a/b", "/{x}/b", {"x": "a"}),
+    (["/{x}", "/{x}/b"], "/a", "/{x}", {"x": "a"}),
+    (["{_:path}", "{file:path}/edit"], "a/edit", "{file:path}/edit", {"file": "a"}),
+    (["{_:path}", "{file:path}/edit"], "/edit", "{file:path}/edit", {"file": ""}),
+    (["{_:path}", "{file:path}/edit"], "edit", "{_:path}", {"_": "edit"}),
+    (["{_:path}", "{file:path}/edit"], "a/edit/", "{_:path}", {"_": "a/edit/"}),
+    (["{n:int}", "{n:int}0"], "100", "{n:int}0", {"n": 10}),
+    (["{f:float}", "{f:float}.5"], "1.5", "{f:float}.5", {"f": 1.0}),
+    # The convertor decides first.
+    (["{n:int}", "{name}2"], "12", "{n:int}", {"n": 12}),
+    (["{_:path}/edit", "{a}/{b}"], "a/edit", "{a}/{b}", {"a": "a", "b": "edit"}),
+    # Another parameter: what is special comes before the end, what takes anything behind it.
+    (["{name}", "{name}{n:int}"], "a12", "{name}{n:int}", {"name": "a1", "n": 2}),
+    (["{name}", "{name}{n:int}"], "a", "{name}", {"name": "a"}),
+    (["{name}", "{name}{u:uuid}"], f"a{ID}", "{name}{u:uuid}", {"name": "a", "u": uuid.UUID(ID)}),
+    (["{n:int}", "{n:int}{unit}"], "12", "{n:int}", {"n": 12}),
+    (["{n:int}", "{n:int}{unit}"], "12px", "{n:int}{unit}", {"n": 12, "unit": "px"}),
+    (["{x}", "{x}{y}"], "ab", "{x}", {"x": "ab"}),
+    (["{x}", "{x}{y:path}"], "ab", "{x}", {"x": "ab"}),
+    (["{x}", "{x}{y:path}"], "a/b", "{x}{y:path}", {"x": "a", "y": "/b"}),
+    (["{x}{y}", "{x}{y:path}"], "ab", "{x}{y}", {"x": "a", "y": "b"}),
+    (["{x}{y}", "{x}{y:path}"], "a", "{x}{y:path}", {"x": "a", "y": ""}),
+    (["{x:path}", "{x:path}{y:path}"], "ab", "{x:path}", {"x": "ab"}),
+    # It decides before the length of the piece does.
+    (["{a}{b}", "{name}.json"], "a.json", "{name}.json", {"name": "a"}),
+    (["{a}{b}", "{name}.json"], "a.jso", "{a}{b}", {"a": "a.js", "b": "o"}),
+    (["{x}1", "{x}{y:path}"], "a1", "{x}1", {"x": "a"}),
+    (["{a}{b:float}", "{a}{b:int}c{d:path}"], "1c1.5", "{a}{b:float}", {"a": "1c1.", "b": 5.0}),
+    (["{a}{b:float}", "{a}{b:int}c{d:path}"], "11c1.5", "{a}{b:int}c{d:path}", {"a": "1", "b": 1, "d": "1.5"}),
+    # Where both go on with the same kind, the length does.
+    (["{name}.{ext}", "{name}.tar.gz"], "a.tar.gz", "{name}.{ext}", {"name": "a.tar", "ext": "gz"}),
+    (["{name}.{ext}", "{name}.json"], "a.json", "{name}.json", {"name": "a"}),
     (["{x}.json", "{x}.xml"], "a.xml.xml", "{x}.xml", {"x": "a.xml"}),
 ]
 
@@ -133,6 +169,7 @@ LONG_NUMBERS = [
         *PARAMETERS_BY_KIND,
         *BACKTRACKING,
         *AS_MUCH_AS_IT_CAN,
+        *BY_WHAT_FOLLOWS,
         *ARBITRARY_TEXT,
         *LONG_NUMBERS,
     ],
@@ -273,6 +310,10 @@ def _convertors(monkeypatch: pytest.MonkeyPatch) -> None:
         (["{t:ab}", "{t:twins}", "{t}"], "a", "{t:ab}", {"t": "a"}),
         (["{t:even}", "{t:lang}", "{i:int}"], "12", "{i:int}", {"i": 12}),
         (["{t:even}", "{f}"], "12", "{t:even}", {"t": 12}),
+        (["{x}", "{x}{l:lang}"], "ende", "{x}{l:lang}", {"x": "en", "l": "DE"}),
+        (["{x}{n:int}", "{x}{l:lang}", "{x}{e:even}"], "a12", "{x}{n:int}", {"x": "a1", "n": 2}),
+        (["{x}{l:lang}", "{x}{e:even}"], "a12", "{x}{e:even}", {"x": "a1", "e": 2}),
+        (["{l:lang}", "{l:lang}{x}"], "en", "{l:lang}", {"l": "EN"}),
     ],
 )
 def test_convertors_of_an_application(

@@ -135,7 +135,8 @@ def test_the_quick_descent_agrees_with_the_search(case: tuple[list[str], str]) -
     quick: list[str] = []
     thorough: list[str] = []
     value = trie.find(text, quick)
-    assert trie._search(text, thorough) == value
+    node = trie._search(text, thorough)
+    assert (node and node.value) == value
     if value is not None:
         assert quick == thorough
 

@@ -6,11 +6,14 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import pytest
 
 from tests.router.helpers import CountingTrie, check_invariants, nodes_of
 from tiny_listener.router import CONVERTOR_TYPES, MAX_INT_DIGITS, parse_pattern
+from tiny_listener.router.edges import Node
 from tiny_listener.router.trie import Trie
 
 
@@ -57,9 +60,14 @@ def test_walk_is_in_the_order_of_priority() -> None:
         "a",
         "ab",
         "a{_:uuid}",
-        "a{_:int}",
         "a{_:int}b",
+        "a{_:int}{_2:uuid}",
+        "a{_:int}{_2:int}",
+        "a{_:int}{_2:float}",
+        "a{_:int}",
+        "a{_:int}{_2}b",
         "a{_:int}{_2}",
+        "a{_:int}{_2:path}",
         "a{_:float}",
         "a{_}",
         "a{_:path}",
@@ -109,10 +117,11 @@ def test_changes_between_searches() -> None:
     trie.remove(parse_pattern("/a{x}"))
     assert find(trie, "/abd") is None
     assert find(trie, "/abc/1") == ("/abc/{x}", ["1"])
-    trie.insert(parse_pattern("/abc/{x}z"), "longer")  # the end of a leaf
-    assert find(trie, "/abc/1z") == ("/abc/{x}", ["1z"])
-    trie.remove(parse_pattern("/abc/{x}"))
+    trie.insert(parse_pattern("/abc/{x}z"), "longer")
     assert find(trie, "/abc/1z") == ("longer", ["1"])
+    assert find(trie, "/abc/1") == ("/abc/{x}", ["1"])
+    trie.remove(parse_pattern("/abc/{x}z"))
+    assert find(trie, "/abc/1z") == ("/abc/{x}", ["1z"])
 
 
 def test_patterns_without_parameters_are_not_in_the_way() -> None:
@@ -154,7 +163,7 @@ def test_ten_thousand_parameters() -> None:
     assert trie.find("x/" * count, pieces) == "it"
     assert pieces == ["x"] * count
     assert trie.find("x/" * count + "/", []) is None
-    assert list(trie.walk()) == ["without the last slash", "it"]
+    assert list(trie.walk()) == ["it", "without the last slash"]
 
 
 # Texts that would make a backtracking regex take for ever: the steps of the search, never the time, and the
@@ -195,6 +204,63 @@ def test_the_cost_grows_with_the_length_and_not_faster(paths: list[str], unit: s
     # Beyond the bound of an int. (Twice the length: 4 times the cost, or more, if it were not linear.)
     short, long = (trie.count(unit * (repeat * 2 * MAX_INT_DIGITS // len(unit))) for repeat in (1, 2))
     assert long <= 2.5 * short + 100
+
+
+class DirectTrie(Trie[str]):
+    """Counts the nodes that `find` reaches by a parameter, and refuses to search."""
+
+    chosen = 0
+
+    def _choose(self, *args: Any) -> tuple[Node[str], int, Any] | None:
+        self.chosen += 1
+        return super()._choose(*args)
+
+    def _search(self, text: str, pieces: list[str]) -> Node[str] | None:
+        raise AssertionError("a search, where no edge has shorter pieces to offer")
+
+
+def test_where_only_the_longest_pieces_count_no_search_starts() -> None:
+    trie = DirectTrie()
+    for kinds in product(["int", "float", "str"], repeat=5):
+        path = "".join(f"{{p{place}:{kind}}}/" for place, kind in enumerate(kinds)) + "x"
+        trie.insert(parse_pattern(path), path)
+    pieces: list[str] = []
+    assert trie.find("1/" * 5 + "y", pieces) is None
+    assert 3**5 / 2 < trie.chosen <= len(nodes_of(trie))
+    assert find(trie, "1/1.5/a/2/b/x") == (
+        "{p0:int}/{p1:float}/{p2:str}/{p3:int}/{p4:str}/x",
+        ["1", "1.5", "a", "2", "b"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("paths", "text", "expected"),
+    [
+        # Back to where a literal was taken, with pieces found since, to a second parameter there.
+        (["a/{x}/{y:int}/c", "{p:int}", "{q}/{r}/{s}/d"], "a/b/1/d", ("{q}/{r}/{s}/d", ["a", "b", "1"])),
+        (["{q:int}/{x}/c", "{q}/{r}/d", "{p:path}e"], "1/b/d", ("{q}/{r}/d", ["1", "b"])),
+        (["{q:int}/{x}/c", "{q}/{r}/d", "{p:path}e"], "1/b/e", ("{p:path}e", ["1/b/"])),
+        # Over a parameter with shorter pieces, which come before the other parameters.
+        (["{q}.{x:int}/c", "{q}/{r}", "{p:path}e"], "1.2.3x/c", ("{q}/{r}", ["1.2.3x", "c"])),
+        (["{q:int}1{x}/c", "{q}/{r}"], "1111/c", ("{q:int}1{x}/c", ["11", "1"])),
+        (["{f:float}1/c", "{q}/{r}"], ".11/c", ("{q}/{r}", [".11", "c"])),
+        (["{f:float}1/c", "{q}/{r}"], "1.11/c", ("{f:float}1/c", ["1.1"])),
+        (["{f:float}.1/c", "{q}/{r}"], "1.1/c", ("{f:float}.1/c", ["1"])),
+        # Up to a slash, or to the end.
+        (["/{x}", "/{x}/b", "/{x}/{y:int}/c"], "/a/b", ("/{x}/b", ["a"])),
+        (["/{x}", "/{x}/b", "/{x}/{y:int}/c"], "/a", ("/{x}", ["a"])),
+        (["/{x}", "/{x}/b", "/{x}/{y:int}/c"], "/a/", None),
+        (["/{x}", "/{x}/b", "/{x}/{y:int}/c"], "//b", None),
+        (["/{x}/b"], "/a", None),
+        (["/{x}"], "/a/b", None),
+        (["/{x}/", "/{x}/{y}"], "/a/", ("/{x}/", ["a"])),
+        (["/{x}", "/me/{x}", "/{x}/b"], "/me/b", ("/me/{x}", ["b"])),
+        (["/{x}", "/me/{x}", "/{x}/b"], "/me", ("/{x}", ["me"])),
+        (["/{x}", "/me/{x:int}", "/{x}/b"], "/me/b", ("/{x}/b", ["me"])),
+    ],
+)
+def test_the_way_back(paths: list[str], text: str, expected: tuple[str, list[str]] | None) -> None:
+    assert find(trie_of(*paths), text) == expected
 
 
 def test_a_convertor_of_an_application_enters_no_place_twice(monkeypatch: pytest.MonkeyPatch) -> None:

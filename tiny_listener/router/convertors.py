@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from tiny_listener.errors import RouteError
 
-__all__ = ["CONVERTOR_TYPES", "MAX_INT_DIGITS", "Convertor", "compile_piece", "rank_of", "register_convertor"]
+__all__ = [
+    "CONVERTOR_TYPES",
+    "END_RANK",
+    "LITERAL_RANK",
+    "MAX_INT_DIGITS",
+    "Convertor",
+    "compile_piece",
+    "rank_of",
+    "register_convertor",
+]
 
 MAX_INT_DIGITS = 640
 """The most digits that `int` accepts.
@@ -40,9 +49,13 @@ CONVERTOR_TYPES: dict[str, Convertor] = {
 }
 """All convertors by name. Add to it with `register_convertor`, which checks what it is given."""
 
-# Between "float" and "str" stand the convertors that applications register, by name.
-_RANKS = {"uuid": 0, "int": 1, "float": 2, "str": 4, "path": 5}
+# Between "float" and the end of a pattern stand the convertors that applications register, by name.
+_RANKS = {"uuid": 0, "int": 1, "float": 2, "str": 5, "path": 6}
 _CUSTOM_RANK = 3
+LITERAL_RANK = -1, ""
+"""The place of literal text in the order of what follows a parameter: see `rank_of`."""
+END_RANK = 4, ""
+"""The place of a pattern's end in that order: `str` and `path`, which take what the parameter might, are behind."""
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # `\1` and `(?(1)...)` count groups from the start of the whole pattern, where other parameters stand.

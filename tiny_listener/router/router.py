@@ -48,9 +48,10 @@ class _Entry(Generic[R]):
         convertors = route.pattern.convertors
         self.route = route
         self.names = list(convertors)
-        self.conversions: list[tuple[str, Callable[[str], Any]]] = [
-            (name, convert) for name, (_, convert) in convertors.items() if convert is not str
+        self.conversions: list[tuple[int, Callable[[str], Any]]] = [
+            (index, convert) for index, (_, convert) in enumerate(convertors.values()) if convert is not str
         ]
+        """For each piece whose text is not its value: which it is, and what makes the value."""
         self.only = self.names[0] if len(self.names) == 1 and not self.conversions else ""
         """The name of the only parameter, if its text is its value."""
 
@@ -60,7 +61,9 @@ class Router(Generic[R]):
 
     At each position of a text the more specific wins, whatever the order of registration: the end of a
     pattern, then literal text, then parameters: `uuid`, `int`, `float`, an application's own convertors
-    by name, `str`, `path`. A route is found exactly when some registered pattern matches the whole text.
+    by name, `str`, `path`. Of two parameters of one convertor, that which is followed by the more specific:
+    literal text, `uuid`, `int`, `float`, an own one, the end, `str`, `path`; then the longer piece. A route
+    is found exactly when some registered pattern matches the whole text.
     """
 
     def __init__(self) -> None:
@@ -95,22 +98,22 @@ class Router(Generic[R]):
         None when there is no such route, or when its convertor refuses (by ValueError) a text that its
         regex accepts: no other route is tried then. The dict is the caller's own.
         """
-        entry = self._trie.literals.get(path)
+        trie = self._trie
+        entry = trie.literals.get(path)
         if entry is not None:
             return entry.route, {}
-        pieces: list[str] = []
-        entry = self._trie.find(path, pieces)
+        pieces: list[Any] = []
+        entry = trie.find(path, pieces)
         if entry is None:
             return None
         if entry.only:  # PERF: what most patterns are
             return entry.route, {entry.only: pieces[0]}
-        params: dict[str, Any] = dict(zip(entry.names, pieces))  # noqa: B905 - PERF: `strict` costs 0.3 us
         try:
-            for name, convert in entry.conversions:
-                params[name] = convert(params[name])
+            for index, convert in entry.conversions:
+                pieces[index] = convert(pieces[index])
         except ValueError:
             return None
-        return entry.route, params
+        return entry.route, dict(zip(entry.names, pieces))  # noqa: B905 - PERF: `strict` costs 0.3 us
 
     def prepare(self) -> None:
         """Build now what the first `match` after a change would build: some 0.2 s after 10,000 new routes."""
