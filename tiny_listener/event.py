@@ -27,6 +27,20 @@ class Event(Generic[CTX]):
     :param listener: needed only where `ctx` is None
     """
 
+    __slots__ = (
+        "_ctx",
+        "auto_done",
+        "data",
+        "error",
+        "is_done",
+        "listener",
+        "outcome",
+        "params",
+        "result",
+        "route",
+        "waiters",
+    )
+
     route: Route
     """The route that its text matched."""
     listener: Listener[CTX]
@@ -35,18 +49,20 @@ class Event(Generic[CTX]):
     """What the source or `trigger_event(data=...)` sent along."""
     params: PathParams
     """The path parameters, converted, by name."""
-    result: Any = None
+    result: Any
     """What the handler returned; None until then. Where an error was handled, what its handler returned."""
     error: BaseException | None
     """What the handler or a hook raised."""
-    outcome: Outcome = "ok"
+    outcome: Outcome
     """How the handling ended, or will if nothing fails any more."""
 
     auto_done: bool
     """Whether the event will be done as soon as its handling ends; see `prevent_auto_done`."""
-    _done: bool
-    _waiters: list[asyncio.Future[None]] | None
-    _ctx: CTX | None = None
+    is_done: bool
+    """Whether the event is done: its handling ended, or `done()` was called."""
+    waiters: list[asyncio.Future[None]] | None
+    """Resolved when the event is done; None while nobody waits."""
+    _ctx: CTX | None
 
     def __init__(
         self,
@@ -60,11 +76,13 @@ class Event(Generic[CTX]):
         self.data = {} if data is None else data
         self.params = {} if params is None else params
         self.listener = ctx.listener if ctx is not None else listener  # type: ignore[assignment]
+        self.result = None
         self.error = None
+        self.outcome = "ok"
+        self.is_done = False
         self.auto_done = True
+        self.waiters = None
         self._ctx = ctx
-        self._done = False
-        self._waiters = None
 
     @property
     def ctx(self) -> CTX:
@@ -75,17 +93,12 @@ class Event(Generic[CTX]):
             self._ctx.adopt(self)
         return self._ctx
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the event is done: its handling ended, or `done()` was called."""
-        return self._done
-
     def prevent_auto_done(self) -> None:
         """Leave it to the application to call `done()`, maybe long after the handler returned.
 
         :raises EventAlreadyDone: too late
         """
-        if self._done:
+        if self.is_done:
             raise EventAlreadyDone(
                 f"Event {self.route.path!r} is done: call prevent_auto_done() while its handler runs"
             )
@@ -98,28 +111,28 @@ class Event(Generic[CTX]):
 
     def done(self) -> None:
         """Mark the event as done and wake those who wait for it; a second call changes nothing."""
-        if self._done:
+        if self.is_done:
             return
-        self._done = True
-        if self._waiters:
-            for waiter in self._waiters:
+        self.is_done = True
+        if self.waiters:
+            for waiter in self.waiters:
                 if not waiter.done():
                     waiter.set_result(None)
-            self._waiters = None
+            self.waiters = None
 
     async def wait_until_done(self) -> None:
         """Return when the event is done."""
-        if self._done:
+        if self.is_done:
             return
         waiter = asyncio.get_running_loop().create_future()
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(waiter)
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(waiter)
         try:
             await waiter
         finally:
-            if self._waiters is not None:
-                self._waiters.remove(waiter)
+            if self.waiters is not None:
+                self.waiters.remove(waiter)
 
     async def wait_event_done(self, name: str, n: int = 1, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
         """Wait for `n` events of another route in this event's context, and return their results.
@@ -143,7 +156,7 @@ class Event(Generic[CTX]):
         :param params: path parameters to use in place of those that the text gave
         :raises EventAlreadyDone: the event was handled already
         """
-        if self._done:
+        if self.is_done:
             raise EventAlreadyDone(f"Event {self.route.path!r} is done: trigger a new one")
         if params is not None:
             self.params = params
@@ -151,4 +164,4 @@ class Event(Generic[CTX]):
         return self.result
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(route={self.route.path!r}, params={self.params!r}, is_done={self._done})"
+        return f"{type(self).__name__}(route={self.route.path!r}, params={self.params!r}, is_done={self.is_done})"

@@ -61,12 +61,14 @@ class Head:
     :ivar target: the request target as sent: visible ASCII characters
     :ivar version: minor version, 0 or 1
     :ivar headers: names in lower case and values, bytes, in their order
-    :ivar keep_alive: whether the client wants the connection to go on
-    :ivar is_plain: whether it is of HTTP/1.1, has no body, and another request may follow
     """
 
-    # PERF: a default in the class costs four times as much to read as an attribute of the instance; these two
-    # are read where `is_plain` did not say enough.
+    # NOTE: a default in the class costs four times as much to read as an attribute of the instance; these are
+    # read where `is_plain`, which is set where it holds, did not say enough.
+    keep_alive = True
+    """Whether the client wants the connection to go on."""
+    is_plain = False
+    """Whether it is of HTTP/1.1, has no body, and another request may follow."""
     length: int | None = 0
     """Bytes of the body; 0 without one, None when it comes in chunks."""
     expects_continue = False
@@ -77,8 +79,6 @@ class Head:
         self.target = target
         self.version = version
         self.headers = headers
-        self.keep_alive = True
-        self.is_plain = True
 
 
 class Framing(NamedTuple):
@@ -106,17 +106,19 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_before",
         "_fields",
+        "_framing",
         "_head_class",
         "_headers",
         "_in_chunk",
         "_left",
         "_next",
         "_parser",
+        "_safe_size",
         "_settings",
         "_step",
         "_trailers",
+        "_usual_fields",
         "unread",
     )
 
@@ -128,7 +130,12 @@ class RequestReader:
         """What was received and cannot be read yet."""
         self._headers: list[Field] = []
         self._fields: list[Field] = []  # those of the headers that frame the request
-        self._before: tuple[list[Field], int, Framing] = [], -1, NO_FRAMING
+        self._usual_fields: list[Field] = [(b"", b"")]  # of the last request of HTTP/1.1, and how they framed it
+        self._framing = NO_FRAMING
+        # Bytes of a head that breaks no limit, whatever is in it; a field takes at least four.
+        self._safe_size = min(
+            settings.max_request_line, settings.max_headers, settings.max_header, 4 * settings.max_header_fields
+        )
         self._parser = httptools.HttpRequestParser(self)
         self._next: Step = RequestReader._read_head  # after the body
         self._left = 0  # bytes of the body, or of the chunk, that are to come
@@ -195,7 +202,8 @@ class RequestReader:
             return start
         # PERF: what is usual is seen by means of C alone; what is not is looked at closely in `_check_line`.
         data = buffer[start:end] if start or end < len(buffer) else buffer
-        settings = self._settings
+        headers: list[Field]
+        fields: list[Field]
         try:
             method_bytes, target_bytes, rest = data.split(b" ", 2)
             method, target = COMMON_METHODS[method_bytes], target_bytes.decode("ascii")
@@ -203,18 +211,17 @@ class RequestReader:
             method, target, version = self._check_line(data)
         else:
             version = 1
-            if rest[:10] != b"HTTP/1.1\r\n" or not target.isprintable() or len(data) > settings.max_request_line:
+            if rest[:10] != b"HTTP/1.1\r\n" or not target.isprintable():
                 method, target, version = self._check_line(data)
-        headers: list[Field] = []
-        fields: list[Field] = []
-        self._headers, self._fields = headers, fields
+        self._headers = headers = []
+        self._fields = fields = []
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._parser = httptools.HttpRequestParser(self)
         except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
             raise ProtocolError(400, f"malformed header fields ({type(exc).__name__})") from None
-        if len(data) > settings.max_header or len(headers) > settings.max_header_fields:
+        if len(data) > self._safe_size:
             self._check_sizes(data, headers)
         # PERF: as its own __init__ would do, at a third of the cost.
         head = new(self._head_class)
@@ -223,14 +230,14 @@ class RequestReader:
         head.version = version
         head.headers = headers
         # PERF: what frames the requests of one client is the same from one to the next.
-        if fields == self._before[0] and version == self._before[1]:
-            framing = self._before[2]
+        if version and fields == self._usual_fields:
+            framing = self._framing
         else:
             framing = framing_of(fields, version)
-            self._before = fields, version, framing
-        head.is_plain = framing is NO_FRAMING
+            if version:
+                self._usual_fields, self._framing = fields, framing
         if framing is NO_FRAMING:
-            head.keep_alive = True
+            head.is_plain = True
         else:
             self._apply(framing, head)
         events.append(head)
@@ -261,6 +268,8 @@ class RequestReader:
 
     def _check_sizes(self, head: bytes, headers: list[Field]) -> None:
         settings = self._settings
+        if head.find(b"\r\n") + 2 > settings.max_request_line:
+            raise self._line_too_long()
         if len(head) - head.find(b"\r\n") - 2 > settings.max_headers:
             raise self._headers_too_long()
         if any(len(name) + len(value) > settings.max_header for name, value in headers):

@@ -74,10 +74,13 @@ def find_event(listener: Listener[Any], settings: HTTPSettings, request: Request
     event.data = {"request": request}
     event.params = params
     event.listener = listener
+    event.result = None
     event.error = None
+    event.outcome = "ok"
+    event._ctx = None  # noqa: SLF001
+    event.is_done = False
     event.auto_done = True
-    event._done = False  # noqa: SLF001
-    event._waiters = None  # noqa: SLF001
+    event.waiters = None
     return event
 
 
