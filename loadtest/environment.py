@@ -18,6 +18,7 @@ __all__ = ["bench_python", "describe"]
 
 ROOT = Path(__file__).parent.parent
 VENV = ROOT / ".venv-bench"
+PEERS = ROOT / "loadtest" / "peers.txt"
 NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 PROBE = """
 import ensurepip, re, sys, time, venv
@@ -79,11 +80,11 @@ def fastest_python() -> str:
 
 
 def bench_python() -> str:
-    """Return the interpreter of an environment with this project in it, made if it is not there yet.
+    """Return the interpreter of an environment with this project and its peers in it, made if it is not there yet.
 
     :raises subprocess.CalledProcessError: it cannot be made
     """
-    files = [ROOT / "constraints.txt", ROOT / "pyproject.toml"]
+    files = [ROOT / "constraints.txt", ROOT / "pyproject.toml", PEERS]
     stamp = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     marker, python = VENV / ".stamp", str(VENV / "bin" / "python")
     if not marker.is_file() or marker.read_text() != stamp:
@@ -91,6 +92,7 @@ def bench_python() -> str:
         subprocess.run([fastest_python(), "-m", "venv", "--clear", str(VENV)], check=True)
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, "-c", "constraints.txt", "-e", "."], cwd=ROOT, check=True)
+        subprocess.run([*install, "-r", str(PEERS)], cwd=ROOT, check=True)
         marker.write_text(stamp)
     return python
 

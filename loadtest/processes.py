@@ -10,8 +10,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-__all__ = ["free_port", "pinned", "running", "wait_for_port"]
+__all__ = ["cpu_seconds", "free_port", "pinned", "resident_bytes", "running", "wait_for_port"]
 
 
 def free_port() -> int:
@@ -59,3 +60,24 @@ def running(command: Sequence[str], port: int) -> Iterator[subprocess.Popen[byte
             process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all that descend from it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(below for child in children for below in tree(int(child)))]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process and its descendants have taken, proc_pid_stat(5)."""
+    ticks = 0
+    for one in tree(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory that a process and its descendants have resident, proc_pid_statm(5)."""
+    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in tree(pid))
+    return pages * os.sysconf("SC_PAGE_SIZE")
