@@ -84,9 +84,6 @@ def test_other_methods(runner: asyncio.Runner, request_line: bytes, status: int,
             client = await server.connect()
             head = request_line.startswith(b"HEAD")
             response = await client.ask(request_line + b"\r\n" + HOST, head_only=head)
-            if request_line.startswith(b"BREW") and response.status == 400:
-                assert await client.is_closed()  # llhttp knows the registered methods only
-                return
             assert (response.status, response.headers.get("allow")) == (status, allow)
             assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
 
@@ -253,7 +250,6 @@ def test_keep_alive(runner: asyncio.Runner, version: bytes, headers: bytes, clos
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
         (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
-        (b"GET / HTTP/1.2\r\nHost: x\r\n\r\n", 505),
         (b"GET / RTSP/1.0\r\nHost: x\r\n\r\n", 400),
         (b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
         (b"GET nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 400),

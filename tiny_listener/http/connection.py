@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..dispatch import conclude, log_failure, run_hooks
 from ..runner import Pending
-from .errors import ProtocolError
+from .errors import ClientDisconnectedError, ProtocolError
 from .framing import END, RequestReader
+from .lingering import linger
 from .request import Request
 from .response import NO_CONTENT, TEXT, Response, as_response, head_bytes, ok_bytes
 from .routing import Refusal, find_event
@@ -53,6 +54,7 @@ class HTTPConnection(asyncio.Protocol):
         "_blocked_since",
         "_closing",
         "_current",
+        "_ended",
         "_event",
         "_handling",
         "_head_since",
@@ -79,6 +81,7 @@ class HTTPConnection(asyncio.Protocol):
         self.served = False
         """Whether a response was written."""
         self._closing = False
+        self._ended = False  # the client will send nothing more
         # reading
         self._incoming: Request | None = None  # whose body is being read
         self._last_read = 0.0
@@ -120,9 +123,12 @@ class HTTPConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`: what was asked for is still answered before the connection closes."""
         self._server.work()
-        self._closing = True
+        self._ended = True
         if self._incoming is not None:
             self._incoming.disconnect()
+        elif self._reader.in_head and not self._closing:
+            self._refuse(400, "the connection ended within the head of a request")
+        self._closing = True
         return self.in_hand
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -211,12 +217,14 @@ class HTTPConnection(asyncio.Protocol):
             self._incoming.fail(error)
             self._incoming = None
             self._closing = True
+            if not self.in_hand:  # it was answered before, and has one answer only
+                self._end()
             return
-        self._refuse(error.status, error.detail)
+        self._refuse(error.status, error.detail, "HEAD" if error.is_head else "")
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(self, status: int, detail: str, method: str = "") -> None:
         """Queue a last response that no request stands behind, and read no further."""
-        request = Request("", "", 1, [])
+        request = Request(method, "", 1, [])
         request.connection = self
         request.started = perf_counter()
         self._server.in_hand += 1
@@ -279,6 +287,15 @@ class HTTPConnection(asyncio.Protocol):
         self.flush()
         self._transport.close()
 
+    def _end(self) -> None:
+        """Close, for everything is answered; but let a client read that which may still be sending."""
+        reader = self._reader
+        if self._ended or reader.is_over or (reader.is_idle and self._server.draining):
+            self._close()
+        else:
+            self.flush()
+            linger(self, self._server, self._transport)
+
     # --- answering ------------------------------------------------------------------------------
 
     def _answer_next(self) -> None:
@@ -293,7 +310,7 @@ class HTTPConnection(asyncio.Protocol):
                 self._server.in_hand -= 1
         self._answering = False
         if self._current is None and not self._queue and (self._closing or self._server.draining):
-            self._close()
+            self._end()
 
     def _answer(self, request: Request, target: Event[Any] | Refusal) -> bool:
         """Answer a request; False if it takes longer than this call: then `_responded` follows."""
@@ -344,6 +361,7 @@ class HTTPConnection(asyncio.Protocol):
             and event.error is None
             and request.keep_alive
             and request.version
+            and request.is_complete
             and request.method != "HEAD"
             and not (self._closing or server.draining or server.access_log)
         ):
@@ -354,8 +372,6 @@ class HTTPConnection(asyncio.Protocol):
             server.samples[event.route.observer] += request.method, seconds, perf_counter() - request.started
             self._current = None
             self.served = True
-            if not request.is_complete:
-                self._abandon_body(request)
             return True
         conclude(event, server.hooks, perf_counter() - self._began)
         observe = event.route.observer.http_response
@@ -373,6 +389,8 @@ class HTTPConnection(asyncio.Protocol):
         if isinstance(error, ProtocolError):
             self._closing = True
             return Refusal(error.status, error.detail).response()
+        if isinstance(error, ClientDisconnectedError):
+            return Refusal(400, str(error)).response()  # its client may have closed its own side only
         if isinstance(error, Exception):
             log_failure(event, error)
         return Refusal(500, HTTPStatus(500).phrase).response()
@@ -380,6 +398,8 @@ class HTTPConnection(asyncio.Protocol):
     def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
         """Write a response, or begin to (see `_answer`); when it is out, the next request may be answered."""
         close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
+        if request.expects_continue and not request.is_complete:
+            close = True  # whether the body will come is not known
         if close:
             self._closing = True
             self._drop_queue()
@@ -408,7 +428,7 @@ class HTTPConnection(asyncio.Protocol):
         if not request.is_complete:
             self._abandon_body(request)
         if self._closing and not self._queue and not self._answering:
-            self._close()
+            self._end()
 
     def _streamed(self, task: asyncio.Task[None]) -> None:
         self._streaming = None
@@ -447,12 +467,8 @@ class HTTPConnection(asyncio.Protocol):
                 await body.aclose()
 
     def _abandon_body(self, request: Request) -> None:
-        """The answer is out before the body was in: read over the rest, unless the client may not send it."""
+        """The answer is out before the body was in: the rest is read over."""
         request.fail(ProtocolError(400, "the body was not wanted"))
-        if request.expects_continue:
-            self._closing = True
-        if self._incoming is request:
-            self._incoming = None
 
     # --- time and end ---------------------------------------------------------------------------
 
@@ -479,7 +495,7 @@ class HTTPConnection(asyncio.Protocol):
             self._close()
 
     def _time_out(self, detail: str) -> None:
-        if self._incoming is not None:
+        if self._incoming is not None and self.in_hand:
             self._take_violation(ProtocolError(408, detail))
         else:
             self._transport.abort()

@@ -6,7 +6,7 @@ The life of the reader (RFC 9112 sections 2, 6 and 7). Each state is the method 
       │ └──head──> CHUNKED ──last chunk────> HEAD         Transfer-Encoding: chunked
       └────head────────────────────────────> HEAD         no body
     any ──the last request ends──> NOTHING                the client wants no further one; nothing more is read
-    any ──violation──────────────> NOTHING
+    any ──violation──────────────> OVER                   the client may not know yet; what it sends is read over
 
 llhttp reads the fields of a head; where the head ends, and all that follows it, is decided here, so that no
 second request is ever read before the first is framed.
@@ -17,30 +17,39 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import httptools
 
 from .errors import ProtocolError
+from .fields import FRAMING, NO_FRAMING, OWS, Field, Framing, framing_of, is_authority
 
 if TYPE_CHECKING:
     from .settings import HTTPSettings
 
 __all__ = ["END", "End", "Head", "ReadEvent", "RequestReader"]
 
-REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
-"""RFC 9112 section 3; no registered method is longer than 17 characters (UPDATEREDIRECTREF)."""
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n" % TOKEN)
+"""RFC 9112 section 3."""
+HEAD_LINE = re.compile(rb"(?:\r\n)*+HEAD ")
+BARE_LF = re.compile(rb"(?<!\r)\n")
 COMMON_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 CR = 13
-FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
-"""The fields that say how to go on."""
-CONTENT_LENGTH = re.compile(rb"[0-9]{1,19}\Z")
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
+KNOWN_LINE = b"GET / HTTP/1.%d\r\n"
+"""What llhttp is shown in place of a request line that it may not know."""
+CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})((?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?)*+)\r\n"
+    % (TOKEN, TOKEN, rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*+"')
+)
 """RFC 9112 section 7.1; the size fits 64 bits, extensions are read over."""
 MAX_CHUNK_LINE = 4 * 1024
 """Bytes of a chunk's size and extensions: nobody uses extensions, and they may not be endless."""
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]{0,5})?\Z")
-"""RFC 3986 section 3.2.2, RFC 9110 section 7.2."""
+MAX_EXTENSIONS = 16 * 1024
+"""Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http bears."""
+TRAILERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+" % TOKEN)
+"""RFC 9112 section 7.1.2; no folded lines."""
 
 
 class End(Enum):
@@ -59,8 +68,8 @@ class Head:
 
     :ivar method: as sent
     :ivar target: the request target as sent: visible ASCII characters
-    :ivar version: minor version, 0 or 1
-    :ivar headers: names in lower case and values, bytes, in their order
+    :ivar version: minor version, 0 or 1; a later one is taken for 1 (RFC 9110 section 6.2)
+    :ivar fields: names in lower case and values, bytes, in their order; values may have whitespace at their end
     """
 
     keep_alive = True
@@ -70,25 +79,19 @@ class Head:
     expects_continue = False
     """Whether the client waits for `100 Continue` before it sends the body."""
 
-    def __init__(self, method: str, target: str, version: int, headers: list[Field]) -> None:
+    def __init__(self, method: str, target: str, version: int, fields: list[Field]) -> None:
         self.method = method
         self.target = target
         self.version = version
-        self.headers = headers
+        self.fields = fields
+
+    @cached_property
+    def headers(self) -> list[Field]:
+        """Names in lower case and values, bytes, in their order."""
+        # PERF: the parser leaves whitespace at the end of values (RFC 9110 section 5.5); who looks at them cuts it off.
+        return [(name, value.rstrip(OWS)) for name, value in self.fields]
 
 
-class Framing(NamedTuple):
-    """What a request's headers say about its borders; see `Head`."""
-
-    keep_alive: bool
-    length: int | None
-    expects_continue: bool
-
-
-NO_FRAMING = Framing(keep_alive=True, length=0, expects_continue=False)
-"""No body, and another request may follow."""
-
-Field: TypeAlias = tuple[bytes, bytes]
 ReadEvent: TypeAlias = "Head | bytes | End | ProtocolError"
 Step: TypeAlias = "Callable[[RequestReader, bytes, int, list[ReadEvent]], int]"
 """Reads from a position of a buffer, adds what is complete to the events, and returns how far it came."""
@@ -103,6 +106,7 @@ class RequestReader:
 
     __slots__ = (
         "_before",
+        "_extensions",
         "_fields",
         "_head_class",
         "_headers",
@@ -130,6 +134,7 @@ class RequestReader:
         self._left = 0  # bytes of the body, or of the chunk, that are to come
         self._in_chunk = False
         self._trailers = False
+        self._extensions = 0  # bytes of chunk extensions of the body
 
     @property
     def is_idle(self) -> bool:
@@ -145,6 +150,11 @@ class RequestReader:
     def in_body(self) -> bool:
         """Whether a body is being read."""
         return self._step in (RequestReader._read_length, RequestReader._read_chunked)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all was read that the client said it would send."""
+        return self._step is RequestReader._read_nothing
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser."""
@@ -170,7 +180,9 @@ class RequestReader:
                 if position == before:
                     break
         except ProtocolError as error:
-            self._step = RequestReader._read_nothing
+            # RFC 9110 section 9.3.2: whatever is wrong with it, the answer to HEAD has no content.
+            error.is_head = self._step is RequestReader._read_head and HEAD_LINE.match(data, position) is not None
+            self._step = RequestReader._read_over
             events.append(error)
             position = size
         # PERF: most often nothing is left, and nothing need be cut off
@@ -180,11 +192,14 @@ class RequestReader:
     def _read_nothing(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
         return len(buffer)
 
+    def _read_over(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
+        return len(buffer)
+
     # --- the head -------------------------------------------------------------------------------
 
     def _read_head(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
         if buffer[start] == CR and buffer.startswith(b"\r\n", start):
-            start += 2  # RFC 9112 section 2.2: ignore an empty line before a request
+            start = _after_empty_lines(buffer, start)
         end = buffer.find(b"\r\n\r\n", start) + 4
         if end == 3:
             self._check_unfinished(buffer, start)
@@ -196,11 +211,11 @@ class RequestReader:
             method_bytes, target_bytes, rest = data.split(b" ", 2)
             method, target = COMMON_METHODS[method_bytes], target_bytes.decode("ascii")
         except (KeyError, ValueError):
-            method, target, version = self._check_line(data)
+            method, target, version, data = self._check_line(data)
         else:
             version = 1
             if rest[:10] != b"HTTP/1.1\r\n" or not target.isprintable() or len(data) > settings.max_request_line:
-                method, target, version = self._check_line(data)
+                method, target, version, data = self._check_line(data)
         headers: list[Field] = []
         fields: list[Field] = []
         self._headers, self._fields = headers, fields
@@ -208,13 +223,13 @@ class RequestReader:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._parser = httptools.HttpRequestParser(self)
-        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
-            raise ProtocolError(400, f"malformed header fields ({type(exc).__name__})") from None
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError):
+            self._feed_again(data)
         if len(data) > settings.max_header or len(headers) > settings.max_header_fields:
             self._check_sizes(data, headers)
         # PERF: as its own __init__ would do, at a third of the cost.
         head = new(self._head_class)
-        head.method, head.target, head.version, head.headers = method, target, version, headers
+        head.method, head.target, head.version, head.fields = method, target, version, headers
         # PERF: what frames the requests of one client is the same from one to the next.
         if fields == self._before[0] and version == self._before[1]:
             framing = self._before[2]
@@ -237,17 +252,37 @@ class RequestReader:
         self._step = RequestReader._read_chunked if framing.length is None else RequestReader._read_length
         self._left = framing.length or 0
         self._in_chunk = self._trailers = False
+        self._extensions = 0
 
-    def _check_line(self, head: bytes) -> tuple[str, str, int]:
-        """Return what the request line says: method, target, minor version."""
+    def _feed_again(self, head: bytes) -> None:
+        """Have a new parser read the head: the last one may have been told by `Proxy-Connection`, which means
+        nothing here, that no further request comes.
+        """
+        self._headers.clear()
+        self._fields.clear()
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            self._parser = httptools.HttpRequestParser(self)
+        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
+            raise ProtocolError(400, f"malformed header fields ({type(exc).__name__})") from None
+
+    def _check_line(self, head: bytes) -> tuple[str, str, int, bytes]:
+        """Return what the request line says: method, target, minor version; and the head as llhttp takes it."""
         line_end = head.find(b"\r\n")
         match = REQUEST_LINE.match(head)
         if match is None or line_end + 2 > self._settings.max_request_line:
             raise self._bad_request_line(head, 0, line_end)
         method, target, version = match.groups()
-        if version not in (b"1.1", b"1.0"):
+        if version[:2] != b"1.":
             raise ProtocolError(505, "this server speaks HTTP/1.1 and HTTP/1.0")
-        return method.decode("ascii"), target.decode("ascii"), int(version == b"1.1")
+        if method == b"CONNECT":
+            raise _refusal_of_tunnel(target)
+        minor = int(version != b"1.0")
+        # llhttp knows the registered methods only, and refuses others.
+        fed = KNOWN_LINE % minor + head[line_end + 2 :]
+        return method.decode("ascii"), target.decode("ascii"), minor, fed
 
     def _check_sizes(self, head: bytes, headers: list[Field]) -> None:
         settings = self._settings
@@ -260,6 +295,9 @@ class RequestReader:
 
     def _check_unfinished(self, buffer: bytes, start: int) -> None:
         line_end = buffer.find(b"\r\n", start)
+        if BARE_LF.search(buffer, start) is not None:
+            # RFC 9112 section 2.2 allows it as the end of a line, and no empty line will ever follow.
+            raise ProtocolError(400, "lines end with CR LF")
         if line_end < 0:
             if len(buffer) - start > self._settings.max_request_line:
                 raise self._line_too_long()
@@ -312,6 +350,9 @@ class RequestReader:
             if line_end < 0 and len(buffer) - start <= MAX_CHUNK_LINE:
                 return start
             raise ProtocolError(400, "malformed chunk size, or a chunk extension that is too long")
+        self._extensions += len(match[2])
+        if self._extensions > MAX_EXTENSIONS:
+            raise ProtocolError(400, f"the chunk extensions of a body are longer than {MAX_EXTENSIONS} bytes")
         self._left = int(match[1], 16)
         if self._left:
             self._in_chunk = True
@@ -335,67 +376,42 @@ class RequestReader:
         return start + 2
 
     def _read_trailers(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
-        # Trailers are read over (RFC 9110 section 6.5.1 allows it), but not without end.
-        if buffer.startswith(b"\r\n", start):
+        # Trailers are read over (RFC 9110 section 6.5.1 allows it), but not without end, and not whatever they are:
+        # what another server on the way takes for their end must be what is taken for it here.
+        limit = self._settings.max_header
+        lines = TRAILERS.match(buffer, start)
+        end = start if lines is None else lines.end()
+        line_end = buffer.find(b"\n", end) + 1 or len(buffer)
+        if end - start > limit or line_end - start > limit + 2:
+            raise self._trailers_too_long()
+        if buffer.startswith(b"\r\n", end):
+            if buffer.count(b"\n", start, end) > self._settings.max_header_fields:
+                raise self._trailers_too_long()
             self._end(events)
-            return start + 2
-        end = buffer.find(b"\r\n\r\n", start)
-        if (end if end >= 0 else len(buffer)) - start > self._settings.max_header:
-            raise ProtocolError(431, f"the trailers are longer than {self._settings.max_header} bytes")
-        if end < 0:
-            return start
-        self._end(events)
-        return end + 4
+            return end + 2
+        if buffer.find(b"\n", end) >= 0:
+            raise ProtocolError(400, "malformed trailer fields")
+        return start
+
+    def _trailers_too_long(self) -> ProtocolError:
+        settings = self._settings
+        return ProtocolError(
+            431, f"the trailers are longer than {settings.max_header} bytes, or more than {settings.max_header_fields}"
+        )
 
 
-def framing_of(fields: list[Field], version: int) -> Framing:
-    """Return how a request is framed; refuse what RFC 9112 section 6 forbids.
+def _after_empty_lines(buffer: bytes, start: int) -> int:
+    # RFC 9112 section 2.2: ignore one before a request; but all there are, or it would matter how they were cut.
+    while buffer.startswith(b"\r\n", start):
+        start += 2
+    return start
 
-    :param fields: those of its headers whose names are in FRAMING
-    :raises ProtocolError: 400, 417, 501
+
+def _refusal_of_tunnel(target: bytes) -> ProtocolError:
+    """Why a CONNECT is refused: 501, because this is no proxy and the method is known to no route of it (RFC 9110
+    sections 9.1 and 9.3.6); 400 for a target that is no host with a port. What follows is never read as requests.
     """
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        values.setdefault(name, []).append(value)
-    hosts = values.get(b"host", [])
-    if len(hosts) > 1 or (version == 1 and not hosts):
-        raise ProtocolError(400, "an HTTP/1.1 request has exactly one Host header")
-    if hosts and HOST.match(hosts[0]) is None:
-        raise ProtocolError(400, "malformed Host header")
-    expectations = values.get(b"expect", [])
-    if any(value.lower() != b"100-continue" for value in expectations):
-        raise ProtocolError(417, "the only expectation that can be met is 100-continue")
-    framing = Framing(
-        _keeps_alive(b",".join(values.get(b"connection", [])), version),
-        _length(values.get(b"content-length", []), values.get(b"transfer-encoding", []), version),
-        bool(expectations) and version == 1,
-    )
-    return NO_FRAMING if framing == NO_FRAMING else framing
-
-
-def _length(lengths: list[bytes], codings: list[bytes], version: int) -> int | None:
-    if codings:
-        _check_codings(codings, lengths, version)
-        return None
-    if not lengths:
-        return 0
-    if len(lengths) > 1 or CONTENT_LENGTH.match(lengths[0]) is None:
-        raise ProtocolError(400, "malformed or repeated Content-Length")
-    return int(lengths[0])
-
-
-def _check_codings(codings: list[bytes], lengths: list[bytes], version: int) -> None:
-    if lengths:
-        raise ProtocolError(400, "Content-Length beside Transfer-Encoding")
-    if version == 0:
-        raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")
-    if len(codings) > 1 or codings[0].lower() != b"chunked":
-        if codings[-1].lower().rpartition(b",")[2].strip() != b"chunked":
-            raise ProtocolError(400, "the last transfer coding of a request must be chunked")
-        raise ProtocolError(501, "the only transfer coding that is understood is chunked")
-
-
-def _keeps_alive(options: bytes, version: int) -> bool:
-    """Whether the connection goes on, by the options of all Connection headers (RFC 9112 section 9.3)."""
-    listed = [option.strip() for option in options.lower().split(b",")]
-    return b"close" not in listed and (version == 1 or b"keep-alive" in listed)
+    port = target.rpartition(b":")[2]
+    if not is_authority(target) or not port.isdigit() or not 0 < int(port) < 65536:
+        return ProtocolError(400, "the target of CONNECT is a host and a port")
+    return ProtocolError(501, "this server is no proxy, and opens no tunnels")

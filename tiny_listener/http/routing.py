@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..event import Event
 from .errors import ProtocolError
 from .response import Response
-from .target import SLASH, path_of, unmask
+from .target import SLASH, authority_of, path_of, unmask
 
 if TYPE_CHECKING:
     from ..listener import Listener
@@ -53,9 +53,14 @@ def find_event(listener: Listener[Any], settings: HTTPSettings, request: Request
     is_encoded = "%" in path
     if is_encoded or "?" in path or "#" in path or path[0] != "/":  # PERF: most have none of it
         try:
-            path = path_of(path)
+            path = path_of(method, path)
         except ProtocolError as exc:
             return Refusal(exc.status, exc.detail, close=True)
+        authority = authority_of(request.target)
+        if authority is not None:
+            # RFC 9112 section 3.2.2: it is the one that is asked for, whatever Host says.
+            host = [(b"host", authority.encode("ascii"))]
+            request.fields = host + [field for field in request.fields if field[0] != b"host"]
     found = listener.router.match(f"{method}:{path}")
     if found is None and method == "HEAD":
         found = listener.router.match(f"GET:{path}")
