@@ -219,8 +219,8 @@ class HTTPConnection(asyncio.Protocol):
             self._closing = True
             if not self.in_hand:  # it was answered before, and has one answer only
                 self._end()
-            return
-        self._refuse(error.status, error.detail, "HEAD" if error.is_head else "")
+        elif not self._closing:  # or else the last answer is on its way
+            self._refuse(error.status, error.detail, "HEAD" if error.is_head else "")
 
     def _refuse(self, status: int, detail: str, method: str = "") -> None:
         """Queue a last response that no request stands behind, and read no further."""
