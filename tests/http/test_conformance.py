@@ -242,3 +242,16 @@ def test_there_are_files_enough_and_each_says_what_it_shows() -> None:
     for kind in ("valid", "invalid"):
         stems = [sorted(path.stem for path in (FOLDER / kind).glob(f"*.{suffix}")) for suffix in ("http", "toml")]
         assert stems[0] == stems[1]
+
+
+def test_what_the_table_names_exists() -> None:
+    text = DOCUMENT.read_text()
+    files = {f"{kind}/{golden.name[4:]}" for kind, all_ in (("valid", VALID), ("invalid", INVALID)) for golden in all_}
+    named = set(re.findall(r"`((?:in)?valid/[^`]+)`", text)) - {"valid/...", "invalid/..."}
+    assert named - files == set()
+    tests = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(tests) > 10
+    for module, test in tests:
+        assert f"def {test}(" in (FOLDER / module).read_text()
+    for row in re.findall(r"^\| 9.*", text, re.MULTILINE):
+        assert "`" in row.rpartition(" | ")[2]

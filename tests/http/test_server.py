@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from tests.http.helpers import serving, until
+from tests.http.helpers import Serving, serving, until
 from tiny_listener import Depends, Event, Param
 from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response
 from tiny_listener.http.connection import MAX_UNWRITTEN, MAX_WAITING
@@ -294,9 +294,75 @@ def test_expect_continue(runner: asyncio.Runner) -> None:
             # Nobody wants the body: no 100, and the connection cannot go on.
             response = await client.ask(head % (b"/ignore", 2))
             assert (response.status, response.body) == (200, b"ignored")
+            assert response.headers["connection"] == "close"
             assert await client.is_closed()
             refused = await server.ask(head % (b"/small", 11))
             assert refused.status == 413
+
+    runner.run(main())
+
+
+def test_100_continue_is_sent_once(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            for path in (b"/pieces", b"/echo"):
+                client = await server.connect()
+                head = b"POST %b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n" % path
+                assert (await client.ask(head)).status == 100
+                assert server.app.server is not None
+                for piece in (b"a", b"b"):
+                    await client.send(piece)
+                    await asyncio.wait_for(until(lambda: taken(server) == piece), 10)
+                assert (await client.ask(b"c")).status == 200
+                client.writer.close()
+
+    last: list[bytes] = []
+
+    def taken(server: Serving) -> bytes:
+        return last[-1] if last else b""
+
+    feed = Request.feed
+    with mock.patch.object(Request, "feed", lambda self, piece: (last.append(piece), feed(self, piece))):
+        runner.run(main())
+
+
+@pytest.mark.parametrize("rest", [b"g\r\n", b"1\r\nab"])
+def test_a_body_that_breaks_after_the_answer_gets_no_other(runner: asyncio.Runner, rest: bytes) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            head = b"POST /ignore HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            assert (await client.ask(head)).body == b"ignored"
+            await client.send(rest)
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
+def test_a_request_that_ends_early_is_no_failure(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            await client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            client.writer.write_eof()
+            assert (await client.receive()).status == 400
+            assert await client.is_closed()
+
+    runner.run(main())
+    assert not caplog.records
+
+
+def test_a_205_has_no_content(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def reset() -> Response:
+        return Response("content", 205)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            response = await server.get("/")
+            assert (response.status, response.headers["content-length"], response.body) == (205, "0", b"")
 
     runner.run(main())
 
