@@ -107,7 +107,7 @@ class Serving:
         for client in self._clients:
             client.writer.close()
         self.app.close()
-        while self.app.server is not None and self.app.server.connections:
+        while self.app.server is not None and (self.app.server.connections or self.app.server.lingering):
             await asyncio.sleep(0)
 
 

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_listener.http import HTTPSettings, ProtocolError
-from tiny_listener.http.framing import END, Head, ReadEvent, RequestReader
+from tiny_listener.http.framing import END, ReadEvent, RequestReader
+from tiny_listener.http.grammar import Grammar
+from tiny_listener.http.head import Head
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\nA: 1\r\na: 2\r\n\r\n"
 LENGTH = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
@@ -40,7 +42,7 @@ BAD = (
 
 def read(data: bytes, cuts: list[int]) -> list[object]:
     """Return what is read, pieces of one body joined, so that it can be compared."""
-    reader = RequestReader(HTTPSettings())
+    reader = RequestReader(HTTPSettings(), Grammar())
     events: list[ReadEvent] = []
     for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         events += reader.receive(data[start:end])
@@ -48,6 +50,8 @@ def read(data: bytes, cuts: list[int]) -> list[object]:
     for event in events:
         if isinstance(event, Head):
             result.append((event.method, event.target, event.version, event.headers, event.keep_alive, event.length))
+            if event.length != 0 and event.content is not None:
+                result += [event.content, END] if event.content else [END]
         elif isinstance(event, ProtocolError):
             result.append(event.status)
         elif event is not END and result and isinstance(result[-1], bytes):
@@ -81,7 +85,7 @@ def test_every_byte_for_itself(bad: bytes) -> None:
 @settings(deadline=None, max_examples=300)
 def test_no_bytes_raise(data: bytes) -> None:
     for prefix in (b"", b"GET / HTTP/1.1\r\n", CHUNKED[:60]):
-        events = RequestReader(HTTPSettings()).receive(prefix + data)
+        events = RequestReader(HTTPSettings(), Grammar()).receive(prefix + data)
         assert all(not isinstance(event, ProtocolError) for event in events[:-1])
 
 

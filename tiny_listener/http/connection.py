@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..dispatch import conclude, log_failure, run_hooks
 from ..runner import Pending
-from .errors import ProtocolError
+from .body import Body
+from .errors import ClientDisconnectedError, ProtocolError
 from .framing import END, RequestReader
+from .lingering import linger
 from .request import Request
 from .response import NO_CONTENT, TEXT, Response, as_response, head_bytes, ok_bytes
 from .routing import Refusal, find_event
@@ -53,6 +55,7 @@ class HTTPConnection(asyncio.Protocol):
         "_blocked_since",
         "_closing",
         "_current",
+        "_ended",
         "_event",
         "_handling",
         "_head_since",
@@ -73,14 +76,15 @@ class HTTPConnection(asyncio.Protocol):
     def __init__(self, server: HTTPServer) -> None:
         # per connection
         self._server = server
-        self._reader = RequestReader(server.settings, Request)
+        self._reader = RequestReader(server.settings, server.grammar, Request)
         self._transport: Any = None
         self.client: tuple[str, int] | None = None
         self.served = False
         """Whether a response was written."""
         self._closing = False
+        self._ended = False  # the client will send nothing more
         # reading
-        self._incoming: Request | None = None  # whose body is being read
+        self._incoming: Body | None = None  # that is being read
         self._last_read = 0.0
         self._head_since = 0.0
         self._reading_paused = False
@@ -120,9 +124,12 @@ class HTTPConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`: what was asked for is still answered before the connection closes."""
         self._server.work()
-        self._closing = True
+        self._ended = True
         if self._incoming is not None:
             self._incoming.disconnect()
+        elif self._reader.in_head and not self._closing:
+            self._refuse(400, "the connection ended within the head of a request")
+        self._closing = True
         return self.in_hand
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -130,11 +137,9 @@ class HTTPConnection(asyncio.Protocol):
         self._server.work()
         self._closing = True
         self._server.connections.discard(self)
-        for request, _ in self._queue:
-            request.disconnect()
+        if self._incoming is not None:
+            self._incoming.disconnect()
         self._drop_queue()
-        if self._current is not None:
-            self._current.disconnect()
         self.resume_writing()
         self._server.connection_closed()
 
@@ -186,19 +191,22 @@ class HTTPConnection(asyncio.Protocol):
             return
         request.connection = self
         request.started = self._began = perf_counter()
-        if not request.is_plain and request.length != 0:
-            request.is_complete = False
-            self._incoming = request
+        if request.content is None:
+            request.arriving = self._incoming = Body(self, expects_continue=request.expects_continue)
         server = self._server
         if server.limit_concurrency is None or server.in_hand < server.limit_concurrency:
-            target = find_event(server.listener, server.settings, request)
+            target = find_event(server.listener, request)
         else:
             target = Refusal(503, f"{server.in_hand} requests are in hand already", close=True)
-        if type(target) is Refusal:
+        if isinstance(target, Refusal):
             self._closing = target.close
-        elif not request.is_plain and (request.length or 0) > request.max_body:
-            target = Refusal(413, f"the body is longer than {request.max_body} bytes", close=True)
-            self._closing = True
+        elif request.length != 0:
+            limit = target.route.opts.get("max_body", server.settings.max_body)
+            if request.arriving is not None:
+                request.arriving.max_size = limit
+            if request.length is not None and request.length > limit:
+                target = Refusal(413, f"the body is longer than {limit} bytes", close=True)
+                self._closing = True
         waits = self._current is not None or self._queue or self._writable or server.draining or self._incoming
         if waits:
             self._queue.append((request, target))
@@ -211,12 +219,14 @@ class HTTPConnection(asyncio.Protocol):
             self._incoming.fail(error)
             self._incoming = None
             self._closing = True
-            return
-        self._refuse(error.status, error.detail)
+            if not self.in_hand:  # it was answered before, and has one answer only
+                self._end()
+        elif not self._closing:  # or else the last answer is on its way
+            self._refuse(error.status, error.detail, "HEAD" if error.is_head else "")
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(self, status: int, detail: str, method: str = "") -> None:
         """Queue a last response that no request stands behind, and read no further."""
-        request = Request("", "", 1, [])
+        request = Request(method, "", 1, b"")
         request.connection = self
         request.started = perf_counter()
         self._server.in_hand += 1
@@ -228,10 +238,10 @@ class HTTPConnection(asyncio.Protocol):
         """The handler took what had arrived of a body."""
         self._regulate()
 
-    def body_wanted(self, request: Request) -> None:
+    def body_wanted(self, body: Body) -> None:
         """The handler waits for more of a body."""
-        if request.expects_continue and request is self._current and not request.is_complete:
-            request.expects_continue = False
+        if body.expects_continue and self._current is not None and body is self._current.arriving:
+            body.expects_continue = False
             self._write(CONTINUE)
         self._regulate()
 
@@ -279,6 +289,15 @@ class HTTPConnection(asyncio.Protocol):
         self.flush()
         self._transport.close()
 
+    def _end(self) -> None:
+        """Close, for everything is answered; but let a client read that which may still be sending."""
+        reader = self._reader
+        if self._ended or reader.is_over or (reader.is_idle and self._server.draining):
+            self._close()
+        else:
+            self.flush()
+            linger(self, self._server, self._transport)
+
     # --- answering ------------------------------------------------------------------------------
 
     def _answer_next(self) -> None:
@@ -293,7 +312,7 @@ class HTTPConnection(asyncio.Protocol):
                 self._server.in_hand -= 1
         self._answering = False
         if self._current is None and not self._queue and (self._closing or self._server.draining):
-            self._close()
+            self._end()
 
     def _answer(self, request: Request, target: Event[Any] | Refusal) -> bool:
         """Answer a request; False if it takes longer than this call: then `_responded` follows."""
@@ -373,6 +392,8 @@ class HTTPConnection(asyncio.Protocol):
         if isinstance(error, ProtocolError):
             self._closing = True
             return Refusal(error.status, error.detail).response()
+        if isinstance(error, ClientDisconnectedError):
+            return Refusal(400, str(error)).response()  # its client may have closed its own side only
         if isinstance(error, Exception):
             log_failure(event, error)
         return Refusal(500, HTTPStatus(500).phrase).response()
@@ -380,6 +401,9 @@ class HTTPConnection(asyncio.Protocol):
     def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
         """Write a response, or begin to (see `_answer`); when it is out, the next request may be answered."""
         close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
+        body = request.arriving
+        if body is not None and body.expects_continue and not body.is_complete:
+            close = True  # whether the body will come is not known
         if close:
             self._closing = True
             self._drop_queue()
@@ -387,11 +411,11 @@ class HTTPConnection(asyncio.Protocol):
         observe(request.method, response.status, seconds)
         if self._server.access_log:
             self._server.log_access(request, response, seconds)
-        body = response.body
-        if isinstance(body, bytes):
-            head = head_bytes(response, close=close, length=len(body), version=request.version)
+        content = response.body
+        if isinstance(content, bytes):
+            head = head_bytes(response, close=close, length=len(content), version=request.version)
             bodiless = request.method == "HEAD" or response.status in NO_CONTENT
-            self._write(head if bodiless else head + body)
+            self._write(head if bodiless else head + content)
             self._responded(request)
             return True
         self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
@@ -405,10 +429,11 @@ class HTTPConnection(asyncio.Protocol):
     def _responded(self, request: Request) -> None:
         self._current = None
         self.served = True
-        if not request.is_complete:
-            self._abandon_body(request)
+        if request.arriving is not None:
+            # When the answer is out before the body was in, the rest is read over.
+            request.arriving.fail(ProtocolError(400, "the body was not wanted"))
         if self._closing and not self._queue and not self._answering:
-            self._close()
+            self._end()
 
     def _streamed(self, task: asyncio.Task[None]) -> None:
         self._streaming = None
@@ -446,14 +471,6 @@ class HTTPConnection(asyncio.Protocol):
             if hasattr(body, "aclose"):
                 await body.aclose()
 
-    def _abandon_body(self, request: Request) -> None:
-        """The answer is out before the body was in: read over the rest, unless the client may not send it."""
-        request.fail(ProtocolError(400, "the body was not wanted"))
-        if request.expects_continue:
-            self._closing = True
-        if self._incoming is request:
-            self._incoming = None
-
     # --- time and end ---------------------------------------------------------------------------
 
     @property
@@ -479,7 +496,7 @@ class HTTPConnection(asyncio.Protocol):
             self._close()
 
     def _time_out(self, detail: str) -> None:
-        if self._incoming is not None:
+        if self._incoming is not None and self.in_hand:
             self._take_violation(ProtocolError(408, detail))
         else:
             self._transport.abort()

@@ -16,6 +16,9 @@ class ProtocolError(ListenerError):
     :param detail: one line for the client: what was wrong, and what would be right
     """
 
+    is_head = False
+    """Whether the request is a HEAD: then the response has no content."""
+
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"{status} {HTTPStatus(status).phrase}: {detail}")
         self.status = status

@@ -3,13 +3,13 @@
 The life of the reader (RFC 9112 sections 2, 6 and 7). Each state is the method that reads in it:
 
     HEAD ──head──> LENGTH ──all its bytes──> HEAD         Content-Length
-      │ └──head──> CHUNKED ──last chunk────> HEAD         Transfer-Encoding: chunked
-      └────head────────────────────────────> HEAD         no body
+     │ └──head──> CHUNKED ──last chunk────> HEAD         Transfer-Encoding: chunked
+     └────head────────────────────────────> HEAD         no body, or all of it together with the head
     any ──the last request ends──> NOTHING                the client wants no further one; nothing more is read
-    any ──violation──────────────> NOTHING
+    any ──violation──────────────> OVER                   the client may not know yet; what it sends is read over
 
-llhttp reads the fields of a head; where the head ends, and all that follows it, is decided here, so that no
-second request is ever read before the first is framed.
+llhttp judges the grammar of a head (`grammar`); where the head ends, and all that follows it, is decided here, so
+that no second request is ever read before the first is framed.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import httptools
+from httptools import HttpParserError, HttpParserUpgrade
 
 from .errors import ProtocolError
+from .fields import NO_FRAMING, Framing, framing_lines, framing_of
+from .grammar import Grammar
+from .head import TOKEN, Head, after_empty_lines, check_sizes, check_unfinished, is_head_request, read_line
 
 if TYPE_CHECKING:
     from .settings import HTTPSettings
 
-__all__ = ["END", "End", "Head", "ReadEvent", "RequestReader"]
+__all__ = ["END", "End", "ReadEvent", "RequestReader"]
 
-REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
-"""RFC 9112 section 3; no registered method is longer than 17 characters (UPDATEREDIRECTREF)."""
 COMMON_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 CR = 13
-FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
-"""The fields that say how to go on."""
-CONTENT_LENGTH = re.compile(rb"[0-9]{1,19}\Z")
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?\r\n")
+CHUNK_LINE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})((?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?)*+)\r\n"
+    % (TOKEN, TOKEN, rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*+"')
+)
 """RFC 9112 section 7.1; the size fits 64 bits, extensions are read over."""
 MAX_CHUNK_LINE = 4 * 1024
 """Bytes of a chunk's size and extensions: nobody uses extensions, and they may not be endless."""
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]*)(?::[0-9]{0,5})?\Z")
-"""RFC 3986 section 3.2.2, RFC 9110 section 7.2."""
+MAX_EXTENSIONS = 16 * 1024
+"""Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http bears."""
+TRAILERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+" % TOKEN)
+"""RFC 9112 section 7.1.2; no folded lines."""
 
 
 class End(Enum):
@@ -53,46 +56,6 @@ END: Final = End.END
 
 new = object.__new__
 
-
-class Head:
-    """The head of a request.
-
-    :ivar method: as sent
-    :ivar target: the request target as sent: visible ASCII characters
-    :ivar version: minor version, 0 or 1
-    :ivar headers: names in lower case and values, bytes, in their order
-    """
-
-    # NOTE: a default in the class costs four times as much to read as an attribute of the instance; these are
-    # read where `is_plain`, which is set where it holds, did not say enough.
-    keep_alive = True
-    """Whether the client wants the connection to go on."""
-    is_plain = False
-    """Whether it is of HTTP/1.1, has no body, and another request may follow."""
-    length: int | None = 0
-    """Bytes of the body; 0 without one, None when it comes in chunks."""
-    expects_continue = False
-    """Whether the client waits for `100 Continue` before it sends the body."""
-
-    def __init__(self, method: str, target: str, version: int, headers: list[Field]) -> None:
-        self.method = method
-        self.target = target
-        self.version = version
-        self.headers = headers
-
-
-class Framing(NamedTuple):
-    """What a request's headers say about its borders; see `Head`."""
-
-    keep_alive: bool
-    length: int | None
-    expects_continue: bool
-
-
-NO_FRAMING = Framing(keep_alive=True, length=0, expects_continue=False)
-"""Of a request of HTTP/1.1 without a body that another may follow: the same object for all of them."""
-
-Field: TypeAlias = tuple[bytes, bytes]
 ReadEvent: TypeAlias = "Head | bytes | End | ProtocolError"
 Step: TypeAlias = "Callable[[RequestReader, bytes, int, list[ReadEvent]], int]"
 """Reads from a position of a buffer, adds what is complete to the events, and returns how far it came."""
@@ -102,45 +65,36 @@ class RequestReader:
     """Reads the requests of one connection.
 
     :param settings: the limits
+    :param grammar: the judge of heads; connections that are read in turns may share one
     :param head_class: what the heads are made of; it is not initialised further
     """
 
     __slots__ = (
-        "_fields",
+        "_extensions",
         "_framing",
+        "_grammar",
         "_head_class",
-        "_headers",
         "_in_chunk",
         "_left",
         "_next",
-        "_parser",
         "_safe_size",
         "_settings",
         "_step",
         "_trailers",
-        "_usual_fields",
+        "_usual_lines",
         "unread",
     )
 
-    def __init__(self, settings: HTTPSettings, head_class: type[Head] = Head) -> None:
+    def __init__(self, settings: HTTPSettings, grammar: Grammar, head_class: type[Head] = Head) -> None:
         self._settings = settings
+        self._grammar = grammar
         self._head_class = head_class
         self._step: Step = RequestReader._read_head
         self.unread = b""
         """What was received and cannot be read yet."""
-        self._headers: list[Field] = []
-        self._fields: list[Field] = []  # those of the headers that frame the request
-        self._usual_fields: list[Field] = [(b"", b"")]  # of the last request of HTTP/1.1, and how they framed it
-        self._framing = NO_FRAMING
-        # Bytes of a head that breaks no limit, whatever is in it; a field takes at least four.
-        self._safe_size = min(
-            settings.max_request_line, settings.max_headers, settings.max_header, 4 * settings.max_header_fields
-        )
-        self._parser = httptools.HttpRequestParser(self)
-        self._next: Step = RequestReader._read_head  # after the body
-        self._left = 0  # bytes of the body, or of the chunk, that are to come
-        self._in_chunk = False
-        self._trailers = False
+        self._usual_lines: list[bytes] | None = None  # those of the last request of HTTP/1.1 that frame it,
+        self._framing = NO_FRAMING  # and how they did
+        self._safe_size = settings.safe_size
 
     @property
     def is_idle(self) -> bool:
@@ -157,18 +111,16 @@ class RequestReader:
         """Whether a body is being read."""
         return self._step in (RequestReader._read_length, RequestReader._read_chunked)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser."""
-        name = name.lower()
-        self._headers.append((name, value))
-        if name in FRAMING:
-            self._fields.append((name, value))
+    @property
+    def is_over(self) -> bool:
+        """Whether all was read that the client said it would send."""
+        return self._step is RequestReader._read_nothing
 
     def receive(self, data: bytes) -> list[ReadEvent]:
         """Read on with these bytes.
 
-        :returns: what they completed, in order: a `Head`; pieces of its body; END after a body (a request
-            without one is its head alone); a `ProtocolError`, after which nothing comes any more
+        :returns: what they completed, in order: a `Head`; if its body did not come with it, the pieces of the body
+            and END; a `ProtocolError`, after which nothing comes any more
         """
         events: list[ReadEvent] = []
         if self.unread:
@@ -181,7 +133,9 @@ class RequestReader:
                 if position == before:
                     break
         except ProtocolError as error:
-            self._step = RequestReader._read_nothing
+            # RFC 9110 section 9.3.2: whatever is wrong with it, the answer to HEAD has no content.
+            error.is_head = self._step is RequestReader._read_head and is_head_request(data, position)
+            self._step = RequestReader._read_over
             events.append(error)
             position = size
         # PERF: most often nothing is left, and nothing need be cut off
@@ -191,120 +145,73 @@ class RequestReader:
     def _read_nothing(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
         return len(buffer)
 
+    def _read_over(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
+        return len(buffer)
+
     # --- the head -------------------------------------------------------------------------------
 
     def _read_head(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
         if buffer[start] == CR and buffer.startswith(b"\r\n", start):
-            start += 2  # RFC 9112 section 2.2: ignore an empty line before a request
+            start = after_empty_lines(buffer, start)
         end = buffer.find(b"\r\n\r\n", start) + 4
         if end == 3:
-            self._check_unfinished(buffer, start)
+            check_unfinished(buffer, start, self._settings)
             return start
-        # PERF: what is usual is seen by means of C alone; what is not is looked at closely in `_check_line`.
+        # PERF: what is usual is seen by means of C alone; what is not is looked at closely in `read_line`.
         data = buffer[start:end] if start or end < len(buffer) else buffer
-        headers: list[Field]
-        fields: list[Field]
         try:
             method_bytes, target_bytes, rest = data.split(b" ", 2)
             method, target = COMMON_METHODS[method_bytes], target_bytes.decode("ascii")
         except (KeyError, ValueError):
-            method, target, version = self._check_line(data)
+            method, target, version, data = read_line(data, self._settings)
         else:
             version = 1
             if rest[:10] != b"HTTP/1.1\r\n" or not target.isprintable():
-                method, target, version = self._check_line(data)
-        self._headers = headers = []
-        self._fields = fields = []
+                method, target, version, data = read_line(data, self._settings)
+        grammar = self._grammar
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._parser = httptools.HttpRequestParser(self)
-        except (httptools.HttpParserError, httptools.HttpParserCallbackError) as exc:
-            raise ProtocolError(400, f"malformed header fields ({type(exc).__name__})") from None
+            grammar.parser.feed_data(data)
+        except (HttpParserUpgrade, HttpParserError):
+            grammar.judge(data)
         if len(data) > self._safe_size:
-            self._check_sizes(data, headers)
+            check_sizes(data, self._settings)
         # PERF: as its own __init__ would do, at a third of the cost.
         head = new(self._head_class)
         head.method = method
         head.target = target
         head.version = version
-        head.headers = headers
+        head.raw = data
         # PERF: what frames the requests of one client is the same from one to the next.
-        if version and fields == self._usual_fields:
+        lines = framing_lines(data)
+        if version and lines == self._usual_lines:
             framing = self._framing
         else:
-            framing = framing_of(fields, version)
+            framing = framing_of(lines, version)
             if version:
-                self._usual_fields, self._framing = fields, framing
+                self._usual_lines, self._framing = lines, framing
+        events.append(head)
         if framing is NO_FRAMING:
             head.is_plain = True
-        else:
-            self._apply(framing, head)
-        events.append(head)
-        return end
+            return end
+        return self._apply(framing, head, buffer, end)
 
-    def _apply(self, framing: Framing, head: Head) -> None:
-        head.keep_alive, head.length, head.expects_continue = framing
+    def _apply(self, framing: Framing, head: Head, buffer: bytes, end: int) -> int:
+        self._grammar.renew()
+        head.keep_alive, length, head.expects_continue = framing
+        head.length = length
         self._next = RequestReader._read_head if framing.keep_alive else RequestReader._read_nothing
-        if framing.length == 0:
+        if length is not None and len(buffer) - end >= length:
+            # What came whole need not be put together: no reader of pieces ever hears of it.
+            head.content = buffer[end : end + length]
+            head.is_plain = framing.keep_alive and head.version == 1
             self._step = self._next
-            return
-        # The parser waits for a body that is read here: the next head gets a new one.
-        self._parser = httptools.HttpRequestParser(self)
-        self._step = RequestReader._read_chunked if framing.length is None else RequestReader._read_length
-        self._left = framing.length or 0
+            return end + length
+        head.content = None
+        self._step = RequestReader._read_chunked if length is None else RequestReader._read_length
+        self._left = length or 0
         self._in_chunk = self._trailers = False
-
-    def _check_line(self, head: bytes) -> tuple[str, str, int]:
-        """Return what the request line says: method, target, minor version."""
-        line_end = head.find(b"\r\n")
-        match = REQUEST_LINE.match(head)
-        if match is None or line_end + 2 > self._settings.max_request_line:
-            raise self._bad_request_line(head, 0, line_end)
-        method, target, version = match.groups()
-        if version not in (b"1.1", b"1.0"):
-            raise ProtocolError(505, "this server speaks HTTP/1.1 and HTTP/1.0")
-        return method.decode("ascii"), target.decode("ascii"), int(version == b"1.1")
-
-    def _check_sizes(self, head: bytes, headers: list[Field]) -> None:
-        settings = self._settings
-        if head.find(b"\r\n") + 2 > settings.max_request_line:
-            raise self._line_too_long()
-        if len(head) - head.find(b"\r\n") - 2 > settings.max_headers:
-            raise self._headers_too_long()
-        if any(len(name) + len(value) > settings.max_header for name, value in headers):
-            raise self._header_too_long()
-        if len(headers) > settings.max_header_fields:
-            raise ProtocolError(431, f"more than {settings.max_header_fields} header fields")
-
-    def _check_unfinished(self, buffer: bytes, start: int) -> None:
-        line_end = buffer.find(b"\r\n", start)
-        if line_end < 0:
-            if len(buffer) - start > self._settings.max_request_line:
-                raise self._line_too_long()
-            return
-        if line_end + 2 - start > self._settings.max_request_line:
-            raise self._line_too_long()
-        if REQUEST_LINE.match(buffer, start) is None:
-            raise self._bad_request_line(buffer, start, line_end)
-        if len(buffer) - line_end - 2 > self._settings.max_headers:
-            raise self._headers_too_long()
-        if len(buffer) - buffer.rfind(b"\r\n") - 2 > self._settings.max_header:
-            raise self._header_too_long()
-
-    def _line_too_long(self) -> ProtocolError:
-        return ProtocolError(414, f"the request line is longer than {self._settings.max_request_line} bytes")
-
-    def _header_too_long(self) -> ProtocolError:
-        return ProtocolError(431, f"a header is longer than {self._settings.max_header} bytes")
-
-    def _headers_too_long(self) -> ProtocolError:
-        return ProtocolError(431, f"the headers are longer than {self._settings.max_headers} bytes")
-
-    def _bad_request_line(self, buffer: bytes, start: int, line_end: int) -> ProtocolError:
-        if line_end + 2 - start > self._settings.max_request_line:
-            return self._line_too_long()
-        return ProtocolError(400, "malformed request line; METHOD TARGET HTTP/1.1 is what it should be")
+        self._extensions = 0  # bytes of chunk extensions of the body
+        return end
 
     # --- the body -------------------------------------------------------------------------------
 
@@ -331,6 +238,9 @@ class RequestReader:
             if line_end < 0 and len(buffer) - start <= MAX_CHUNK_LINE:
                 return start
             raise ProtocolError(400, "malformed chunk size, or a chunk extension that is too long")
+        self._extensions += len(match[2])
+        if self._extensions > MAX_EXTENSIONS:
+            raise ProtocolError(400, f"the chunk extensions of a body are longer than {MAX_EXTENSIONS} bytes")
         self._left = int(match[1], 16)
         if self._left:
             self._in_chunk = True
@@ -354,67 +264,25 @@ class RequestReader:
         return start + 2
 
     def _read_trailers(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
-        # Trailers are read over (RFC 9110 section 6.5.1 allows it), but not without end.
-        if buffer.startswith(b"\r\n", start):
+        # Trailers are read over (RFC 9110 section 6.5.1 allows it), but not without end, and not whatever they are:
+        # what another server on the way takes for their end must be what is taken for it here.
+        limit = self._settings.max_header
+        lines = TRAILERS.match(buffer, start)
+        end = start if lines is None else lines.end()
+        line_end = buffer.find(b"\n", end) + 1 or len(buffer)
+        if end - start > limit or line_end - start > limit + 2:
+            raise self._trailers_too_long()
+        if buffer.startswith(b"\r\n", end):
+            if buffer.count(b"\n", start, end) > self._settings.max_header_fields:
+                raise self._trailers_too_long()
             self._end(events)
-            return start + 2
-        end = buffer.find(b"\r\n\r\n", start)
-        if (end if end >= 0 else len(buffer)) - start > self._settings.max_header:
-            raise ProtocolError(431, f"the trailers are longer than {self._settings.max_header} bytes")
-        if end < 0:
-            return start
-        self._end(events)
-        return end + 4
+            return end + 2
+        if buffer.find(b"\n", end) >= 0:
+            raise ProtocolError(400, "malformed trailer fields")
+        return start
 
-
-def framing_of(fields: list[Field], version: int) -> Framing:
-    """Return how a request is framed; refuse what RFC 9112 section 6 forbids.
-
-    :param fields: those of its headers whose names are in FRAMING
-    :raises ProtocolError: 400, 417, 501
-    """
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        values.setdefault(name, []).append(value)
-    hosts = values.get(b"host", [])
-    if len(hosts) > 1 or (version == 1 and not hosts):
-        raise ProtocolError(400, "an HTTP/1.1 request has exactly one Host header")
-    if hosts and HOST.match(hosts[0]) is None:
-        raise ProtocolError(400, "malformed Host header")
-    expectations = values.get(b"expect", [])
-    if any(value.lower() != b"100-continue" for value in expectations):
-        raise ProtocolError(417, "the only expectation that can be met is 100-continue")
-    framing = Framing(
-        _keeps_alive(b",".join(values.get(b"connection", [])), version),
-        _length(values.get(b"content-length", []), values.get(b"transfer-encoding", []), version),
-        bool(expectations) and version == 1,
-    )
-    return NO_FRAMING if version == 1 and framing == NO_FRAMING else framing
-
-
-def _length(lengths: list[bytes], codings: list[bytes], version: int) -> int | None:
-    if codings:
-        _check_codings(codings, lengths, version)
-        return None
-    if not lengths:
-        return 0
-    if len(lengths) > 1 or CONTENT_LENGTH.match(lengths[0]) is None:
-        raise ProtocolError(400, "malformed or repeated Content-Length")
-    return int(lengths[0])
-
-
-def _check_codings(codings: list[bytes], lengths: list[bytes], version: int) -> None:
-    if lengths:
-        raise ProtocolError(400, "Content-Length beside Transfer-Encoding")
-    if version == 0:
-        raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")
-    if len(codings) > 1 or codings[0].lower() != b"chunked":
-        if codings[-1].lower().rpartition(b",")[2].strip() != b"chunked":
-            raise ProtocolError(400, "the last transfer coding of a request must be chunked")
-        raise ProtocolError(501, "the only transfer coding that is understood is chunked")
-
-
-def _keeps_alive(options: bytes, version: int) -> bool:
-    """Whether the connection goes on, by the options of all Connection headers (RFC 9112 section 9.3)."""
-    listed = [option.strip() for option in options.lower().split(b",")]
-    return b"close" not in listed and (version == 1 or b"keep-alive" in listed)
+    def _trailers_too_long(self) -> ProtocolError:
+        settings = self._settings
+        return ProtocolError(
+            431, f"the trailers are longer than {settings.max_header} bytes, or more than {settings.max_header_fields}"
+        )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import EventDataError
-from .errors import BodyTooLargeError, ClientDisconnectedError, ProtocolError
-from .framing import Head
+from .errors import ProtocolError
+from .head import Head
 
 if TYPE_CHECKING:
+    from .body import Body
     from .connection import HTTPConnection
 
 __all__ = ["Request"]
@@ -29,16 +29,10 @@ class Request(Head):
     path = ""
     started = 0.0
     """When the head was read, on the clock of `time.perf_counter`, in seconds."""
-    max_body = 0
-    is_complete = True
-    """Whether the whole of the body has arrived."""
     connection: HTTPConnection
     """The connection that it came on."""
-    _parts: list[bytes] | None = None
-    _read = 0
-    _body: bytes | None = None
-    _error: Exception | None = None
-    _waiter: asyncio.Future[None] | None = None
+    arriving: Body | None = None
+    """The body, when it did not come together with the head."""
 
     @classmethod
     def from_event(cls, event: Any) -> Request:
@@ -78,23 +72,12 @@ class Request(Head):
         :raises BodyTooLargeError: it is longer than the route allows
         :raises ClientDisconnectedError: the client went away first
         """
-        if self._body is not None:
-            yield self._body
-            return
-        while True:
-            if self._parts:
-                piece = b"".join(self._parts)
-                self._parts = None
-                self.connection.body_taken()
+        if self.content is not None:
+            if self.content:
+                yield self.content
+        elif self.arriving is not None:
+            async for piece in self.arriving.stream():
                 yield piece
-            elif self._error is not None:
-                raise self._error
-            elif self.is_complete:
-                return
-            else:
-                self.connection.body_wanted(self)
-                self._waiter = asyncio.get_running_loop().create_future()
-                await self._waiter
 
     async def body(self) -> bytes:
         """Return the whole body.
@@ -102,13 +85,9 @@ class Request(Head):
         :raises BodyTooLargeError: it is longer than the route allows
         :raises ClientDisconnectedError: the client went away first
         """
-        if self._body is None:
-            if self.is_complete and self._error is None:  # PERF: it is all here
-                self._body = b"".join(self._parts or ())
-                self._parts = None
-            else:
-                self._body = b"".join([piece async for piece in self.stream()])
-        return self._body
+        if self.content is None:
+            self.content = b"" if self.arriving is None else await self.arriving.read()
+        return self.content
 
     async def text(self) -> str:
         """Return the body, decoded from UTF-8.
@@ -130,44 +109,10 @@ class Request(Head):
         except msgspec.DecodeError as exc:
             raise ProtocolError(400, f"the body is not JSON: {exc}") from None
 
-    # --- the connection's side ------------------------------------------------------------------
-
     @property
-    def buffered(self) -> int:
-        """Bytes of the body that arrived and were not taken yet."""
-        return sum(map(len, self._parts or ()))
-
-    def feed(self, piece: bytes) -> None:
-        """Take a piece of the body in."""
-        self._read += len(piece)
-        if self._error is None:
-            if self._read > self.max_body:
-                self.fail(BodyTooLargeError(self.max_body))
-                return
-            if self._parts is None:
-                self._parts = []
-            self._parts.append(piece)
-            self._wake()
-
-    def finish(self) -> None:
-        """The body is complete."""
-        self.is_complete = True
-        self._wake()
-
-    def fail(self, error: Exception) -> None:
-        """The body will never be complete."""
-        if not self.is_complete and self._error is None:
-            self._error = error
-            self._parts = None
-            self._wake()
-
-    def disconnect(self) -> None:
-        """The client went away."""
-        self.fail(ClientDisconnectedError("the client closed the connection before its request was complete"))
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def is_complete(self) -> bool:
+        """Whether the whole of the body has arrived."""
+        return self.arriving is None or self.arriving.is_complete
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.target!r})"

@@ -61,6 +61,8 @@ class Response:
         else:
             self.content_type = TEXT
         self.body = body.encode() if isinstance(body, str) else body
+        if status == 205:
+            self.body = b""  # RFC 9110 section 15.3.6
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         self.headers = [self._own(name, value) for name, value in pairs] if pairs else []
 

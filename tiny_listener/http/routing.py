@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..event import Event
 from .errors import ProtocolError
 from .response import Response
-from .target import SLASH, path_of, unmask
+from .target import SLASH, authority_of, path_of, unmask
 
 if TYPE_CHECKING:
     from ..listener import Listener
     from .request import Request
-    from .settings import HTTPSettings
 
 __all__ = ["METHODS", "Refusal", "find_event"]
 
@@ -46,16 +45,21 @@ class Refusal:
         return Response(f"{self.detail}\n" if self.detail else "", self.status, headers)
 
 
-def find_event(listener: Listener[Any], settings: HTTPSettings, request: Request) -> Event[Any] | Refusal:
+def find_event(listener: Listener[Any], request: Request) -> Event[Any] | Refusal:
     """Return the event that a request stands for."""
     method = request.method
     path = request.target
     is_encoded = "%" in path
     if is_encoded or "?" in path or "#" in path or path[0] != "/":  # PERF: most have none of it
         try:
-            path = path_of(path)
+            path = path_of(method, path)
         except ProtocolError as exc:
             return Refusal(exc.status, exc.detail, close=True)
+        authority = authority_of(request.target)
+        if authority is not None:
+            # RFC 9112 section 3.2.2: it is the one that is asked for, whatever Host says.
+            host = [(b"host", authority.encode("ascii"))]
+            request.headers = host + [field for field in request.headers if field[0] != b"host"]
     found = listener.router.match(f"{method}:{path}")
     if found is None and method == "HEAD":
         found = listener.router.match(f"GET:{path}")
@@ -66,8 +70,6 @@ def find_event(listener: Listener[Any], settings: HTTPSettings, request: Request
         path = path.replace(SLASH, "/")
         params = unmask(params)
     request.path = path
-    if not request.is_plain:
-        request.max_body = route.opts.get("max_body", settings.max_body)
     # PERF: the same as Event(None, route, {"request": request}, params, listener), at a third of the cost.
     event: Event[Any] = new(Event)
     event.route = route

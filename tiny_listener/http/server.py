@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..runner import Runners
 from .connection import HTTPConnection
+from .grammar import Grammar
+from .lingering import Lingering
 from .response import tick
 
 if TYPE_CHECKING:
@@ -39,7 +41,10 @@ class HTTPServer:
         self.listener = listener
         self.settings = settings
         self.loop = asyncio.get_running_loop()
+        self.grammar = Grammar()
         self.connections: set[HTTPConnection] = set()
+        self.lingering: set[Lingering] = set()
+        """Connections that have their last response, and whose clients may still be sending."""
         self.draining = False
         self.in_hand = 0
         """Requests that were read and wait: for others before them, for their handlers, or for their clients."""
@@ -66,6 +71,8 @@ class HTTPServer:
             settings.body_timeout,
             settings.keep_alive_timeout,
             settings.write_timeout,
+            settings.linger_time,
+            settings.linger_timeout,
         )
         self._period = max(0.01, min(1.0, min(times) / 4))
         self._sweeper = self.loop.call_later(self._period, self._sweep)
@@ -90,8 +97,13 @@ class HTTPServer:
 
     def connection_closed(self) -> None:
         """A connection ended."""
-        if self._drained is not None and not self.connections and not self._drained.done():
+        if self._drained is not None and not self.connections and not self.lingering and not self._drained.done():
             self._drained.set_result(None)
+
+    def lingers(self, connection: HTTPConnection, lingering: Lingering) -> None:
+        """A connection has its last response; what takes its place reads what its client may still send."""
+        self.connections.discard(connection)
+        self.lingering.add(lingering)
 
     # --- a turn of the loop: all that can be read is read, then answered, then written -----------
 
@@ -140,6 +152,8 @@ class HTTPServer:
         self.now = now = self.loop.time()
         for connection in list(self.connections):
             connection.check(now)
+        for lingering in list(self.lingering):
+            lingering.check(now)
         self._sweeper = self.loop.call_later(self._period, self._sweep)
 
     # --- as a source of events --------------------------------------------------------------------
@@ -157,7 +171,7 @@ class HTTPServer:
 
     async def wait_drained(self) -> None:
         """Return when no connection is left."""
-        if self.connections:
+        if self.connections or self.lingering:
             self._drained = self.loop.create_future()
             await self._drained
         self._close()
@@ -165,6 +179,8 @@ class HTTPServer:
     def abort(self) -> list[str]:
         """Drop all connections; return what was in hand."""
         self._close()
+        for lingering in list(self.lingering):
+            lingering.abort()
         return [connection.abort() for connection in list(self.connections)]
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""From a request target to the text of an event: percent-decoding after RFC 3986."""
+"""From a request target to the text of an event: its forms (RFC 9112 section 3.2), percent-decoding (RFC 3986)."""
 
 from __future__ import annotations
 
@@ -6,39 +6,49 @@ import re
 from typing import Any
 
 from .errors import ProtocolError
+from .fields import is_authority
 
-__all__ = ["SLASH", "path_of", "unmask"]
+__all__ = ["SLASH", "authority_of", "path_of", "unmask"]
 
 SLASH = "\udc2f"
 """Stands for an encoded slash (`%2F`) while the path is matched, so that it never splits a segment. A lone
 surrogate: no text that was decoded from UTF-8 has one."""
 
+ABSOLUTE = re.compile(r"https?://([^/?]*)([^?]*)", re.IGNORECASE)
 ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 
-def path_of(target: str) -> str:
+def path_of(method: str, target: str) -> str:
     """Return the decoded path of a request target (visible ASCII characters), without its query.
 
-    :raises ProtocolError: 400 for a target that is neither in origin-form nor in absolute-form, a malformed
-        escape, or escapes that are not UTF-8
+    :raises ProtocolError: 400 for a target that is neither in origin-form nor in absolute-form, nor in
+        asterisk-form for OPTIONS; a fragment, a malformed escape, or escapes that are not UTF-8
     """
-    path, _, _ = target.partition("?")
-    if not path.startswith("/"):
-        path = _from_absolute_form(path)
-    if "#" in path:
+    if "#" in target:
         raise ProtocolError(400, "a request target has no fragment")
+    path = target.partition("?")[0]
+    if not path.startswith("/"):
+        path = _from_other_form(method, target)
     return _decode(path) if "%" in path else path
 
 
-def _from_absolute_form(target: str) -> str:
-    # RFC 9112 section 3.2.2: a server must accept it. The scheme is not checked further: we serve every authority.
-    scheme, separator, rest = target.partition("://")
-    if separator and scheme.lower() in ("http", "https") and not rest.startswith("/") and rest:
-        _, slash, path = rest.partition("/")
-        return slash + path or "/"
-    if target == "*":
+def authority_of(target: str) -> str | None:
+    """Return the authority of a target in absolute-form, None for one in another form."""
+    match = ABSOLUTE.match(target)
+    return None if match is None else match[1]
+
+
+def _from_other_form(method: str, target: str) -> str:
+    if target == "*" and method == "OPTIONS":
         return target
-    raise ProtocolError(400, "a request target begins with a slash")
+    # RFC 9112 section 3.2.2: a server must accept it. The scheme is not checked further: we serve every authority.
+    match = ABSOLUTE.match(target)
+    if match is None:
+        raise ProtocolError(400, "a request target begins with a slash, or with http:// and a host")
+    if not is_authority(match[1].encode("ascii")):
+        raise ProtocolError(400, "the authority of a request target is a host, and perhaps a port")
+    # RFC 9110 section 4.2.3: an empty path is a slash. RFC 9112 section 3.2.4: but OPTIONS is then for the server.
+    return match[2] or ("*" if method == "OPTIONS" and "?" not in target else "/")
 
 
 def _decode(path: str) -> str:
