@@ -5,6 +5,9 @@ in the name of a task that waits in the pool: `asyncio.current_task()` is that t
 that step, the task stays in the pool, untouched. When it suspends, the task wakes and goes on with it: it
 yields what the coroutine yielded, so that timeouts, task groups and cancellation see one ordinary task from
 beginning to end. Each coroutine has a copied context of its own (contextvars), in both places.
+
+What drives the coroutines of one task is a generator that never ends, `_drive`: a coroutine's own end is a
+StopIteration, and to raise and catch one costs as much as the rest of a step; a `yield from` sees it without.
 """
 
 from __future__ import annotations
@@ -44,44 +47,41 @@ class Runners:
         :returns: its result if it did not suspend; else, as a `Pending`, the task that goes on with it
         :raises BaseException: what it raised if it did not suspend
         """
-        context = copy_context()
         idle = self._idle
         if not idle:
-            return self._start(coro, context, done)
-        runner = idle.pop()
-        task = runner.task
+            return self._start(coro, done)
+        runner = idle[-1]
+        context = copy_context()
         try:
-            _enter_task(self._loop, task)
+            _enter_task(self._loop, runner.task)
         except RuntimeError:  # called from within a task: only one can be entered at a time
-            idle.append(runner)
-            return self._start(coro, context, done)
+            return self._start(coro, done)
         try:
-            yielded = context.run(coro.send, None)
-        except StopIteration as stop:
-            _leave_task(self._loop, task)
-            idle.append(runner)
-            if runner.wake.done():
-                self._replace(runner)
-            return stop.value
+            outcome = context.run(runner.send, coro)
         except BaseException:
-            _leave_task(self._loop, task)
-            idle.append(runner)
-            if runner.wake.done():
-                self._replace(runner)
+            _leave_task(self._loop, runner.task)
+            runner.renew()
+            self._look_after(runner)
             raise
-        _leave_task(self._loop, task)
-        runner.take_over(coro, context, done, yielded)
-        return Pending(task)
-
-    def _start(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> Pending:
-        runner = _Runner(self)
-        runner.start(self._loop, coro, context, done)
+        _leave_task(self._loop, runner.task)
+        if type(outcome) is tuple:
+            if runner.wake.done():
+                self._look_after(runner)
+            return outcome[0]
+        idle.remove(runner)
+        runner.take_over(context, done, outcome)
         return Pending(runner.task)
 
-    def _replace(self, runner: _Runner) -> None:
+    def _start(self, coro: Coroutine[Any, Any, Any], done: Done) -> Pending:
+        runner = _Runner(self)
+        runner.start(self._loop, coro, copy_context(), done)
+        return Pending(runner.task)
+
+    def _look_after(self, runner: _Runner) -> None:
         """Let go of a task that the coroutine which ran in its name cancelled."""
-        self._idle.remove(runner)
-        runner.retire()
+        if runner.wake.done():
+            self._idle.remove(runner)
+            runner.retire()
 
     def park(self, runner: _Runner) -> asyncio.Future[None]:
         """Take a task in that has nothing to do; return what it waits for."""
@@ -103,15 +103,24 @@ class Runners:
 class _Runner:
     """One task of the pool."""
 
-    __slots__ = ("_job", "_pool", "task", "wake")
+    __slots__ = ("_driver", "_job", "_pool", "send", "task", "wake")
 
     task: asyncio.Task[None]
     wake: asyncio.Future[None]
     """What the task waits for while it is idle; done when it has been cancelled."""
+    send: Callable[[Any], Any]
+    """That of the driver: takes a coroutine on, or sends it what its task sends."""
 
     def __init__(self, pool: Runners) -> None:
         self._pool = pool
-        self._job: tuple[Coroutine[Any, Any, Any], Context, Done, Any] | None = None
+        self._job: tuple[Context, Done, Any] | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Make a new driver; the last one ended with the error of a coroutine."""
+        self._driver = _drive()
+        self.send = self._driver.send
+        self.send(None)
 
     def start(
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
@@ -119,9 +128,9 @@ class _Runner:
         """Make the task, and let it begin with a coroutine as any task would."""
         self.task = loop.create_task(self._work(coro, context, done))
 
-    def take_over(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done, yielded: Any) -> None:
-        """Let the task go on with a coroutine whose first step yielded `yielded`."""
-        self._job = (coro, context, done, yielded)
+    def take_over(self, context: Context, done: Done, yielded: Any) -> None:
+        """Let the task go on with the coroutine that its driver took on, whose first step yielded `yielded`."""
+        self._job = (context, done, yielded)
         if not self.wake.done():  # it is done when the coroutine cancelled its own task: then that wakes it
             self.wake.set_result(None)
 
@@ -130,7 +139,7 @@ class _Runner:
         self.task.cancel()
 
     async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
-        await _finish(_first_step(coro, context), done)
+        await self._finish(_first_step(self._driver, coro, context), done)
         while True:
             self.wake = self._pool.park(self)
             self._job = None
@@ -141,54 +150,62 @@ class _Runner:
                 cancelled = exc
             if self._job is None:  # retired
                 return
-            job = self._job
-            await _finish(_go_on(*job[:2], job[3], cancelled), job[2])
+            context, done, yielded = self._job
+            await self._finish(_go_on(self._driver, context, yielded, cancelled), done)
             if self._pool.is_full:
                 return
 
+    async def _finish(self, rest: Any, done: Done) -> None:
+        try:
+            result = await rest
+        except asyncio.CancelledError as exc:
+            self.renew()
+            done(None, exc)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+        except Exception as exc:
+            self.renew()
+            done(None, exc)
+        else:
+            done(result, None)
 
-async def _finish(rest: Any, done: Done) -> None:
-    try:
-        result = await rest
-    except asyncio.CancelledError as exc:
-        done(None, exc)
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-    except Exception as exc:
-        done(None, exc)
-    else:
-        done(result, None)
 
-
-@types.coroutine
-def _first_step(coro: Coroutine[Any, Any, Any], context: Context) -> Generator[Any, Any, Any]:
-    try:
-        yielded = context.run(coro.send, None)
-    except StopIteration as stop:
-        return stop.value
-    return (yield from _go_on(coro, context, yielded, None))
+Driver = Generator[Any, Any, None]
 
 
 @types.coroutine
-def _go_on(
-    coro: Coroutine[Any, Any, Any], context: Context, yielded: Any, cancelled: BaseException | None
-) -> Generator[Any, Any, Any]:
-    """Yield to the task what the coroutine yields, and give it what the task sends or throws."""
-    try:
-        if cancelled is not None:
-            # The cancellation came between the first step and now: it is the coroutine's, not the pool's.
-            _abandon(yielded)
-            yielded = context.run(coro.throw, cancelled)
-        while True:
-            try:
-                value = yield yielded
-            except BaseException as exc:
-                yielded = context.run(coro.throw, exc)
-            else:
-                yielded = context.run(coro.send, value)
-    except StopIteration as stop:
-        return stop.value
+def _drive() -> Driver:
+    """Run coroutines, one after the other: take one, yield what it yields, then a tuple of its result, and take the
+    next. What a coroutine raises ends the driver.
+    """
+    outcome: tuple[Any] | None = None
+    while True:
+        coro = yield outcome
+        outcome = ((yield from coro),)
+
+
+@types.coroutine
+def _first_step(driver: Driver, coro: Coroutine[Any, Any, Any], context: Context) -> Generator[Any, Any, Any]:
+    yielded = context.run(driver.send, coro)
+    return (yield from _go_on(driver, context, yielded, None))
+
+
+@types.coroutine
+def _go_on(driver: Driver, context: Context, yielded: Any, cancelled: BaseException | None) -> Generator[Any, Any, Any]:
+    """Yield to the task what the driver's coroutine yields, and give it what the task sends or throws."""
+    if cancelled is not None:
+        # The cancellation came between the first step and now: it is the coroutine's, not the pool's.
+        _abandon(yielded)
+        yielded = context.run(driver.throw, cancelled)
+    while type(yielded) is not tuple:
+        try:
+            value = yield yielded
+        except BaseException as exc:
+            yielded = context.run(driver.throw, exc)
+        else:
+            yielded = context.run(driver.send, value)
+    return yielded[0]
 
 
 def _abandon(future: Any) -> None:
