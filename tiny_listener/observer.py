@@ -19,8 +19,8 @@ Outcome = Literal["ok", "error", "timeout", "cancelled"]
 the time limit of `trigger_event(timeout=...)`, or by cancellation."""
 
 
-HTTPSamples: TypeAlias = "list[str | float]"
-"""Of each request three items: its method, and what `event_done` and `http_response` would be told as seconds."""
+HTTPSamples: TypeAlias = "list[tuple[str, float]]"
+"""Of each request its method, and the seconds that `event_done` and `http_response` would be told."""
 
 
 class RouteObserver(Protocol):

@@ -188,10 +188,10 @@ def test_a_transport_that_cannot_linger_closes(runner: asyncio.Runner, fails: bo
             await client.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert server.app.server is not None
             (connection,) = server.app.server.connections
-            transport = mock.Mock(wraps=connection._transport)
+            transport = mock.Mock(wraps=connection.transport)
             transport.can_write_eof = lambda: fails
             transport.write_eof = mock.Mock(side_effect=OSError)
-            connection._transport = transport
+            connection.transport = transport
             response = await client.ask(LENGTH % MANY)
             assert response.status == 413
             assert await client.is_closed()

@@ -15,7 +15,8 @@ from tests.http.helpers import serving, until
 from tiny_listener import Depends, Event, Param
 from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response
 from tiny_listener.http.body import Body
-from tiny_listener.http.connection import MAX_UNWRITTEN, MAX_WAITING
+from tiny_listener.http.connection import MAX_WAITING
+from tiny_listener.http.usual import MAX_UNWRITTEN
 
 HOST = b"Host: x\r\n\r\n"
 
@@ -192,13 +193,13 @@ def test_many_responses_of_a_turn_are_written_together(runner: asyncio.Runner) -
             assert server.app.server is not None
             (connection,) = server.app.server.connections
             written: list[int] = []
-            transport = connection._transport
+            transport = connection.transport
 
             def write(data: bytes) -> None:
                 written.append(data.count(b"HTTP/1.1 200"))
                 transport.write(data)
 
-            connection._transport = mock.Mock(wraps=transport, write=write)
+            connection.transport = mock.Mock(wraps=transport, write=write)
             await client.send((b"GET / HTTP/1.1\r\n" + HOST) * (2 * MAX_UNWRITTEN + 3))
             for _ in range(2 * MAX_UNWRITTEN + 3):
                 await client.receive()

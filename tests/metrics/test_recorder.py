@@ -104,24 +104,22 @@ def test_what_is_no_duration_counts_as_nothing(recorder: Recorder, memory: bytea
     assert row[http("GET", "/user/{username}", "200")][:2] == [0, 1]
 
 
-DURATIONS = st.lists(
+SAMPLES = st.lists(
     st.tuples(
         st.sampled_from(["GET", "POST"]),
-        st.one_of(st.floats(0, 20), st.sampled_from([0.0, 0.0001, 0.005, -1.0, math.nan, math.inf, 1e300])),
         st.one_of(st.floats(0, 20), st.sampled_from([0.0, 0.0001, 0.005, -1.0, math.nan, math.inf, 1e300])),
     ),
     min_size=1,
 )
 
 
-@given(DURATIONS)
-def test_counted_together_is_as_counted_one_by_one(durations: list[tuple[str, float, float]]) -> None:
+@given(SAMPLES)
+def test_counted_together_is_as_counted_one_by_one(samples: list[tuple[str, float]]) -> None:
     together, alone = memory_for_row(), memory_for_row()
     one = Recorder(RowWriter(alone)).route_added(route("/{_:path}"))
-    for method, dispatched, responded in durations:
-        one.event_done(dispatched, "ok")
-        one.http_response(method, 200, responded)
-    samples: list[str | float] = [item for triple in durations for item in triple]
+    for method, seconds in samples:
+        one.event_done(seconds, "ok")
+        one.http_response(method, 200, seconds)
     Recorder(RowWriter(together)).route_added(route("/{_:path}")).http_events(samples)
     expected, found = read_row(alone), read_row(together)
     assert found.keys() == expected.keys()

@@ -24,8 +24,9 @@ from .errors import ClientDisconnectedError, ProtocolError
 from .framing import END, RequestReader
 from .lingering import linger
 from .request import Request
-from .response import NO_CONTENT, TEXT, Response, as_response, head_bytes, ok_bytes
+from .response import NO_CONTENT, Response, as_response, head_bytes
 from .routing import Refusal, find_event
+from .usual import MAX_UNWRITTEN
 
 if TYPE_CHECKING:
     from ..event import Event
@@ -41,8 +42,6 @@ MAX_BUFFERED = 256 * 1024
 """Bytes of a body that may wait for the handler; then reading pauses. As much as uvloop reads at once."""
 MAX_WAITING = 64 * 1024
 """Bytes that are read at once, and not at the end of the turn: what comes in such pieces may have to be stopped."""
-MAX_UNWRITTEN = 32
-"""Responses that may wait for the end of a turn of the loop."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -60,32 +59,35 @@ class HTTPConnection(asyncio.Protocol):
         "_handling",
         "_head_since",
         "_incoming",
-        "_last_read",
         "_out",
         "_queue",
-        "_reader",
         "_reading_paused",
         "_server",
         "_streaming",
-        "_transport",
         "_writable",
         "client",
+        "is_free",
+        "last_read",
+        "reader",
         "served",
+        "transport",
     )
 
     def __init__(self, server: HTTPServer) -> None:
         # per connection
         self._server = server
-        self._reader = RequestReader(server.settings, server.grammar, Request)
-        self._transport: Any = None
+        self.reader = RequestReader(server.settings, server.grammar, Request)
+        self.transport: Any = None
         self.client: tuple[str, int] | None = None
         self.served = False
         """Whether a response was written."""
+        self.is_free = True
+        """Whether nothing waits here, so that what arrives may go the usual way."""
         self._closing = False
         self._ended = False  # the client will send nothing more
         # reading
         self._incoming: Body | None = None  # that is being read
-        self._last_read = 0.0
+        self.last_read = 0.0
         self._head_since = 0.0
         self._reading_paused = False
         # answering
@@ -105,11 +107,11 @@ class HTTPConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`."""
-        self._transport = transport
+        self.transport = transport
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.client = (peer[0], peer[1])
-        self._last_read = self._server.now
+        self.last_read = self._server.now
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -124,10 +126,11 @@ class HTTPConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """See `asyncio.Protocol`: what was asked for is still answered before the connection closes."""
         self._server.work()
+        self.is_free = False
         self._ended = True
         if self._incoming is not None:
             self._incoming.disconnect()
-        elif self._reader.in_head and not self._closing:
+        elif self.reader.in_head and not self._closing:
             self._refuse(400, "the connection ended within the head of a request")
         self._closing = True
         return self.in_hand
@@ -135,6 +138,7 @@ class HTTPConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`: what was asked for is still done, though nobody will see the answer."""
         self._server.work()
+        self.is_free = False
         self._closing = True
         self._server.connections.discard(self)
         if self._incoming is not None:
@@ -145,6 +149,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See `asyncio.BaseProtocol`."""
+        self.is_free = False
         self._writable = self._server.loop.create_future()
         self._blocked_since = self._server.now
         self._regulate()
@@ -157,15 +162,28 @@ class HTTPConnection(asyncio.Protocol):
             self._writable = None
             self._answer_next()
             self._regulate()
+            self._settle()
+
+    def _settle(self) -> None:
+        """See whether anything waits."""
+        self.is_free = self.reader.is_idle and not (
+            self._closing
+            or self._current is not None
+            or self._queue
+            or self._incoming is not None
+            or self._writable is not None
+            or self._out
+        )
 
     # --- reading --------------------------------------------------------------------------------
 
     def read(self, data: bytes) -> None:
-        """Take in what arrived."""
+        """Take in what arrived and did not go the usual way."""
+        self.is_free = False
         if self._closing:
             return
-        self._last_read = now = self._server.now
-        reader = self._reader
+        self.last_read = now = self._server.now
+        reader = self.reader
         for event in reader.receive(data):
             if type(event) is Request:  # PERF: a third of isinstance
                 self._take(event)
@@ -182,8 +200,8 @@ class HTTPConnection(asyncio.Protocol):
             self._head_since = (self._head_since or now) if reader.in_head else 0.0
         if self._queue:
             self._answer_next()
-        if self._queue or self._incoming is not None or self._reading_paused:
-            self._regulate()
+        self._regulate()
+        self._settle()
 
     def _take(self, request: Request) -> None:
         """Take in a request: answer it, if none is before it and no body is to come, or let it wait."""
@@ -207,11 +225,11 @@ class HTTPConnection(asyncio.Protocol):
             if request.length is not None and request.length > limit:
                 target = Refusal(413, f"the body is longer than {limit} bytes", close=True)
                 self._closing = True
-        waits = self._current is not None or self._queue or self._writable or server.draining or self._incoming
-        if waits:
+        server.in_hand += 1
+        if self._current is not None or self._queue or self._writable or server.draining or self._incoming:
             self._queue.append((request, target))
-        if waits or not self._answer(request, target):
-            server.in_hand += 1
+        else:
+            self._answer(request, target)
 
     def _take_violation(self, error: ProtocolError) -> None:
         if self._incoming is not None:
@@ -252,13 +270,13 @@ class HTTPConnection(asyncio.Protocol):
             or self._writable is not None
             or (self._incoming is not None and self._incoming.buffered > MAX_BUFFERED)
         )
-        if full != self._reading_paused and self._transport is not None and not self._transport.is_closing():
+        if full != self._reading_paused and self.transport is not None and not self.transport.is_closing():
             self._reading_paused = full
             if full:
-                self._transport.pause_reading()
+                self.transport.pause_reading()
             else:
-                self._last_read = self._server.now
-                self._transport.resume_reading()
+                self.last_read = self._server.now
+                self.transport.resume_reading()
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -277,26 +295,27 @@ class HTTPConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is ready."""
-        out = self._out
-        if out:
-            if self._server.samples:
-                self._server.tell_observers()
-            data = out[0] if len(out) == 1 else b"".join(out)
-            out.clear()
-            self._transport.write(data)
+        if self._out:
+            self._server.write_answers()
+            data = b"".join(self._out)
+            self._out.clear()
+            self.transport.write(data)
+            self._settle()
 
     def _close(self) -> None:
+        self._server.write_answers()
         self.flush()
-        self._transport.close()
+        self.is_free = False
+        self.transport.close()
 
     def _end(self) -> None:
         """Close, for everything is answered; but let a client read that which may still be sending."""
-        reader = self._reader
+        reader = self.reader
         if self._ended or reader.is_over or (reader.is_idle and self._server.draining):
             self._close()
         else:
             self.flush()
-            linger(self, self._server, self._transport)
+            linger(self, self._server, self.transport)
 
     # --- answering ------------------------------------------------------------------------------
 
@@ -308,85 +327,73 @@ class HTTPConnection(asyncio.Protocol):
         while self._queue and self._current is None and self._writable is None:
             request, target = self._queue.popleft()
             self._began = perf_counter()
-            if self._answer(request, target):
-                self._server.in_hand -= 1
+            self._answer(request, target)
         self._answering = False
         if self._current is None and not self._queue and (self._closing or self._server.draining):
             self._end()
 
-    def _answer(self, request: Request, target: Event[Any] | Refusal) -> bool:
-        """Answer a request; False if it takes longer than this call: then `_responded` follows."""
+    def _answer(self, request: Request, target: Event[Any] | Refusal) -> None:
+        """Answer a request that is in hand; if it takes longer than this call, `_responded` follows."""
         self._current = request
-        server = self._server
         if isinstance(target, Refusal):
-            return self._respond(request, target.response(), server.observer.http_unrouted)
+            self._respond(request, target.response(), self._server.observer.http_unrouted)
+            return
         try:
-            hooks = server.hooks
-            if hooks.before or hooks.after or hooks.on_error:
-                steps = run_hooks(target, hooks)
-            else:  # PERF: a handler costs a third less without the coroutine that would run its hooks
-                steps = target.route.call(target)
-            value = server.run(steps, self._resumed)
+            value = self._server.run(run_hooks(target, self._server.hooks), self.resumed)
         except (Exception, asyncio.CancelledError) as exc:
-            return self._conclude(request, target, None, exc)
-        if type(value) is Pending:
-            self._event = target
-            self._handling = value.task
-            return False
-        return self._conclude(request, target, value, None)
+            self._conclude(request, target, None, exc)
+        else:
+            if type(value) is Pending:
+                self._event, self._handling = target, value.task
+            else:
+                self._conclude(request, target, value, None)
 
-    def _resumed(self, value: Any, error: BaseException | None) -> None:
+    def wait_for(self, request: Request, event: Event[Any], task: asyncio.Task[None]) -> None:
+        """The handler of a request that came the usual way has suspended; its task goes on with it."""
+        self._take_in_hand(request)
+        self._event, self._handling = event, task
+
+    def conclude(self, request: Request, event: Event[Any], value: Any, error: BaseException | None) -> None:
+        """A request that came the usual way has an unusual response."""
+        self._take_in_hand(request)
+        self._conclude(request, event, value, error)
+
+    def _take_in_hand(self, request: Request) -> None:
+        self.is_free = False
+        self._server.in_hand += 1
+        self._current, self._began = request, request.started
+
+    def resumed(self, value: Any, error: BaseException | None) -> None:
         """The handler of the current request, which had suspended, has ended."""
         request, event = self._current, self._event
         if request is None or event is None:  # the connection was dropped
             return
         self._event = self._handling = None
-        if self._conclude(request, event, value, error):
-            self._server.in_hand -= 1
-            # This is within the handler's task: the next request must not begin in its name.
-            self._server.loop.call_soon(self._go_on)
+        # This is within the handler's task: the next request must not begin in its name.
+        self._server.loop.call_soon(self._go_on)
+        self._conclude(request, event, value, error)
 
     def _go_on(self) -> None:
         self._answer_next()
         self._regulate()
 
-    def _conclude(self, request: Request, event: Event[Any], value: Any, error: BaseException | None) -> bool:
-        """The event of the current request has ended: respond. As `_answer` returns."""
-        server = self._server
+    def _conclude(self, request: Request, event: Event[Any], value: Any, error: BaseException | None) -> None:
+        """The event of the current request has ended: respond."""
         if error is None:
             event.result = value
         elif event.error is not error:
             event.fail(error, "error" if isinstance(error, Exception) else "cancelled")
-        # PERF: most responses are a text and nothing else, and more will follow on the connection.
-        if (
-            type(value) is str
-            and request.is_plain
-            and event.error is None
-            and request.method != "HEAD"
-            and not (self._closing or server.draining or server.access_log)
-        ):
-            seconds = perf_counter() - self._began
-            if event.auto_done:
-                if event.waiters is None:  # PERF: what `done` does where nobody waits
-                    event.is_done = True
-                else:
-                    event.done()
-            self._write(ok_bytes(TEXT, value.encode()))
-            server.samples[event.route.observer] += request.method, seconds, perf_counter() - request.started
-            self._current = None
-            self.served = True
-            return True
-        conclude(event, server.hooks, perf_counter() - self._began)
-        observe = event.route.observer.http_response
+        conclude(event, self._server.hooks, perf_counter() - self._began)
         if error is not None:
-            return self._respond(request, self._response_to(event, error), observe)
-        if value is None and event.error is not None:
-            return self._respond(request, Refusal(500, HTTPStatus(500).phrase).response(), observe)
-        try:
-            response = as_response(value)
-        except TypeError as exc:
-            response = self._response_to(event, exc)
-        return self._respond(request, response, observe)
+            response = self._response_to(event, error)
+        elif value is None and event.error is not None:
+            response = Refusal(500, HTTPStatus(500).phrase).response()
+        else:
+            try:
+                response = as_response(value)
+            except TypeError as exc:
+                response = self._response_to(event, exc)
+        self._respond(request, response, event.route.observer.http_response)
 
     def _response_to(self, event: Event[Any], error: BaseException) -> Response:
         if isinstance(error, ProtocolError):
@@ -398,8 +405,8 @@ class HTTPConnection(asyncio.Protocol):
             log_failure(event, error)
         return Refusal(500, HTTPStatus(500).phrase).response()
 
-    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
-        """Write a response, or begin to (see `_answer`); when it is out, the next request may be answered."""
+    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> None:
+        """Write a response, or begin to; when it is out, the next request may be answered."""
         close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
         body = request.arriving
         if body is not None and body.expects_continue and not body.is_complete:
@@ -417,10 +424,9 @@ class HTTPConnection(asyncio.Protocol):
             bodiless = request.method == "HEAD" or response.status in NO_CONTENT
             self._write(head if bodiless else head + content)
             self._responded(request)
-            return True
+            return
         self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
         self._streaming.add_done_callback(self._streamed)
-        return False
 
     def _drop_queue(self) -> None:
         self._server.in_hand -= len(self._queue)
@@ -428,6 +434,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def _responded(self, request: Request) -> None:
         self._current = None
+        self._server.in_hand -= 1
         self.served = True
         if request.arriving is not None:
             # When the answer is out before the body was in, the rest is read over.
@@ -439,7 +446,6 @@ class HTTPConnection(asyncio.Protocol):
         self._streaming = None
         if self._current is not None:
             self._responded(self._current)
-            self._server.in_hand -= 1
         if not task.cancelled():
             self._go_on()
 
@@ -454,7 +460,7 @@ class HTTPConnection(asyncio.Protocol):
                 return
             async for piece in body:
                 data = piece.encode() if isinstance(piece, str) else bytes(piece)
-                if self._transport.is_closing():
+                if self.transport.is_closing():
                     return
                 if data:
                     self._write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
@@ -466,7 +472,7 @@ class HTTPConnection(asyncio.Protocol):
         except Exception:
             # RFC 9112 section 8: a body that ends early must not look complete.
             logger.exception("Streaming the response to %r failed", request)
-            self._transport.abort()
+            self.transport.abort()
         finally:
             if hasattr(body, "aclose"):
                 await body.aclose()
@@ -483,30 +489,30 @@ class HTTPConnection(asyncio.Protocol):
         settings = self._server.settings
         if self._writable is not None:
             if now - self._blocked_since > settings.write_timeout:
-                self._transport.abort()
-        elif self._reader.in_body and not self._reading_paused:
-            if now - self._last_read > settings.body_timeout:
+                self.transport.abort()
+        elif self.reader.in_body and not self._reading_paused:
+            if now - self.last_read > settings.body_timeout:
                 self._time_out("the body stalled")
         elif self.in_hand:
             return
         elif self._head_since:
             if now - self._head_since > settings.header_timeout:
                 self._refuse(408, f"the head was not complete after {settings.header_timeout:g} seconds")
-        elif now - self._last_read > settings.keep_alive_timeout:
+        elif now - self.last_read > settings.keep_alive_timeout:
             self._close()
 
     def _time_out(self, detail: str) -> None:
         if self._incoming is not None and self.in_hand:
             self._take_violation(ProtocolError(408, detail))
         else:
-            self._transport.abort()
+            self.transport.abort()
 
     def drain(self, *, fresh: bool = False) -> None:
         """Close when nothing is in hand.
 
         :param fresh: also when no request has come yet at all; its client may be about to send one
         """
-        if not self.in_hand and self._reader.is_idle and (self.served or fresh):
+        if not self.in_hand and self.reader.is_idle and (self.served or fresh):
             self._close()
 
     def abort(self) -> str:
@@ -515,5 +521,5 @@ class HTTPConnection(asyncio.Protocol):
         for task in (self._streaming, self._handling):
             if task is not None:
                 task.cancel()
-        self._transport.abort()
+        self.transport.abort()
         return what

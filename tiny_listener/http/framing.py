@@ -82,6 +82,7 @@ class RequestReader:
         "_step",
         "_trailers",
         "_usual_lines",
+        "position",
         "unread",
     )
 
@@ -92,6 +93,8 @@ class RequestReader:
         self._step: Step = RequestReader._read_head
         self.unread = b""
         """What was received and cannot be read yet."""
+        self.position = 0
+        """Where what `read_head` read last ends."""
         self._usual_lines: list[bytes] | None = None  # those of the last request of HTTP/1.1 that frame it,
         self._framing = NO_FRAMING  # and how they did
         self._safe_size = settings.safe_size
@@ -142,6 +145,10 @@ class RequestReader:
         self.unread = b"" if position == size else data[position:]
         return events
 
+    def forget(self) -> None:
+        """Make undone that `read_head` read a head: it will be read again. For one who waits for nothing only."""
+        self._step = RequestReader._read_head
+
     def _read_nothing(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
         return len(buffer)
 
@@ -151,14 +158,27 @@ class RequestReader:
     # --- the head -------------------------------------------------------------------------------
 
     def _read_head(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
+        head = self.read_head(buffer, start)
+        if head is None:
+            return self.position
+        events.append(head)
+        return self.position
+
+    def read_head(self, buffer: bytes, start: int) -> Head | None:
+        """Read the head that begins here, and the body if all of it is here; `position` is then behind them.
+
+        :returns: None when the head is incomplete
+        :raises ProtocolError: it is malformed, or breaks a limit
+        """
         if buffer[start] == CR and buffer.startswith(b"\r\n", start):
             start = after_empty_lines(buffer, start)
         end = buffer.find(b"\r\n\r\n", start) + 4
         if end == 3:
             check_unfinished(buffer, start, self._settings)
-            return start
+            self.position = start
+            return None
         # PERF: what is usual is seen by means of C alone; what is not is looked at closely in `read_line`.
-        data = buffer[start:end] if start or end < len(buffer) else buffer
+        data = buffer[start:end]
         try:
             method_bytes, target_bytes, rest = data.split(b" ", 2)
             method, target = COMMON_METHODS[method_bytes], target_bytes.decode("ascii")
@@ -166,7 +186,7 @@ class RequestReader:
             method, target, version, data = read_line(data, self._settings)
         else:
             version = 1
-            if rest[:10] != b"HTTP/1.1\r\n" or not target.isprintable():
+            if not rest.startswith(b"HTTP/1.1\r\n") or not target.isprintable():
                 method, target, version, data = read_line(data, self._settings)
         grammar = self._grammar
         try:
@@ -189,29 +209,31 @@ class RequestReader:
             framing = framing_of(lines, version)
             if version:
                 self._usual_lines, self._framing = lines, framing
-        events.append(head)
         if framing is NO_FRAMING:
             head.is_plain = True
-            return end
-        return self._apply(framing, head, buffer, end)
+            self.position = end
+        else:
+            self._apply(framing, head, buffer, end)
+        return head
 
-    def _apply(self, framing: Framing, head: Head, buffer: bytes, end: int) -> int:
+    def _apply(self, framing: Framing, head: Head, buffer: bytes, end: int) -> None:
         self._grammar.renew()
         head.keep_alive, length, head.expects_continue = framing
         head.length = length
         self._next = RequestReader._read_head if framing.keep_alive else RequestReader._read_nothing
         if length is not None and len(buffer) - end >= length:
             # What came whole need not be put together: no reader of pieces ever hears of it.
-            head.content = buffer[end : end + length]
+            self.position = end + length
+            head.content = buffer[end : self.position]
             head.is_plain = framing.keep_alive and head.version == 1
             self._step = self._next
-            return end + length
+            return
+        self.position = end
         head.content = None
         self._step = RequestReader._read_chunked if length is None else RequestReader._read_length
         self._left = length or 0
         self._in_chunk = self._trailers = False
         self._extensions = 0  # bytes of chunk extensions of the body
-        return end
 
     # --- the body -------------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from .connection import HTTPConnection
 from .grammar import Grammar
 from .lingering import Lingering
 from .response import tick
+from .usual import Way, no_way, usual_way
 
 if TYPE_CHECKING:
     from ..listener import Listener
@@ -56,8 +56,12 @@ class HTTPServer:
         self.access_log = settings.access_log
         self.arrived: list[tuple[HTTPConnection, bytes]] = []
         """What was received and not read yet; the first to put something in calls `will_work`."""
-        self.samples: defaultdict[RouteObserver, HTTPSamples] = defaultdict(list)
+        self.samples: dict[RouteObserver, HTTPSamples] = {}
         """What observers are told before anything is written."""
+        self.answers: list[tuple[HTTPConnection, bytes | list[bytes]]] = []
+        """What the usual way has to write, before anything that connections have."""
+        simple = not settings.access_log and settings.limit_concurrency is None
+        self.serve_usual: Way = usual_way(self) if simple else no_way
         self._will_flush = False
         self.working = False
         """Whether this is within `work`, which writes in the end."""
@@ -119,9 +123,12 @@ class HTTPServer:
         arrived = self.arrived.copy()
         self.arrived.clear()
         self.working = True
+        serve_usual = self.serve_usual
         for connection, data in arrived:
             try:
-                connection.read(data)
+                end = serve_usual(connection, data)
+                if end < len(data):
+                    connection.read(data[end:])
             except Exception:
                 logger.exception("The connection of %s failed; it is dropped", connection.client)
                 connection.abort()
@@ -136,19 +143,29 @@ class HTTPServer:
 
     def _flush(self) -> None:
         self._will_flush = False
+        self.write_answers()
         connections, self.unwritten = self.unwritten, []
         for connection in connections:
             connection.flush()
 
-    def tell_observers(self) -> None:
-        """Count what is about to be written: who sees an answer finds it counted."""
+    def write_answers(self) -> None:
+        """Write the answers of the usual way."""
+        answers = self.answers
+        if not answers:
+            return
+        # Who sees an answer finds it counted.
         for observer, samples in self.samples.items():
-            self.hooks.dispatched += len(samples) // 3
+            self.hooks.dispatched += len(samples)
             observer.http_events(samples)
         self.samples.clear()
+        todo = answers.copy()
+        answers.clear()
+        for connection, data in todo:
+            connection.transport.write(data if isinstance(data, bytes) else b"".join(data))
 
     def _sweep(self) -> None:
         tick()
+        self.work()  # what arrived is no connection's idleness
         self.now = now = self.loop.time()
         for connection in list(self.connections):
             connection.check(now)
@@ -160,7 +177,9 @@ class HTTPServer:
 
     def drain(self) -> None:
         """Close idle connections, and every other with its last answer."""
+        self.work()
         self.draining = True
+        self.serve_usual = no_way
         for connection in list(self.connections):
             connection.drain()
         self.loop.call_later(FRESH_GRACE, self._drain_fresh)
