@@ -40,7 +40,7 @@ class Context:
         self.listener: Final = listener
         self.scope: Final[Scope] = {} if scope is None else scope
         self.cache: Final[dict[Any, Any]] = {}
-        """Results of dependencies, see `Depends`."""
+        """Results of dependencies, by their functions, see `Depends`."""
         self.events: Final[defaultdict[Route, list[Event[Any]]]] = defaultdict(list)
         """The events of this context, by route, in the order in which they were triggered."""
         self._arrivals: list[asyncio.Future[None]] = []

@@ -22,14 +22,31 @@ logger = logging.getLogger("tiny_listener")
 class Hooks:
     """The hooks of a listener, each kind in the order of registration."""
 
-    __slots__ = ("after", "before", "dispatched", "on_error")
+    __slots__ = ("after", "before", "dispatched", "on_error", "present")
 
     def __init__(self) -> None:
         self.before: list[Hook] = []
         self.after: list[Hook] = []
         self.on_error: list[tuple[type[BaseException], Hook]] = []
+        self.present = False
+        """Whether there is any."""
         self.dispatched = 0
         """Events that were dispatched, in any outcome."""
+
+    def add_before(self, hook: Hook) -> None:
+        """Run a hook before each handler."""
+        self.before.append(hook)
+        self.present = True
+
+    def add_after(self, hook: Hook) -> None:
+        """Run a hook after each event that did not fail."""
+        self.after.append(hook)
+        self.present = True
+
+    def add_on_error(self, kind: type[BaseException], hook: Hook) -> None:
+        """Run a hook when an event fails with an exception of a class."""
+        self.on_error.append((kind, hook))
+        self.present = True
 
 
 async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109

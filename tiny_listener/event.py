@@ -28,6 +28,7 @@ class Event(Generic[CTX]):
     """
 
     __slots__ = (
+        "_cache",
         "_ctx",
         "auto_done",
         "data",
@@ -63,6 +64,7 @@ class Event(Generic[CTX]):
     waiters: list[asyncio.Future[None]] | None
     """Resolved when the event is done; None while nobody waits."""
     _ctx: CTX | None
+    _cache: dict[Any, Any] | None
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Event(Generic[CTX]):
         self.auto_done = True
         self.waiters = None
         self._ctx = ctx
+        self._cache = None
 
     @property
     def ctx(self) -> CTX:
@@ -91,7 +94,18 @@ class Event(Generic[CTX]):
             # A request that never asks for its context need not pay for one.
             self._ctx = self.listener.new_ctx()
             self._ctx.adopt(self)
+            if self._cache is not None:
+                self._ctx.cache.update(self._cache)
         return self._ctx
+
+    @property
+    def cache(self) -> dict[Any, Any]:
+        """Results of dependencies, by their functions: the cache of the context, see `Depends`."""
+        if self._ctx is not None:
+            return self._ctx.cache
+        if self._cache is None:  # PERF: dependencies alone are no reason to make a context
+            self._cache = {}
+        return self._cache
 
     def prevent_auto_done(self) -> None:
         """Leave it to the application to call `done()`, maybe long after the handler returned.

@@ -189,7 +189,7 @@ def plan(fn: Callable[..., Any], params: Collection[str] | None) -> Call:
         else:
             positional.append(resolver)
     awaits = any(isinstance(r, _DependencyPlan) for r in (*positional, *keywords.values()))
-    return _call_async(fn, positional, keywords) if awaits else _call_sync(fn, positional, keywords)  # type: ignore[arg-type]
+    return _call_async(fn, positional, keywords) if awaits else _call_sync(fn, positional, keywords)
 
 
 def _call_sync(fn: Callable[..., Any], positional: list[Resolver], keywords: dict[str, Resolver]) -> Call:
@@ -212,13 +212,18 @@ def _call_async(
     positional: list[Resolver | _DependencyPlan],
     keywords: dict[str, Resolver | _DependencyPlan],
 ) -> Call:
+    awaits = [(resolver, isinstance(resolver, _DependencyPlan)) for resolver in positional]
+    awaits_by_name = [(name, resolver, isinstance(resolver, _DependencyPlan)) for name, resolver in keywords.items()]
+    is_awaited = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+
     async def call(event: AnyEvent) -> Any:
-        args = [await r.resolve(event) if isinstance(r, _DependencyPlan) else r(event) for r in positional]
-        kwargs = {
-            k: await r.resolve(event) if isinstance(r, _DependencyPlan) else r(event) for k, r in keywords.items()
-        }
-        result = fn(*args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
+        args: list[Any] = []
+        for resolver, awaited in awaits:
+            args.append(await resolver(event) if awaited else resolver(event))
+        kwargs: dict[str, Any] = {}
+        for name, resolver, awaited in awaits_by_name:
+            kwargs[name] = await resolver(event) if awaited else resolver(event)
+        return await fn(*args, **kwargs) if is_awaited else fn(*args, **kwargs)
 
     return call
 
@@ -232,18 +237,18 @@ class _DependencyPlan:
         self._dependency = dependency
         self._call = plan(dependency.fn, params)
 
-    async def resolve(self, event: AnyEvent) -> Any:
+    async def __call__(self, event: AnyEvent) -> Any:
         dependency = self._dependency
-        cache = event.ctx.cache
-        if dependency.use_cache and dependency in cache:
-            return cache[dependency]
+        cache, fn = event.cache, dependency.fn
+        if dependency.use_cache and fn in cache:
+            return cache[fn]
         if dependency.timeout is None:
             result = await self._call(event)
         else:
             async with asyncio.timeout(dependency.timeout):
                 result = await self._call(event)
         if dependency.use_cache:
-            cache[dependency] = result
+            event.cache[fn] = result  # it may be another: the dependency asked for the context
         return result
 
 

@@ -132,7 +132,7 @@ class Listener(Generic[CTX]):
 
     def add_before_event_hook(self, fn: CoroFunc) -> None:
         """Run `fn` before the handler of each event."""
-        self.hooks.before.append(Hook(fn))
+        self.hooks.add_before(Hook(fn))
 
     def after_event(self, fn: F) -> F:
         """Run the decorated function after each event whose handler and hooks did not fail."""
@@ -141,7 +141,7 @@ class Listener(Generic[CTX]):
 
     def add_after_event_hook(self, fn: CoroFunc) -> None:
         """Run `fn` after each event whose handler and hooks did not fail."""
-        self.hooks.after.append(Hook(fn))
+        self.hooks.add_after(Hook(fn))
 
     def on_error(self, exc: type[BaseException]) -> Callable[[F], F]:
         """Run the decorated function when an event fails with `exc` or a subclass of it."""
@@ -159,7 +159,7 @@ class Listener(Generic[CTX]):
         """
         if not (isinstance(exc, type) and issubclass(exc, BaseException)):
             raise TypeError(f"on_error() takes an exception class, not {exc!r}: write @app.on_error(ValueError)")
-        self.hooks.on_error.append((exc, Hook(fn)))
+        self.hooks.add_on_error(exc, Hook(fn))
 
     def startup(self, fn: F) -> F:
         """Run the decorated function before `listen()`."""

@@ -25,7 +25,7 @@ from .framing import END, RequestReader
 from .lingering import linger
 from .request import Request
 from .response import NO_CONTENT, Response, as_response, head_bytes
-from .routing import Refusal, find_event
+from .routing import NOT_FOUND, Refusal
 from .usual import MAX_UNWRITTEN
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ class HTTPConnection(asyncio.Protocol):
         "is_free",
         "last_read",
         "reader",
-        "served",
         "transport",
     )
 
@@ -79,8 +78,6 @@ class HTTPConnection(asyncio.Protocol):
         self.reader = RequestReader(server.settings, server.grammar, Request)
         self.transport: Any = None
         self.client: tuple[str, int] | None = None
-        self.served = False
-        """Whether a response was written."""
         self.is_free = True
         """Whether nothing waits here, so that what arrives may go the usual way."""
         self._closing = False
@@ -213,7 +210,7 @@ class HTTPConnection(asyncio.Protocol):
             request.arriving = self._incoming = Body(self, expects_continue=request.expects_continue)
         server = self._server
         if server.limit_concurrency is None or server.in_hand < server.limit_concurrency:
-            target = find_event(server.listener, request)
+            target = server.find_event(request)
         else:
             target = Refusal(503, f"{server.in_hand} requests are in hand already", close=True)
         if isinstance(target, Refusal):
@@ -336,6 +333,8 @@ class HTTPConnection(asyncio.Protocol):
         """Answer a request that is in hand; if it takes longer than this call, `_responded` follows."""
         self._current = request
         if isinstance(target, Refusal):
+            if target is NOT_FOUND:
+                self._server.observer.not_found()
             self._respond(request, target.response(), self._server.observer.http_unrouted)
             return
         try:
@@ -435,7 +434,6 @@ class HTTPConnection(asyncio.Protocol):
     def _responded(self, request: Request) -> None:
         self._current = None
         self._server.in_hand -= 1
-        self.served = True
         if request.arriving is not None:
             # When the answer is out before the body was in, the rest is read over.
             request.arriving.fail(ProtocolError(400, "the body was not wanted"))
@@ -512,7 +510,7 @@ class HTTPConnection(asyncio.Protocol):
 
         :param fresh: also when no request has come yet at all; its client may be about to send one
         """
-        if not self.in_hand and self.reader.is_idle and (self.served or fresh):
+        if not self.in_hand and self.reader.is_idle and (self.reader.position or fresh):
             self._close()
 
     def abort(self) -> str:

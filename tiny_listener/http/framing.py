@@ -211,6 +211,7 @@ class RequestReader:
                 self._usual_lines, self._framing = lines, framing
         if framing is NO_FRAMING:
             head.is_plain = True
+            head.length = 0
             self.position = end
         else:
             self._apply(framing, head, buffer, end)

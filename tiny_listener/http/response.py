@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-__all__ = ["TEXT", "Response", "as_response", "head_bytes", "json_bytes", "ok_bytes", "tick"]
+__all__ = ["OK_TEXT", "TEXT", "Response", "as_body", "as_response", "head_bytes", "json_bytes", "plain_bytes", "tick"]
 
 Headers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 
@@ -29,6 +29,7 @@ FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connectio
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
 BYTES = b"application/octet-stream"
+OK_TEXT, OK_JSON, OK_BYTES = (200, TEXT), (200, JSON), (200, BYTES)
 
 
 class Response:
@@ -100,21 +101,21 @@ def _field(name: str, value: str) -> tuple[bytes, bytes]:
 json_bytes = msgspec.json.Encoder().encode
 
 
-def as_body(value: Any) -> tuple[bytes, bytes] | None:
-    """Return the content type and the bytes of a handler's value that is a body and nothing else, or None.
+def as_body(value: Any) -> tuple[tuple[int, bytes], bytes] | None:
+    """Return what `plain_bytes` takes for a handler's value that is a body and nothing else, or None.
 
     Texts and bytes are bodies; dicts, lists, dataclasses, msgspec Structs, numbers and booleans are JSON.
     """
     if isinstance(value, str):
-        return TEXT, value.encode()
+        return OK_TEXT, value.encode()
     if isinstance(value, bytes):
-        return BYTES, value
+        return OK_BYTES, value
     if isinstance(value, (bytearray, memoryview)):
-        return BYTES, bytes(value)
+        return OK_BYTES, bytes(value)
     if isinstance(value, (dict, list, tuple, int, float, msgspec.Struct)) or (
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     ):
-        return JSON, json_bytes(value)
+        return OK_JSON, json_bytes(value)
     return None
 
 
@@ -133,7 +134,8 @@ def as_response(value: Any) -> Response:
         return Response(value)
     pair = as_body(value)
     if pair is not None:
-        return Response.of(*pair)
+        (_, content_type), body = pair
+        return Response.of(content_type, body)
     raise TypeError(
         f"a handler returned {type(value).__name__}, which is no response: return str, bytes, dict, list, a dataclass, "
         "None, a Response or an async iterator"
@@ -146,8 +148,8 @@ class _Clock:
     def __init__(self) -> None:
         self._second = 0
         self.date = b""
-        self.ok: dict[bytes, bytes] = {}
-        """How the head of a 200 begins, by its content type, up to the digits of the content's length."""
+        self.starts: dict[tuple[int, bytes], bytes] = {}
+        """How heads begin, by status and content type, up to the digits of the content's length."""
         self.tick()
 
     def tick(self) -> None:
@@ -155,10 +157,12 @@ class _Clock:
         if second != self._second:
             self._second = second
             self.date = f"date: {formatdate(second, usegmt=True)}\r\n".encode()
-            self.ok = {
-                content_type: b"%b%bcontent-type: %b\r\ncontent-length: " % (STATUS_LINES[200], self.date, content_type)
-                for content_type in (TEXT, JSON, BYTES)
-            }
+            self.starts.clear()
+
+    def start(self, status: int, content_type: bytes) -> bytes:
+        start = b"%b%bcontent-type: %b\r\ncontent-length: " % (STATUS_LINES[status], self.date, content_type)
+        self.starts[status, content_type] = start
+        return start
 
 
 _clock = _Clock()
@@ -166,13 +170,16 @@ tick = _clock.tick
 """Look at the clock: to be called at least once a second while there are responses."""
 
 
-def ok_bytes(content_type: bytes, body: bytes, more: bytes = b"") -> bytes:
-    """Return the bytes of a 200 with no headers but the usual.
+def plain_bytes(start: tuple[int, bytes], body: bytes) -> bytes:
+    """Return the bytes of a response with no headers but the usual.
 
-    :param content_type: TEXT, JSON or BYTES
-    :param more: further header lines
+    :param start: status and content type: one of a few, for what they begin with is kept
     """
-    return b"%b%d\r\n%b\r\n%b" % (_clock.ok[content_type], len(body), more, body)
+    try:
+        head = _clock.starts[start]
+    except KeyError:
+        head = _clock.start(*start)
+    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 
 def head_bytes(response: Response, *, close: bool, length: int | None, version: int) -> bytes:

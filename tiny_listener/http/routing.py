@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from ..event import Event
 from .errors import ProtocolError
@@ -12,14 +13,17 @@ from .target import SLASH, authority_of, path_of, unmask
 
 if TYPE_CHECKING:
     from ..listener import Listener
+    from ..route import Route
+    from ..router import Router
     from .request import Request
 
-__all__ = ["METHODS", "Refusal", "find_event"]
+__all__ = ["METHODS", "NOT_FOUND", "Refusal", "finder"]
 
 new = object.__new__
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
+@final
 class Refusal:
     """A response that no handler makes.
 
@@ -29,11 +33,11 @@ class Refusal:
     :param close: whether the connection ends with it
     """
 
-    __slots__ = ("allow", "close", "detail", "status")
+    __slots__ = ("allow", "body", "close", "status")
 
     def __init__(self, status: int, detail: str = "", allow: str | None = None, *, close: bool = False) -> None:
         self.status = status
-        self.detail = detail
+        self.body = f"{detail}\n".encode() if detail else b""
         self.allow = allow
         self.close = close
 
@@ -42,57 +46,91 @@ class Refusal:
         headers = [] if self.allow is None else [("allow", self.allow)]
         if self.status == 503:
             headers.append(("retry-after", "1"))
-        return Response(f"{self.detail}\n" if self.detail else "", self.status, headers)
+        return Response(self.body, self.status, headers, content_type="text/plain; charset=utf-8")
 
 
-def find_event(listener: Listener[Any], request: Request) -> Event[Any] | Refusal:
-    """Return the event that a request stands for."""
-    method = request.method
-    path = request.target
-    is_encoded = "%" in path
-    if is_encoded or "?" in path or "#" in path or path[0] != "/":  # PERF: most have none of it
-        try:
-            path = path_of(method, path)
-        except ProtocolError as exc:
-            return Refusal(exc.status, exc.detail, close=True)
-        authority = authority_of(request.target)
-        if authority is not None:
-            # RFC 9112 section 3.2.2: it is the one that is asked for, whatever Host says.
-            host = [(b"host", authority.encode("ascii"))]
-            request.headers = host + [field for field in request.headers if field[0] != b"host"]
-    found = listener.router.match(f"{method}:{path}")
-    if found is None and method == "HEAD":
-        found = listener.router.match(f"GET:{path}")
-    if found is None:
-        return _refuse(method, path, listener)
-    route, params = found
-    if is_encoded and SLASH in path:
-        path = path.replace(SLASH, "/")
-        params = unmask(params)
-    request.path = path
-    # PERF: the same as Event(None, route, {"request": request}, params, listener), at a third of the cost.
-    event: Event[Any] = new(Event)
-    event.route = route
-    event.data = {"request": request}
-    event.params = params
-    event.listener = listener
-    event.result = None
-    event.error = None
-    event.outcome = "ok"
-    event._ctx = None  # noqa: SLF001
-    event.is_done = False
-    event.auto_done = True
-    event.waiters = None
-    return event
+NOT_FOUND = Refusal(404, "Page Not Found")
+"""Of an event that nobody handles; who answers so counts it."""
 
 
-def _refuse(method: str, path: str, listener: Listener[Any]) -> Refusal:
-    allowed = [m for m in METHODS if path == "*" or listener.router.match(f"{m}:{path}") is not None]
-    if "GET" in allowed and "HEAD" not in allowed:
+def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]:
+    """Return a function that returns the event that a request stands for."""
+    router = listener.router
+    match = router.match
+    methods = _Methods(router)
+
+    def find_event(request: Request) -> Event[Any] | Refusal:
+        method = request.method
+        path = request.target
+        is_encoded = "%" in path
+        if is_encoded or "?" in path or "#" in path or path[0] != "/":  # PERF: most have none of it
+            try:
+                path = path_of(method, path)
+            except ProtocolError as exc:
+                return Refusal(exc.status, exc.detail, close=True)
+            authority = authority_of(request.target)
+            if authority is not None:
+                # RFC 9112 section 3.2.2: it is the one that is asked for, whatever Host says.
+                host = [(b"host", authority.encode("ascii"))]
+                request.headers = host + [field for field in request.headers if field[0] != b"host"]
+        found = match(f"{method}:{path}")
+        if found is None and method == "HEAD":
+            found = match(f"GET:{path}")
+        if found is None:
+            return _refuse(method, path, methods.allowed(path))
+        route, params = found
+        if is_encoded and SLASH in path:
+            path = path.replace(SLASH, "/")
+            params = unmask(params)
+        request.path = path
+        # PERF: the same as Event(None, route, {"request": request}, params, listener), at a third of the cost.
+        event: Event[Any] = new(Event)
+        event.route = route
+        event.data = {"request": request}
+        event.params = params
+        event.listener = listener
+        event.result = None
+        event.error = None
+        event.outcome = "ok"
+        event._ctx = None  # noqa: SLF001
+        event._cache = None  # noqa: SLF001
+        event.is_done = False
+        event.auto_done = True
+        event.waiters = None
+        return event
+
+    return find_event
+
+
+class _Methods:
+    """Knows which methods a path may have.
+
+    PERF: a path that no route serves is what scanners send; to ask the router for each method that there is would
+    make it cost many times what a hit does.
+    """
+
+    def __init__(self, router: Router[Route]) -> None:
+        self._router = router
+        self._version = -1
+        self._served: list[str] = []
+
+    def allowed(self, path: str) -> list[str]:
+        """Return the methods by which routes serve a path, in the order of METHODS."""
+        if self._version != self._router.version:
+            self._version = self._router.version
+            starts = [route.path.partition("{")[0] for route in self._router]
+            self._served = [m for m in METHODS if any(s.startswith(f"{m}:") or f"{m}:".startswith(s) for s in starts)]
+        match = self._router.match
+        return [m for m in self._served if match(f"{m}:{path}") is not None]
+
+
+def _refuse(method: str, path: str, allowed: list[str]) -> Refusal:
+    if path == "*":
+        allowed = list(METHODS)
+    elif "GET" in allowed and "HEAD" not in allowed:
         allowed.append("HEAD")
     if not allowed:
-        listener.host.observer.not_found()
-        return Refusal(404, "Page Not Found")
+        return NOT_FOUND
     if "OPTIONS" not in allowed:
         allowed.append("OPTIONS")
     allow = ", ".join(allowed)

@@ -12,6 +12,7 @@ from .connection import HTTPConnection
 from .grammar import Grammar
 from .lingering import Lingering
 from .response import tick
+from .routing import finder
 from .usual import Way, no_way, usual_way
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class HTTPServer:
         """What observers are told before anything is written."""
         self.answers: list[tuple[HTTPConnection, bytes | list[bytes]]] = []
         """What the usual way has to write, before anything that connections have."""
+        self.find_event = finder(listener)
         simple = not settings.access_log and settings.limit_concurrency is None
         self.serve_usual: Way = usual_way(self) if simple else no_way
         self._will_flush = False

@@ -70,6 +70,8 @@ class Router(Generic[R]):
         self._trie: Trie[_Entry[R]] = Trie()
         self._routes: dict[str, R] = {}
         """By the key of the pattern."""
+        self.version = 0
+        """Another number after each change."""
 
     def add(self, route: R) -> None:
         """Register `route`.
@@ -84,6 +86,7 @@ class Router(Generic[R]):
             )
         self._trie.insert(route.pattern, _Entry(route))
         self._routes[route.pattern.key] = route
+        self.version += 1
 
     def remove(self, route: R) -> None:
         """Unregister `route`. Raises RouteError when it is not registered."""
@@ -91,6 +94,7 @@ class Router(Generic[R]):
             raise RouteError(f'{route.where}: the route "{route.path}" is not registered')
         self._trie.remove(route.pattern)
         del self._routes[route.pattern.key]
+        self.version += 1
 
     def match(self, path: str) -> tuple[R, dict[str, Any]] | None:
         """The best route whose pattern matches the whole of `path`, and its parameters, converted.
