@@ -13,7 +13,7 @@ from .grammar import Grammar
 from .lingering import Lingering
 from .response import tick
 from .routing import finder
-from .usual import Way, no_way, usual_way
+from .usual import Way, general_way, usual_way
 
 if TYPE_CHECKING:
     from ..listener import Listener
@@ -63,7 +63,7 @@ class HTTPServer:
         """What the usual way has to write, before anything that connections have."""
         self.find_event = finder(listener)
         simple = not settings.access_log and settings.limit_concurrency is None
-        self.serve_usual: Way = usual_way(self) if simple else no_way
+        self.serve: Way = usual_way(self) if simple else general_way
         self._will_flush = False
         self.working = False
         """Whether this is within `work`, which writes in the end."""
@@ -125,15 +125,7 @@ class HTTPServer:
         arrived = self.arrived.copy()
         self.arrived.clear()
         self.working = True
-        serve_usual = self.serve_usual
-        for connection, data in arrived:
-            try:
-                end = serve_usual(connection, data)
-                if end < len(data):
-                    connection.read(data[end:])
-            except Exception:
-                logger.exception("The connection of %s failed; it is dropped", connection.client)
-                connection.abort()
+        self.serve(arrived)
         self.working = False
         self._flush()
 
@@ -181,7 +173,7 @@ class HTTPServer:
         """Close idle connections, and every other with its last answer."""
         self.work()
         self.draining = True
-        self.serve_usual = no_way
+        self.serve = general_way
         for connection in list(self.connections):
             connection.drain()
         self.loop.call_later(FRESH_GRACE, self._drain_fresh)
