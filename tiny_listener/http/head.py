@@ -99,16 +99,18 @@ def check_sizes(head: bytes, settings: HTTPSettings) -> None:
 
     :raises ProtocolError: 414, 431
     """
+    count = head.count(b"\n") - 2  # of its lines, the first is the request line and the last is empty
+    if count > settings.max_header_fields:
+        raise ProtocolError(431, f"more than {settings.max_header_fields} header fields")
+    if len(head) <= min(settings.max_request_line, settings.max_headers, settings.max_header):
+        return
     line_size = head.find(b"\r\n") + 2
     if line_size > settings.max_request_line:
         raise _line_too_long(settings)
     if len(head) - line_size > settings.max_headers:
         raise _headers_too_long(settings)
-    headers = read_fields(head)
-    if any(len(name) + len(value) > settings.max_header for name, value in headers):
+    if any(len(name) + len(value) > settings.max_header for name, value in read_fields(head)):
         raise _header_too_long(settings)
-    if len(headers) > settings.max_header_fields:
-        raise ProtocolError(431, f"more than {settings.max_header_fields} header fields")
 
 
 def check_unfinished(buffer: bytes, start: int, settings: HTTPSettings) -> None:
