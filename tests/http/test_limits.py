@@ -20,7 +20,7 @@ def _line(size: int) -> bytes:
 
 
 def _header(size: int) -> bytes:
-    return b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b"b" * (size - 1) + b"\r\n\r\n"
+    return b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b"b" * (size - 2) + b"\r\n\r\n"
 
 
 def _headers(size: int) -> bytes:

@@ -396,6 +396,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def _response_to(self, event: Event[Any], error: BaseException) -> Response:
         if isinstance(error, ProtocolError):
+            self._drop_queue()  # this is the last response
             self._closing = True
             return Refusal(error.status, error.detail).response()
         if isinstance(error, ClientDisconnectedError):

@@ -188,13 +188,13 @@ class RequestReader:
             version = 1
             if not rest.startswith(b"HTTP/1.1\r\n") or not target.isprintable():
                 method, target, version, data = read_line(data, self._settings)
+        if len(data) > self._safe_size:
+            check_sizes(data, self._settings)
         grammar = self._grammar
         try:
             grammar.parser.feed_data(data)
         except (HttpParserUpgrade, HttpParserError):
             grammar.judge(data)
-        if len(data) > self._safe_size:
-            check_sizes(data, self._settings)
         # PERF: as its own __init__ would do, at a third of the cost.
         head = new(self._head_class)
         head.method = method

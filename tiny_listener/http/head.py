@@ -95,7 +95,7 @@ def _refusal_of_tunnel(target: bytes) -> ProtocolError:
 
 
 def check_sizes(head: bytes, settings: HTTPSettings) -> None:
-    """Hold a whole and well-formed head against the limits.
+    """Hold a whole head, well-formed or not, against the limits.
 
     :raises ProtocolError: 414, 431
     """
@@ -109,28 +109,28 @@ def check_sizes(head: bytes, settings: HTTPSettings) -> None:
         raise _line_too_long(settings)
     if len(head) - line_size > settings.max_headers:
         raise _headers_too_long(settings)
-    if any(len(name) + len(value) > settings.max_header for name, value in read_fields(head)):
+    if max(map(len, head[line_size:].split(b"\r\n"))) > settings.max_header:
         raise _header_too_long(settings)
 
 
 def check_unfinished(buffer: bytes, start: int, settings: HTTPSettings) -> None:
     """Refuse a head whose end has not come, as soon as nothing that may still come makes it good.
 
-    :raises ProtocolError: 400, 414, 431
+    :raises ProtocolError: 400, 414, 431, 501, 505
     """
     line_end = buffer.find(b"\r\n", start)
+    if line_end >= 0:
+        read_line(buffer[start : line_end + 2], settings)
+    elif len(buffer) - start > settings.max_request_line:
+        raise _line_too_long(settings)
     if BARE_LF.search(buffer, start) is not None:
         # RFC 9112 section 2.2 allows it as the end of a line, and no empty line will ever follow.
         raise ProtocolError(400, "lines end with CR LF")
     if line_end < 0:
-        if len(buffer) - start > settings.max_request_line:
-            raise _line_too_long(settings)
         return
-    if line_end + 2 - start > settings.max_request_line or REQUEST_LINE.match(buffer, start) is None:
-        raise _bad_line(line_end + 2 - start, settings)
     if len(buffer) - line_end - 2 > settings.max_headers:
         raise _headers_too_long(settings)
-    if len(buffer) - buffer.rfind(b"\r\n") - 2 > settings.max_header:
+    if len(buffer) - buffer.rfind(b"\r\n") - 2 - buffer.endswith(b"\r") > settings.max_header:
         raise _header_too_long(settings)
 
 
