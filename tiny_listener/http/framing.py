@@ -203,12 +203,7 @@ class RequestReader:
         head.raw = data
         # PERF: what frames the requests of one client is the same from one to the next.
         lines = framing_lines(data)
-        if version and lines == self._usual_lines:
-            framing = self._framing
-        else:
-            framing = framing_of(lines, version)
-            if version:
-                self._usual_lines, self._framing = lines, framing
+        framing = self._framing if version and lines == self._usual_lines else self._frame(lines, version)
         if framing is NO_FRAMING:
             head.is_plain = True
             head.length = 0
@@ -216,6 +211,15 @@ class RequestReader:
         else:
             self._apply(framing, head, buffer, end)
         return head
+
+    def _frame(self, lines: list[bytes], version: int) -> Framing:
+        grammar = self._grammar
+        # PERF: a new connection is often like the last
+        framing = grammar.framing if version and lines == grammar.usual_lines else framing_of(lines, version)
+        if version:
+            self._usual_lines = grammar.usual_lines = lines
+            self._framing = grammar.framing = framing
+        return framing
 
     def _apply(self, framing: Framing, head: Head, buffer: bytes, end: int) -> None:
         self._grammar.renew()

@@ -5,20 +5,25 @@ from __future__ import annotations
 import httptools
 
 from .errors import ProtocolError
+from .fields import NO_FRAMING
 
 __all__ = ["Grammar"]
 
 
 class Grammar:
-    """The judge of all the connections of a process: each head is shown to it whole, so it remembers nothing.
+    """The judge of all the connections of a process: each head is shown to it whole, so the parser remembers nothing.
 
     llhttp calls nothing back: a callback for each field costs more than all of its judgement. What is in a head
     that it let pass is read by the expressions of `fields`; they hold for heads of its grammar only.
     """
 
-    __slots__ = ("parser",)
+    __slots__ = ("framing", "parser", "usual_lines")
 
     def __init__(self) -> None:
+        self.usual_lines: list[bytes] | None = None
+        """The lines of the last head whose framing was looked at, see `framing_lines`;"""
+        self.framing = NO_FRAMING
+        """and how they framed it."""
         self.renew()
 
     def renew(self) -> None:

@@ -122,11 +122,12 @@ class HTTPServer:
 
     def work(self) -> None:
         """Let the connections read what arrived, and write what they have."""
-        arrived = self.arrived.copy()
-        self.arrived.clear()
-        self.working = True
-        self.serve(arrived)
-        self.working = False
+        if self.arrived:
+            arrived = self.arrived.copy()
+            self.arrived.clear()
+            self.working = True
+            self.serve(arrived)
+            self.working = False
         self._flush()
 
     def will_flush(self) -> None:
