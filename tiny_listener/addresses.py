@@ -9,7 +9,7 @@ import socket
 import stat
 from pathlib import Path
 
-__all__ = ["ListenError", "describe", "listen_error", "remove_stale_socket"]
+__all__ = ["ListenError", "describe", "listen_error", "name_of", "remove_stale_socket"]
 
 
 class ListenError(OSError):
@@ -21,6 +21,12 @@ def describe(host: str | None, port: int | None) -> str:
     if port is None:
         return str(host)
     return f"[{host}]:{port}" if host and ":" in host else f"{host or '*'}:{port}"
+
+
+def name_of(sock: socket.socket) -> str:
+    """Return where clients find a listening socket: `127.0.0.1:8000`, `[::1]:8000`, `unix:/run/web.sock`."""
+    name = sock.getsockname()
+    return f"unix:{name}" if sock.family == socket.AF_UNIX else describe(name[0], name[1])
 
 
 def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenError:

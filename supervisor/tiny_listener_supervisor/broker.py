@@ -13,7 +13,7 @@ import os
 import socket
 from pathlib import Path
 
-from tiny_listener.addresses import listen_error, remove_stale_socket
+from tiny_listener.addresses import listen_error, name_of, remove_stale_socket
 
 from .messages import Address
 
@@ -66,9 +66,7 @@ class SocketBroker:
 
     def names(self) -> list[str]:
         """Return where clients find us, one text for each address."""
-        from tiny_listener.http.listener import url_of  # noqa: PLC0415 - only for the log
-
-        return [url_of(next(iter(group.sockets.values()))) for group in self._groups.values() if group.sockets]
+        return [name_of(next(iter(group.sockets.values()))) for group in self._groups.values() if group.sockets]
 
     def close(self) -> None:
         """Close all sockets and remove the files of unix sockets, if they are still ours."""

@@ -129,7 +129,7 @@ def test_a_first_boot_that_fails_waits_for_the_next_change(file: Path, workers: 
         save(file, APP.format(text="two"))
         wait_for(server.is_ready)
         assert says(server, "two")
-        assert f"ready on http://127.0.0.1:{server.port}\n" in server.log
+        assert f"ready on 127.0.0.1:{server.port}\n" in server.log
 
 
 def test_a_worker_that_dies_is_replaced_unless_its_code_is_broken_by_now(file: Path) -> None:

@@ -54,7 +54,7 @@ def test_workers_share_the_port_and_know_their_slots() -> None:
         wait_for(all_seen)
         assert sorted(seen) == [0, 1, 2, 3]
         assert sorted(seen.values()) == workers
-        assert "4 workers are ready on http://127.0.0.1:" in server.log
+        assert "4 workers are ready on 127.0.0.1:" in server.log
         assert server.admin("/livez") == (200, b"ok\n")
         assert server.stop() == 0
         assert not any(map(alive, workers))

@@ -14,8 +14,11 @@ from ..listener import Listener
 __all__ = ["HTTP_OPTIONS", "check_app_string", "load"]
 
 HTTP_OPTIONS = frozenset(
-    {"host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log"}
-)
+    {
+        "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+        "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers",
+    }
+)  # fmt: skip
 """Options that are settings of an `HTTPListener`, under the same names."""
 
 
@@ -61,6 +64,7 @@ def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
 
 def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> None:
     from ..http import HTTPListener  # noqa: PLC0415 - an application without HTTP need not load it
+    from ..http.tls import tls_context  # noqa: PLC0415
 
     if not isinstance(listener, HTTPListener):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(options))
@@ -68,3 +72,4 @@ def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> No
     if {"host", "port", "uds", "fd"} & options.keys():  # the command line names the place anew
         listener.configure(uds=None, fd=None)
     listener.configure(**options)
+    tls_context(listener.settings)  # what is wrong with it is said before anything runs, and by --check

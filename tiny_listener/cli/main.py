@@ -19,6 +19,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
+    "TLS": ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers"),
     "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
     "Workers": (
         "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "max_requests",
@@ -93,6 +94,10 @@ class Command(click.Command):
     help="Seconds that a connection may be idle.",
 )
 @click.option("--access-log", is_flag=True, help="One line for each request.")
+@click.option("--ssl-certfile", type=click.Path(), help="Speak TLS with this certificate, and its chain, in PEM.")
+@click.option("--ssl-keyfile", type=click.Path(), help="Its key, unless that is in the same file.")
+@click.option("--ssl-ca-certs", type=click.Path(), help="Let only clients in for which these authorities vouch.")
+@click.option("--ssl-ciphers", metavar="LIST", help="Ciphers of TLS 1.2, in OpenSSL's format.")
 @click.option("--reload", is_flag=True, help="Replace the workers when a file of the application changes.")
 @click.option(
     "--reload-dir",

@@ -110,6 +110,11 @@ class HTTPConnection(asyncio.Protocol):
         self.last_read = self._server.now
         self._server.connections.add(self)
 
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return self._server.scheme
+
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
         arrived = self._server.arrived
@@ -129,7 +134,7 @@ class HTTPConnection(asyncio.Protocol):
         elif self.reader.in_head and not self._closing:
             self._refuse(400, "the connection ended within the head of a request")
         self._closing = True
-        return self.in_hand
+        return self.in_hand and self.scheme == "http"  # TLS has no half-closed connections
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`: what was asked for is still done, though nobody will see the answer."""

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._typing import CTX, F
+from ..addresses import name_of
 from ..listener import Listener
 from .server import HTTPServer
 from .settings import HTTPSettings
+from .tls import tls_context
 
 __all__ = ["HTTPListener"]
 
@@ -89,37 +91,30 @@ class HTTPListener(Listener[CTX]):
         """Open the listening sockets that the settings name.
 
         :raises OSError: one of them cannot be opened
+        :raises CannotLoad: TLS is asked for, and its files are not what they should be
         """
         settings = self.settings
+        options: dict[str, Any] = {"backlog": settings.backlog}
+        if (context := tls_context(settings)) is not None:
+            options["ssl"] = context
+            options["ssl_handshake_timeout"] = settings.header_timeout
+            options["ssl_shutdown_timeout"] = settings.linger_timeout
         self.server = HTTPServer(self, settings)
         self.add_source(self.server)
         loop = asyncio.get_running_loop()
         if settings.fd is not None:
-            server = await loop.create_server(
-                self.server, sock=socket.socket(fileno=settings.fd), backlog=settings.backlog
-            )
+            server = await loop.create_server(self.server, sock=socket.socket(fileno=settings.fd), **options)
         elif settings.uds is not None:
-            server = await loop.create_unix_server(self.server, settings.uds, backlog=settings.backlog)
+            server = await loop.create_unix_server(self.server, settings.uds, **options)
         else:
-            server = await loop.create_server(
-                self.server, settings.host or None, settings.port, backlog=settings.backlog
-            )
+            server = await loop.create_server(self.server, settings.host or None, settings.port, **options)
         self._listening = server
         if self.host.slot == 0:
             for sock in server.sockets:
-                logger.info("%s listens on %s", self.title, url_of(sock))
+                logger.info("%s listens on %s://%s", self.title, self.server.scheme, name_of(sock))
 
     def close(self) -> None:
         """Stop listening and drop all connections, without a drain."""
         if self._listening is not None and self.server is not None:
             self._listening.close()
             self.server.abort()
-
-
-def url_of(sock: Any) -> str:
-    """Return where a browser finds a listening socket."""
-    name = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        return f"unix:{name}"
-    host = f"[{name[0]}]" if sock.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"

@@ -41,6 +41,8 @@ class HTTPServer:
     def __init__(self, listener: Listener[Any], settings: HTTPSettings) -> None:
         self.listener = listener
         self.settings = settings
+        self.scheme = "http" if settings.ssl_certfile is None else "https"
+        """That of all its connections."""
         self.loop = asyncio.get_running_loop()
         self.grammar = Grammar()
         self.connections: set[HTTPConnection] = set()

@@ -19,6 +19,14 @@ class HTTPSettings:
     """The path of a unix socket, in place of host and port."""
     fd: int | None = None
     """The number of an open listening socket, in place of host and port."""
+    ssl_certfile: str | None = None
+    """A PEM file with the certificate and those that vouch for it: then the server speaks TLS, 1.2 and up."""
+    ssl_keyfile: str | None = None
+    """A PEM file with its key, unless that is in `ssl_certfile`; not encrypted."""
+    ssl_ca_certs: str | None = None
+    """A PEM file with the authorities that must vouch for a client: then each has to show a certificate."""
+    ssl_ciphers: str | None = None
+    """Ciphers of TLS 1.2, as OpenSSL lists them; OpenSSL's own choice by default."""
     backlog: int = 2048
     """Connections that may wait to be accepted: uvicorn's and gunicorn's default."""
     max_request_line: int = 8 * 1024
@@ -32,7 +40,8 @@ class HTTPSettings:
     max_body: int = 16 * 1024 * 1024
     """Bytes; past it 413. A route's own `max_body=...` comes first."""
     header_timeout: float = 30.0
-    """Seconds from a request's first byte to the end of its head; past it 408. Apache: RequestReadTimeout 20-40."""
+    """Seconds from a request's first byte to the end of its head; past it 408. Apache: RequestReadTimeout 20-40.
+    And as many for a TLS handshake."""
     body_timeout: float = 60.0
     """Seconds that a body may be idle; past it 408. nginx: client_body_timeout 60s."""
     keep_alive_timeout: float = 75.0

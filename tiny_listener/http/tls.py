@@ -1,0 +1,89 @@
+"""TLS: the context that a server's settings ask for.
+
+Certificates are read when a listener begins to listen, in each worker: a reload reads them anew, and a worker that
+cannot read them does not become ready, so that those before it go on.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CannotLoad
+
+if TYPE_CHECKING:
+    from .settings import HTTPSettings
+
+__all__ = ["tls_context"]
+
+
+def tls_context(settings: HTTPSettings) -> ssl.SSLContext | None:
+    """Return the context for a server with these settings; None where they ask for no TLS.
+
+    TLS 1.2 and up (RFC 8996 forbids what was before), without compression and renegotiation; ALPN offers
+    `http/1.1` alone (RFC 7301). Where `ssl_ca_certs` is given, clients must show a certificate that it vouches for.
+
+    :raises CannotLoad: a file cannot be read or is not what it should be, or the settings contradict each other
+    """
+    if settings.ssl_certfile is None:
+        for name in ("ssl_keyfile", "ssl_ca_certs", "ssl_ciphers"):
+            if getattr(settings, name) is not None:
+                raise CannotLoad(f"{_option(name)} does nothing without --ssl-certfile")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    certificate, key = settings.ssl_certfile, settings.ssl_keyfile
+    _check_pem("ssl_certfile", certificate, b"-----BEGIN CERTIFICATE-----", "no certificate in PEM is in it")
+    if key is not None:
+        _check_pem("ssl_keyfile", key, b"PRIVATE KEY-----", "no private key in PEM is in it")
+    else:
+        _check_pem("ssl_certfile", certificate, b"PRIVATE KEY-----", "no private key is in it: add --ssl-keyfile")
+    name, path = ("ssl_keyfile", key) if key is not None else ("ssl_certfile", certificate)
+    _do(name, path, lambda: context.load_cert_chain(certificate, key, _no_password))
+    ca_certs, ciphers = settings.ssl_ca_certs, settings.ssl_ciphers
+    if ca_certs is not None:
+        _check_pem("ssl_ca_certs", ca_certs, b"-----BEGIN CERTIFICATE-----", "no certificate in PEM is in it")
+        _do("ssl_ca_certs", ca_certs, lambda: context.load_verify_locations(ca_certs))
+        context.verify_mode = ssl.CERT_REQUIRED
+    if ciphers is not None:
+        _do("ssl_ciphers", ciphers, lambda: context.set_ciphers(ciphers))
+    return context
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_pem(name: str, path: str, marker: bytes, otherwise: str) -> None:
+    # OpenSSL says of all that is wrong with a file no more than "PEM lib".
+    try:
+        text = Path(path).read_bytes()
+    except OSError as exc:
+        raise CannotLoad(f"{_option(name)} {path}: {exc.strerror}") from None
+    if marker not in text:
+        raise CannotLoad(f"{_option(name)} {path}: {otherwise}")
+
+
+REASONS = {
+    "KEY_VALUES_MISMATCH": "the key is not that of the certificate",
+    "No cipher can be selected.": "OpenSSL knows no such cipher of TLS 1.2; `openssl ciphers` lists what it knows",
+}
+
+
+def _do(name: str, value: str, step: Callable[[], Any]) -> None:
+    try:
+        step()
+    except ssl.SSLError as exc:
+        reason = str(getattr(exc, "reason", None) or exc.args[0])
+        raise CannotLoad(f"{_option(name)} {value}: {REASONS.get(reason, f'OpenSSL cannot use it: {exc}')}") from None
+    except (OSError, ValueError) as exc:
+        raise CannotLoad(f"{_option(name)} {value}: {getattr(exc, 'strerror', None) or exc}") from None
+
+
+def _no_password() -> str:
+    # Without this OpenSSL would ask at the terminal, in each worker.
+    raise ValueError("the key is encrypted: openssl pkey -in KEY -out NEW decrypts it; let the file's mode guard it")
