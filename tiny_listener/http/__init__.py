@@ -1,6 +1,7 @@
 """HTTP as a source of events."""
 
 from .errors import BodyTooLargeError, ClientDisconnectedError, ProtocolError
+from .headers import Headers
 from .listener import HTTPListener
 from .request import Request
 from .response import Response
@@ -11,6 +12,7 @@ __all__ = [
     "ClientDisconnectedError",
     "HTTPListener",
     "HTTPSettings",
+    "Headers",
     "ProtocolError",
     "Request",
     "Response",

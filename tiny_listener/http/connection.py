@@ -69,6 +69,7 @@ class HTTPConnection(asyncio.Protocol):
         "is_free",
         "last_read",
         "reader",
+        "scheme",
         "transport",
     )
 
@@ -78,6 +79,7 @@ class HTTPConnection(asyncio.Protocol):
         self.reader = RequestReader(server.settings, server.grammar, Request)
         self.transport: Any = None
         self.client: tuple[str, int] | None = None
+        self.scheme = "http"
         self.is_free = True
         """Whether nothing waits here, so that what arrives may go the usual way."""
         self._closing = False
@@ -481,6 +483,11 @@ class HTTPConnection(asyncio.Protocol):
     def in_hand(self) -> bool:
         """Whether a request is being answered, or waits to be."""
         return self._current is not None or bool(self._queue)
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the client closed its side, or the connection is lost."""
+        return self._ended or self.transport.is_closing()
 
     def check(self, now: float) -> None:
         """Enforce the limits of time; called about once a second."""
