@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..dispatch import conclude, log_failure, run_hooks
 from ..runner import Pending
 from .body import Body
-from .errors import ClientDisconnectedError, ProtocolError
+from .errors import ClientDisconnectedError, HTTPError, ProtocolError
 from .framing import END, RequestReader
 from .lingering import linger
 from .request import Request
@@ -388,7 +388,9 @@ class HTTPConnection(asyncio.Protocol):
         if error is not None:
             response = self._response_to(event, error)
         elif value is None and event.error is not None:
-            response = Refusal(500, HTTPStatus(500).phrase).response()
+            raised = event.error
+            refusal = raised if isinstance(raised, HTTPError) else Refusal(500, HTTPStatus(500).phrase)
+            response = refusal.response()
         else:
             try:
                 response = as_response(value)
@@ -402,6 +404,10 @@ class HTTPConnection(asyncio.Protocol):
             return Refusal(error.status, error.detail).response()
         if isinstance(error, ClientDisconnectedError):
             return Refusal(400, str(error)).response()  # its client may have closed its own side only
+        if isinstance(error, HTTPError):
+            if error.status >= 500:
+                log_failure(event, error)
+            return error.response()
         if isinstance(error, Exception):
             log_failure(event, error)
         return Refusal(500, HTTPStatus(500).phrase).response()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from .errors import ProtocolError
+from .errors import HTTPError
 
 if TYPE_CHECKING:
     from .fields import Field
@@ -102,12 +102,12 @@ class MultiDict(Mapping[str, Any]):
 def parse_query(text: str) -> MultiDict:
     """Return the fields of a query, as `urllib.parse.parse_qsl` reads them, blank values kept.
 
-    :raises ProtocolError: 400, more than `MAX_QUERY_FIELDS`
+    :raises HTTPError: 400, more than `MAX_QUERY_FIELDS`
     """
     try:
         return MultiDict(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS))
     except ValueError:
-        raise ProtocolError(400, f"a query has at most {MAX_QUERY_FIELDS} fields") from None
+        raise HTTPError(400, f"a query has at most {MAX_QUERY_FIELDS} fields") from None
 
 
 def parse_cookies(values: Iterable[str]) -> dict[str, str]:

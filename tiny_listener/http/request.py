@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import EventDataError
-from .errors import ProtocolError
+from .errors import HTTPError
 from .head import Head
 from .headers import Headers, MultiDict, parse_cookies, parse_query
 
@@ -65,7 +65,7 @@ class Request(Head):
     def query(self) -> MultiDict:
         """The fields of the query, decoded, blank values kept; `getlist` gives all values of a name, `[]` the first.
 
-        :raises ProtocolError: 400, more than `headers.MAX_QUERY_FIELDS`
+        :raises HTTPError: 400, more than `headers.MAX_QUERY_FIELDS`
         """
         if self._query is None:
             self._query = parse_query(self.query_string)
@@ -130,22 +130,22 @@ class Request(Head):
     async def text(self) -> str:
         """Return the body, decoded from UTF-8.
 
-        :raises ProtocolError: 400, it is not UTF-8
+        :raises HTTPError: 400, it is not UTF-8
         """
         try:
             return (await self.body()).decode("utf-8")
         except UnicodeDecodeError:
-            raise ProtocolError(400, "the body is not UTF-8") from None
+            raise HTTPError(400, "the body is not UTF-8") from None
 
     async def json(self) -> Any:
         """Return the body, decoded from JSON.
 
-        :raises ProtocolError: 400, it is not JSON
+        :raises HTTPError: 400, it is not JSON
         """
         try:
             return msgspec.json.decode(await self.body())
         except msgspec.DecodeError as exc:
-            raise ProtocolError(400, f"the body is not JSON: {exc}") from None
+            raise HTTPError(400, f"the body is not JSON: {exc}") from None
 
     @property
     def is_complete(self) -> bool:
