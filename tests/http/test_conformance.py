@@ -67,7 +67,7 @@ def check_requests(golden: Golden, found: list[tuple[Head, bytes, bool]]) -> Non
         assert complete
         assert body.decode("latin-1") == expected.get("body", "")
         for name, value in expected.get("headers", {}).items():
-            joined = b", ".join(v for n, v in head.headers if n == name.encode())
+            joined = b", ".join(v for n, v in head.fields if n == name.encode())
             assert joined.decode("latin-1") == value
 
 
@@ -96,7 +96,7 @@ def test_valid_requests_are_read_byte_by_byte(golden: Golden) -> None:
 
 
 def facts(found: list[tuple[Head, bytes, bool]]) -> list[Any]:
-    return [(head.method, head.target, head.headers, body, complete) for head, body, complete in found]
+    return [(head.method, head.target, head.fields, body, complete) for head, body, complete in found]
 
 
 @invalid
@@ -135,7 +135,7 @@ def application() -> HTTPListener:
             "path": request.path,
             "version": request.version,
             "host": request.header("host"),
-            "headers": {name.decode(): request.header(name.decode()) for name, _ in request.headers},
+            "headers": {name.decode(): request.header(name.decode()) for name, _ in request.fields},
             "body": (await request.body()).decode("latin-1"),
         }
 

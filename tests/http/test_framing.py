@@ -49,7 +49,7 @@ def read(data: bytes, cuts: list[int]) -> list[object]:
     result: list[object] = []
     for event in events:
         if isinstance(event, Head):
-            result.append((event.method, event.target, event.version, event.headers, event.keep_alive, event.length))
+            result.append((event.method, event.target, event.version, event.fields, event.keep_alive, event.length))
             if event.length != 0 and event.content is not None:
                 result += [event.content, END] if event.content else [END]
         elif isinstance(event, ProtocolError):

@@ -19,7 +19,7 @@ from tests.server import command
 from tests.server import serving as running
 from tests.waiting import wait_for
 from tiny_listener.errors import CannotLoad
-from tiny_listener.http import HTTPListener, HTTPSettings
+from tiny_listener.http import HTTPListener, HTTPSettings, Request
 from tiny_listener.http.tls import tls_context
 
 pytestmark = pytest.mark.needs("openssl")
@@ -60,12 +60,19 @@ def client_context(certificate: str) -> ssl.SSLContext:
 
 
 def test_requests_over_tls(runner: asyncio.Runner, files: tuple[str, str]) -> None:
+    app: HTTPListener = load_app().app
+
+    @app.get("/scheme")
+    async def scheme(request: Request) -> str:
+        return request.scheme
+
     async def main() -> None:
-        async with serving(ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
+        async with serving(app, ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
             client = await server.connect(client_context(files[0]))
             tls = client.writer.get_extra_info("ssl_object")
             assert tls.selected_alpn_protocol() == "http/1.1"
             assert (await client.ask(b"GET /user/Bob HTTP/1.1\r\n" + HOST)).body == b"Hello, Bob!"
+            assert (await client.ask(b"GET /scheme HTTP/1.1\r\n" + HOST)).body == b"https"
             await client.send((b"GET /user/a HTTP/1.1\r\n" + HOST) * 3)
             assert [(await client.receive()).status for _ in range(3)] == [200] * 3
             big = b"x" * 3_000_000

@@ -1,17 +1,21 @@
 """HTTP as a source of events."""
 
-from .errors import BodyTooLargeError, ClientDisconnectedError, ProtocolError
+from .errors import BodyTooLargeError, ClientDisconnectedError, HTTPError, ProtocolError
+from .headers import Headers
 from .listener import HTTPListener
 from .request import Request
-from .response import Response
+from .response import Response, redirect
 from .settings import HTTPSettings
 
 __all__ = [
     "BodyTooLargeError",
     "ClientDisconnectedError",
+    "HTTPError",
     "HTTPListener",
     "HTTPSettings",
+    "Headers",
     "ProtocolError",
     "Request",
     "Response",
+    "redirect",
 ]

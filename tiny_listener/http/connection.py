@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..dispatch import conclude, log_failure, run_hooks
 from ..runner import Pending
 from .body import Body
-from .errors import ClientDisconnectedError, ProtocolError
+from .errors import ClientDisconnectedError, HTTPError, ProtocolError
 from .framing import END, RequestReader
 from .lingering import linger
 from .request import Request
@@ -390,7 +390,9 @@ class HTTPConnection(asyncio.Protocol):
         if error is not None:
             response = self._response_to(event, error)
         elif value is None and event.error is not None:
-            response = Refusal(500, HTTPStatus(500).phrase).response()
+            raised = event.error
+            refusal = raised if isinstance(raised, HTTPError) else Refusal(500, HTTPStatus(500).phrase)
+            response = refusal.response()
         else:
             try:
                 response = as_response(value)
@@ -405,6 +407,10 @@ class HTTPConnection(asyncio.Protocol):
             return Refusal(error.status, error.detail).response()
         if isinstance(error, ClientDisconnectedError):
             return Refusal(400, str(error)).response()  # its client may have closed its own side only
+        if isinstance(error, HTTPError):
+            if error.status >= 500:
+                log_failure(event, error)
+            return error.response()
         if isinstance(error, Exception):
             log_failure(event, error)
         return Refusal(500, HTTPStatus(500).phrase).response()
@@ -486,6 +492,11 @@ class HTTPConnection(asyncio.Protocol):
     def in_hand(self) -> bool:
         """Whether a request is being answered, or waits to be."""
         return self._current is not None or bool(self._queue)
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the client closed its side, or the connection is lost."""
+        return self._ended or self.transport.is_closing()
 
     def check(self, now: float) -> None:
         """Enforce the limits of time; called about once a second."""

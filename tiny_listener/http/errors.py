@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from ..errors import ListenerError
+from .response import FieldsLike, Response
 
-__all__ = ["BodyTooLargeError", "ClientDisconnectedError", "ProtocolError"]
+__all__ = ["BodyTooLargeError", "ClientDisconnectedError", "HTTPError", "ProtocolError"]
+
+
+class HTTPError(ListenerError):
+    """A response that is raised: by a handler, a hook or a dependency. The connection lives on.
+
+    `@app.on_error(HTTPError)` sees it first, as any exception; when no error handler returns anything, this is the
+    response. From 500 on it is logged as a failure.
+
+    :param status: 400 to 599
+    :param detail: one line for the client, sent as plain text; by default the status's own phrase
+    :param headers: further header fields
+    :raises ValueError: another status, or a header that HTTP does not allow
+    """
+
+    def __init__(self, status: int, detail: str = "", headers: FieldsLike = ()) -> None:
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError(f"the status of an error is a number from 400 to 599, not {status!r}")
+        phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
+        super().__init__(f"{status} {phrase}: {detail}" if detail else f"{status} {phrase}".rstrip())
+        self.status = int(status)
+        self.detail = detail or phrase
+        self.headers = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        self.response()  # whatever is wrong with the headers is said where they were written
+
+    def response(self) -> Response:
+        """Return a response that says so."""
+        body = f"{self.detail}\n" if self.detail else ""
+        return Response(body, self.status, self.headers)
 
 
 class ProtocolError(ListenerError):

@@ -44,7 +44,7 @@ class Head:
     """Whether the client waits for `100 Continue` before it sends the body."""
     content: bytes | None = b""
     """The whole body, when it came together with the head; None when it is to come."""
-    _headers: list[Field] | None = None
+    _fields: list[Field] | None = None
 
     def __init__(self, method: str, target: str, version: int, raw: bytes) -> None:
         self.method = method
@@ -53,15 +53,15 @@ class Head:
         self.raw = raw
 
     @property
-    def headers(self) -> list[Field]:
+    def fields(self) -> list[Field]:
         """The header fields in their order: pairs of a name in lower case and a value, bytes."""
-        if self._headers is None:
-            self._headers = read_fields(self.raw)
-        return self._headers
+        if self._fields is None:
+            self._fields = read_fields(self.raw)
+        return self._fields
 
-    @headers.setter
-    def headers(self, headers: list[Field]) -> None:
-        self._headers = headers
+    @fields.setter
+    def fields(self, fields: list[Field]) -> None:
+        self._fields = fields
 
 
 def read_line(head: bytes, settings: HTTPSettings) -> tuple[str, str, int, bytes]:

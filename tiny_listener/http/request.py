@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import EventDataError
-from .errors import ProtocolError
+from .errors import HTTPError
 from .head import Head
+from .headers import Headers, MultiDict, parse_cookies, parse_query
 
 if TYPE_CHECKING:
     from .body import Body
@@ -22,8 +23,8 @@ class Request(Head):
     """One HTTP request; ask for it by annotation.
 
     `method` and `path` are texts (the path decoded, an encoded slash again a slash), `target` is what was
-    sent, `version` the minor version of HTTP/1 that the client speaks, `headers` are pairs of bytes with names
-    in lower case.
+    sent, `version` the minor version of HTTP/1 that the client speaks, `fields` are the header fields as pairs of
+    bytes with names in lower case.
     """
 
     path = ""
@@ -33,6 +34,9 @@ class Request(Head):
     """The connection that it came on."""
     arriving: Body | None = None
     """The body, when it did not come together with the head."""
+    _headers: Headers | None = None
+    _query: MultiDict | None = None
+    _cookies: dict[str, str] | None = None
 
     @classmethod
     def from_event(cls, event: Any) -> Request:
@@ -51,6 +55,42 @@ class Request(Head):
         return self.target.partition("?")[2]
 
     @property
+    def headers(self) -> Headers:
+        """The header fields, as a mapping in which the case of names does not matter."""
+        if self._headers is None:
+            self._headers = Headers(self.fields)
+        return self._headers
+
+    @property
+    def query(self) -> MultiDict:
+        """The fields of the query, decoded, blank values kept; `getlist` gives all values of a name, `[]` the first.
+
+        :raises HTTPError: 400, more than `headers.MAX_QUERY_FIELDS`
+        """
+        if self._query is None:
+            self._query = parse_query(self.query_string)
+        return self._query
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the client sent (RFC 6265 section 4.2); of several of one name the first."""
+        if self._cookies is None:
+            self._cookies = parse_cookies(self.headers.getlist("cookie"))
+        return self._cookies
+
+    @property
+    def scheme(self) -> str:
+        """How the client reached the server: `http` or `https`."""
+        return self.connection.scheme
+
+    def is_disconnected(self) -> bool:
+        """Whether the client has gone away, as far as is known: it closed its side, or the connection is lost.
+
+        A client that closed its own side only may still read the response.
+        """
+        return self.connection.is_disconnected
+
+    @property
     def http_version(self) -> str:
         """`1.1` or `1.0`."""
         return f"1.{self.version}"
@@ -62,9 +102,7 @@ class Request(Head):
 
     def header(self, name: str, default: str | None = None) -> str | None:
         """Return a header's value, decoded as Latin-1; several of one name are joined with a comma (RFC 9110 5.3)."""
-        key = name.lower().encode("latin-1")
-        values = [value for n, value in self.headers if n == key]
-        return b", ".join(values).decode("latin-1") if values else default
+        return self.headers.get(name, default)
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the pieces of the body as they arrive; what was read is not kept.
@@ -92,22 +130,22 @@ class Request(Head):
     async def text(self) -> str:
         """Return the body, decoded from UTF-8.
 
-        :raises ProtocolError: 400, it is not UTF-8
+        :raises HTTPError: 400, it is not UTF-8
         """
         try:
             return (await self.body()).decode("utf-8")
         except UnicodeDecodeError:
-            raise ProtocolError(400, "the body is not UTF-8") from None
+            raise HTTPError(400, "the body is not UTF-8") from None
 
     async def json(self) -> Any:
         """Return the body, decoded from JSON.
 
-        :raises ProtocolError: 400, it is not JSON
+        :raises HTTPError: 400, it is not JSON
         """
         try:
             return msgspec.json.decode(await self.body())
         except msgspec.DecodeError as exc:
-            raise ProtocolError(400, f"the body is not JSON: {exc}") from None
+            raise HTTPError(400, f"the body is not JSON: {exc}") from None
 
     @property
     def is_complete(self) -> bool:

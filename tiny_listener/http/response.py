@@ -6,15 +6,31 @@ import dataclasses
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 
-__all__ = ["OK_TEXT", "TEXT", "Response", "as_body", "as_response", "head_bytes", "json_bytes", "plain_bytes", "tick"]
+from .cookies import SameSite, set_cookie_value
 
-Headers: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
+__all__ = [
+    "OK_TEXT",
+    "TEXT",
+    "FieldsLike",
+    "Response",
+    "as_body",
+    "as_response",
+    "head_bytes",
+    "json_bytes",
+    "plain_bytes",
+    "redirect",
+    "tick",
+]
+
+FieldsLike: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
@@ -22,6 +38,9 @@ STATUS_LINES: Final = {
     code: f"HTTP/1.1 {code} {HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else ''}\r\n".encode()
     for code in range(200, 600)
 }
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
+"""RFC 3986 section 2: those that need no encoding, beside letters and digits; a percent sign is taken for an escape."""
 NO_CONTENT = frozenset({204, 304})
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date"})
 """Headers that the server writes itself: it alone knows how the response is framed."""
@@ -49,7 +68,7 @@ class Response:
         self,
         body: bytes | str | AsyncIterator[bytes | str] = b"",
         status: int = 200,
-        headers: Headers = (),
+        headers: FieldsLike = (),
         content_type: str | None = None,
     ) -> None:
         if not isinstance(status, int) or not 200 <= status <= 599:
@@ -81,8 +100,87 @@ class Response:
             raise ValueError(f"the server writes the header {name!r} itself")
         return field
 
+    def set_cookie(
+        self,
+        name: str,
+        value: str = "",
+        *,
+        max_age: int | None = None,
+        expires: datetime | float | None = None,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+    ) -> None:
+        """Add a Set-Cookie header (RFC 6265 section 4.1); each call adds one.
+
+        :param value: printable ASCII without blanks, quotes, commas, semicolons and backslashes
+        :param max_age: seconds that the client keeps it; without it and `expires`, until the client ends
+        :param expires: when the client drops it: a datetime with a time zone, or seconds since 1970
+        :param path: for which paths it is sent; None: those beside the request's
+        :param domain: also for the hosts below it; None: for the request's host only
+        :param secure: only over TLS
+        :param httponly: scripts of the page do not see it
+        :param samesite: `strict`, `lax` or `none`: whether pages of other sites may have it sent; None: not said
+        :raises ValueError: what RFC 6265 does not allow, or what clients would not keep
+        """
+        text = set_cookie_value(
+            name,
+            value,
+            max_age=max_age,
+            expires=expires,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+        )
+        self.headers.append((b"set-cookie", text.encode("ascii")))
+
+    def delete_cookie(
+        self,
+        name: str,
+        *,
+        path: str | None = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite | None = "lax",
+    ) -> None:
+        """Let the client drop a cookie; path and domain must be those that it was set with.
+
+        :raises ValueError: as `set_cookie`
+        """
+        self.set_cookie(
+            name,
+            max_age=0,
+            expires=0,
+            path=path,
+            domain=domain,
+            secure=secure,
+            httponly=httponly,
+            samesite=samesite,
+        )
+
     def __repr__(self) -> str:
         return f"Response(status={self.status}, content_type={self.content_type.decode()!r})"
+
+
+def redirect(url: str, status: int = 307, headers: FieldsLike = ()) -> Response:
+    """Return a response that sends the client elsewhere (RFC 9110 section 15.4).
+
+    :param url: absolute, or relative to the request's; characters that no URL has are percent-encoded
+    :param status: 301, 302, 303, 307 or 308; 307 and 308 keep method and body
+    :raises ValueError: another status, or a control character in the URL
+    """
+    if status not in REDIRECTS:
+        raise ValueError(f"a redirect's status is 301, 302, 303, 307 or 308, not {status!r}")
+    if FIELD_VALUE.match(url) is None:
+        raise ValueError(f"a URL has no control characters: {url!r}")
+    response = Response("", status, headers)
+    response.headers.append((b"location", quote(url, safe=URL_CHARACTERS).encode("ascii")))
+    return response
 
 
 def _field(name: str, value: str) -> tuple[bytes, bytes]:

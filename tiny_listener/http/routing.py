@@ -72,7 +72,7 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
             if authority is not None:
                 # RFC 9112 section 3.2.2: it is the one that is asked for, whatever Host says.
                 host = [(b"host", authority.encode("ascii"))]
-                request.headers = host + [field for field in request.headers if field[0] != b"host"]
+                request.fields = host + [field for field in request.fields if field[0] != b"host"]
         found = match(f"{method}:{path}")
         if found is None and method == "HEAD":
             found = match(f"GET:{path}")
