@@ -16,7 +16,7 @@ __all__ = ["HTTP_OPTIONS", "check_app_string", "load"]
 HTTP_OPTIONS = frozenset(
     {
         "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
-        "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers",
+        "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers", "proxy_headers", "forwarded_allow_ips",
     }
 )  # fmt: skip
 """Options that are settings of an `HTTPListener`, under the same names."""
@@ -64,6 +64,7 @@ def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
 
 def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> None:
     from ..http import HTTPListener  # noqa: PLC0415 - an application without HTTP need not load it
+    from ..http.forwarded import Proxies  # noqa: PLC0415
     from ..http.tls import tls_context  # noqa: PLC0415
 
     if not isinstance(listener, HTTPListener):
@@ -72,4 +73,7 @@ def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> No
     if {"host", "port", "uds", "fd"} & options.keys():  # the command line names the place anew
         listener.configure(uds=None, fd=None)
     listener.configure(**options)
-    tls_context(listener.settings)  # what is wrong with it is said before anything runs, and by --check
+    # What is wrong with these is said before anything runs, and by --check.
+    tls_context(listener.settings)
+    if listener.settings.proxy_headers is not None:
+        Proxies(listener.settings.proxy_headers, listener.settings.forwarded_allow_ips)

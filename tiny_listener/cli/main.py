@@ -19,6 +19,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
+    "Behind proxies": ("proxy_headers", "forwarded_header", "forwarded_allow_ips"),
     "TLS": ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers"),
     "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
     "Workers": (
@@ -94,6 +95,15 @@ class Command(click.Command):
     help="Seconds that a connection may be idle.",
 )
 @click.option("--access-log", is_flag=True, help="One line for each request.")
+@click.option("--proxy-headers", is_flag=True, help="Take X-Forwarded-For and -Proto of trusted proxies at their word.")
+@click.option("--forwarded-header", is_flag=True, help="The same for Forwarded (RFC 7239), in their place.")
+@click.option(
+    "--forwarded-allow-ips",
+    metavar="LIST",
+    default="127.0.0.1,::1,unix:",
+    show_default=True,
+    help="The proxies that are trusted: addresses, networks, 'unix:' for a unix socket, '*' for everybody.",
+)
 @click.option("--ssl-certfile", type=click.Path(), help="Speak TLS with this certificate, and its chain, in PEM.")
 @click.option("--ssl-keyfile", type=click.Path(), help="Its key, unless that is in the same file.")
 @click.option("--ssl-ca-certs", type=click.Path(), help="Let only clients in for which these authorities vouch.")
@@ -200,7 +210,26 @@ def command(ctx: click.Context, /, app: str, **options: Any) -> None:  # fmt: sk
     typed = {name for name in given if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     _refuse_contradictions(given, options)
     _refuse_around_reload(typed, options)
+    _name_proxy_headers(given, options)
     ctx.exit(run(app, options, given))
+
+
+def _name_proxy_headers(given: set[str], options: dict[str, Any]) -> None:
+    """Two flags of the command line are one setting."""
+    x_forwarded, forwarded = options["proxy_headers"], options.pop("forwarded_header")
+    if x_forwarded and forwarded:
+        raise click.UsageError(
+            "--proxy-headers and --forwarded-header: proxies write the one or the other, and clients may send both; "
+            "choose that which yours write"
+        )
+    if "forwarded_allow_ips" in given and not x_forwarded and not forwarded:
+        raise click.UsageError("--forwarded-allow-ips does nothing without --proxy-headers or --forwarded-header")
+    given.discard("forwarded_header")
+    if forwarded:
+        given.add("proxy_headers")
+    if not x_forwarded and not forwarded:
+        given.discard("proxy_headers")
+    options["proxy_headers"] = "forwarded" if forwarded else "x-forwarded"
 
 
 def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from ..dispatch import conclude, log_failure, run_hooks
 from ..runner import Pending
 from .body import Body
 from .errors import ClientDisconnectedError, HTTPError, ProtocolError
+from .forwarded import Origin
 from .framing import END, RequestReader
 from .lingering import linger
 from .request import Request
@@ -114,6 +115,13 @@ class HTTPConnection(asyncio.Protocol):
     def scheme(self) -> str:
         """`http` or `https`."""
         return self._server.scheme
+
+    def origin_of(self, request: Request) -> Origin:
+        """Return where a request came from, as the peer, or proxies that are trusted, say."""
+        proxies = self._server.proxies
+        if proxies is None:
+            return Origin(self.client, self.scheme)
+        return proxies.origin(self.client, self.scheme, request.fields)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""

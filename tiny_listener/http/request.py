@@ -15,6 +15,7 @@ from .headers import Headers, MultiDict, parse_cookies, parse_query
 if TYPE_CHECKING:
     from .body import Body
     from .connection import HTTPConnection
+    from .forwarded import Origin
 
 __all__ = ["Request"]
 
@@ -37,6 +38,7 @@ class Request(Head):
     _headers: Headers | None = None
     _query: MultiDict | None = None
     _cookies: dict[str, str] | None = None
+    _origin: Origin | None = None
 
     @classmethod
     def from_event(cls, event: Any) -> Request:
@@ -80,8 +82,8 @@ class Request(Head):
 
     @property
     def scheme(self) -> str:
-        """How the client reached the server: `http` or `https`."""
-        return self.connection.scheme
+        """How the client reached the server, or the first proxy that is trusted: `http` or `https`."""
+        return self._where_from.scheme
 
     def is_disconnected(self) -> bool:
         """Whether the client has gone away, as far as is known: it closed its side, or the connection is lost.
@@ -97,8 +99,18 @@ class Request(Head):
 
     @property
     def client(self) -> tuple[str, int] | None:
-        """Address and port of the peer; None on a unix socket."""
-        return self.connection.client
+        """Address and port of the client; None on a unix socket.
+
+        Of the peer, unless that is a proxy whose word is taken (`HTTPSettings.proxy_headers`): then of him for whom it
+        speaks, with port 0 where it does not say it.
+        """
+        return self._where_from.client
+
+    @property
+    def _where_from(self) -> Origin:
+        if self._origin is None:
+            self._origin = self.connection.origin_of(self)
+        return self._origin
 
     def header(self, name: str, default: str | None = None) -> str | None:
         """Return a header's value, decoded as Latin-1; several of one name are joined with a comma (RFC 9110 5.3)."""

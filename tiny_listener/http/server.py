@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..runner import Runners
 from .connection import HTTPConnection
+from .forwarded import Proxies
 from .grammar import Grammar
 from .lingering import Lingering
 from .response import tick
@@ -43,6 +44,9 @@ class HTTPServer:
         self.settings = settings
         self.scheme = "http" if settings.ssl_certfile is None else "https"
         """That of all its connections."""
+        kind = settings.proxy_headers
+        self.proxies = None if kind is None else Proxies(kind, settings.forwarded_allow_ips)
+        """Whose word is taken for where requests come from."""
         self.loop = asyncio.get_running_loop()
         self.grammar = Grammar()
         self.connections: set[HTTPConnection] = set()

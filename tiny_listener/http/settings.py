@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .forwarded import ProxyHeaders
+
 __all__ = ["HTTPSettings"]
 
 
@@ -27,6 +29,11 @@ class HTTPSettings:
     """A PEM file with the authorities that must vouch for a client: then each has to show a certificate."""
     ssl_ciphers: str | None = None
     """Ciphers of TLS 1.2, as OpenSSL lists them; OpenSSL's own choice by default."""
+    proxy_headers: ProxyHeaders | None = None
+    """Which fields say where a request came from when a trusted proxy sends it: `x-forwarded` (X-Forwarded-For and
+    -Proto) or `forwarded` (RFC 7239); None: neither is looked at."""
+    forwarded_allow_ips: str = "127.0.0.1,::1,unix:"
+    """The proxies that are trusted: addresses and networks, `unix:` for a unix socket, `*` for everybody."""
     backlog: int = 2048
     """Connections that may wait to be accepted: uvicorn's and gunicorn's default."""
     max_request_line: int = 8 * 1024

@@ -1,0 +1,149 @@
+"""Where a request came from, as the proxies before us say: `X-Forwarded-For` and `-Proto`, or `Forwarded`. Pure.
+
+Anybody can send these fields; each proxy adds what it saw at the end. So they are read from the end, as long as those
+who speak are trusted: the first address that is not is the client's. What a proxy does not say in words that can be
+read ends the walk; the client is then the last address that is known. Only one kind of field is read, that which the
+proxies are known to write: the other passes through them as the client sent it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from ..errors import CannotLoad
+
+if TYPE_CHECKING:
+    from .fields import Field
+
+__all__ = ["Origin", "Proxies", "ProxyHeaders"]
+
+ProxyHeaders: TypeAlias = Literal["x-forwarded", "forwarded"]
+Client: TypeAlias = "tuple[str, int] | None"
+Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
+
+UNIX = "unix:"
+ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?\Z|([0-9A-Fa-f:.]+)\Z")
+"""`192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80`, `2001:db8::1`."""
+WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+PAIR = re.compile(rf"[ \t]*(?:({WORD})=(?:({WORD})|\"((?:[^\"\\]|\\.)*)\"))?[ \t]*(;|,|\Z)")
+"""RFC 7239 section 4; a pair may be missing, and `[::1]` must be quoted."""
+SCHEMES = ("http", "https")
+
+
+class Origin(NamedTuple):
+    """Where a request came from.
+
+    :ivar client: address and port, 0 where it is not known; None: a unix socket
+    :ivar scheme: `http` or `https`
+    """
+
+    client: Client
+    scheme: str
+
+
+class Proxies:
+    """The proxies that are believed.
+
+    :param kind: which fields they write
+    :param trusted: their addresses and networks with commas between; `unix:` for all that connect to a unix socket,
+        `*` for everybody
+    :raises CannotLoad: one of these is none
+    """
+
+    def __init__(self, kind: ProxyHeaders, trusted: str) -> None:
+        self._read = _x_forwarded if kind == "x-forwarded" else _forwarded
+        names = [name for part in trusted.split(",") if (name := part.strip())]
+        self._everybody = "*" in names
+        self._unix = UNIX in names
+        self._networks = [_network(name) for name in names if name not in ("*", UNIX)]
+
+    def origin(self, client: Client, scheme: str, fields: list[Field]) -> Origin:
+        """Return where a request came from.
+
+        :param client: the peer of its connection
+        :param scheme: that of its connection
+        :param fields: its header fields, names in lower case
+        """
+        if not self._trusts(client):
+            return Origin(client, scheme)
+        for text, said in self._read(fields):
+            if said in SCHEMES:
+                scheme = said
+            hop = _client(text)
+            if hop is None:
+                break
+            client = hop
+            if not self._trusts(client):
+                break
+        return Origin(client, scheme)
+
+    def _trusts(self, client: Client) -> bool:
+        if self._everybody:
+            return True
+        if client is None:
+            return self._unix
+        address = _address(client[0])
+        return address is not None and any(address in network for network in self._networks)
+
+
+def _network(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(name)
+    except ValueError as exc:
+        raise CannotLoad(
+            f"--forwarded-allow-ips: {exc}; addresses, networks such as 10.0.0.0/8, {UNIX} and * are what it takes"
+        ) from None
+
+
+def _address(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 peer of a socket that listens on ::
+    return address if mapped is None else mapped
+
+
+def _client(text: str) -> Client:
+    match = ADDRESS.match(text)
+    address = None if match is None else _address(match[1] or match[2] or match[4])
+    if match is None or address is None:
+        return None
+    return str(address), min(int(match[3] or 0), 65535)
+
+
+def _values(fields: list[Field], name: bytes) -> str:
+    return ",".join(value.decode("latin-1") for n, value in fields if n == name)
+
+
+def _x_forwarded(fields: list[Field]) -> list[tuple[str, str]]:
+    """Return what each proxy said of who is before it, the last first: an address and a scheme."""
+    hops = [part.strip(" \t") for part in reversed(_values(fields, b"x-forwarded-for").split(","))]
+    # Most proxies overwrite the scheme, so that there is one; where there are as many as addresses, each has its own.
+    schemes = [part.strip(" \t").lower() for part in reversed(_values(fields, b"x-forwarded-proto").split(","))]
+    if len(schemes) != len(hops):
+        schemes = schemes[:1] + [""] * (len(hops) - 1)
+    return list(zip(hops, schemes, strict=True))
+
+
+def _forwarded(fields: list[Field]) -> list[tuple[str, str]]:
+    """The same for `Forwarded`; nothing where it is malformed anywhere."""
+    text, position = _values(fields, b"forwarded"), 0
+    hops: list[tuple[str, str]] = []
+    pairs: dict[str, str] = {}
+    while True:
+        match = PAIR.match(text, position)
+        if match is None or (match[1] or "").lower() in pairs:
+            return []
+        if match[1] is not None:
+            quoted = re.sub(r"\\(.)", r"\1", match[3] or "")
+            pairs[match[1].lower()] = match[2] or quoted
+        if match[4] != ";":
+            if pairs:
+                hops.append((pairs.get("for", ""), pairs.get("proto", "").lower()))
+            pairs = {}
+        if not match[4]:
+            return hops[::-1]
+        position = match.end()
