@@ -7,6 +7,7 @@ An argument is filled, in this order of precedence, with
   its default, or stands in `Annotated[T, Param]`;
 * the event, or its context, when its annotation is `Event`, `Context` or a subclass of them;
 * whatever its annotated class makes of the event, when that class is `Injectable` (an HTTP `Request` is);
+* what one of the `planners` makes of it (a typed body of an HTTP request);
 * its default value;
 * `None`.
 
@@ -24,6 +25,7 @@ from typing import (
     Annotated,
     Any,
     Final,
+    NamedTuple,
     Protocol,
     TypeAlias,
     TypeVar,
@@ -40,7 +42,20 @@ from .event import Event
 if TYPE_CHECKING:
     from ._typing import AnyEvent, Call, CoroFunc
 
-__all__ = ["Data", "Dependency", "Depends", "Hook", "Injectable", "Param", "check_coro_func", "depend"]
+__all__ = [
+    "Argument",
+    "AsyncResolver",
+    "Data",
+    "Dependency",
+    "Depends",
+    "Hook",
+    "Injectable",
+    "Param",
+    "check_coro_func",
+    "classes_of",
+    "depend",
+    "planners",
+]
 
 T = TypeVar("T")
 Resolver: TypeAlias = "Callable[[AnyEvent], Any]"
@@ -78,6 +93,36 @@ class Injectable(Protocol):
 
         :raises EventDataError: the event carries nothing of the kind
         """
+
+
+class AsyncResolver:
+    """Finds what an argument gets, and may wait for it."""
+
+    __slots__ = ()
+
+    async def __call__(self, event: AnyEvent) -> Any:
+        """Return what the argument gets."""
+        raise NotImplementedError
+
+
+class Argument(NamedTuple):
+    """An argument of a function, for which a plan is wanted."""
+
+    where: str
+    """The function and its place, for people."""
+    name: str
+    annotation: Any
+    """As it stands there, with what `Annotated` adds."""
+    extras: tuple[Any, ...]
+    """What `Annotated` adds."""
+    has_default: bool
+    value: Any
+    """Its default value, or None."""
+
+
+planners: Final[list[Callable[[Argument], AsyncResolver | None]]] = []
+"""What sources of events add to injection: asked in order, at registration, for arguments that nothing else fills. An
+event of another source has nothing for them: then they give `Argument.value`."""
 
 
 def where(fn: Callable[..., Any]) -> str:
@@ -180,15 +225,15 @@ else:
 
 def plan(fn: Callable[..., Any], params: Collection[str] | None) -> Call:
     """Return a function that calls `fn` with the arguments that it finds in an event (see the module's text)."""
-    positional: list[Resolver | _DependencyPlan] = []
-    keywords: dict[str, Resolver | _DependencyPlan] = {}
+    positional: list[Resolver | AsyncResolver] = []
+    keywords: dict[str, Resolver | AsyncResolver] = {}
     for name, parameter, annotation in _arguments(fn):
         resolver = _resolver(fn, name, parameter, annotation, params)
         if parameter.kind is parameter.KEYWORD_ONLY:
             keywords[name] = resolver
         else:
             positional.append(resolver)
-    awaits = any(isinstance(r, _DependencyPlan) for r in (*positional, *keywords.values()))
+    awaits = any(isinstance(r, AsyncResolver) for r in (*positional, *keywords.values()))
     return _call_async(fn, positional, keywords) if awaits else _call_sync(fn, positional, keywords)
 
 
@@ -209,11 +254,11 @@ def _call_sync(fn: Callable[..., Any], positional: list[Resolver], keywords: dic
 
 def _call_async(
     fn: Callable[..., Any],
-    positional: list[Resolver | _DependencyPlan],
-    keywords: dict[str, Resolver | _DependencyPlan],
+    positional: list[Resolver | AsyncResolver],
+    keywords: dict[str, Resolver | AsyncResolver],
 ) -> Call:
-    awaits = [(resolver, isinstance(resolver, _DependencyPlan)) for resolver in positional]
-    awaits_by_name = [(name, resolver, isinstance(resolver, _DependencyPlan)) for name, resolver in keywords.items()]
+    awaits = [(resolver, isinstance(resolver, AsyncResolver)) for resolver in positional]
+    awaits_by_name = [(name, resolver, isinstance(resolver, AsyncResolver)) for name, resolver in keywords.items()]
     is_awaited = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
 
     async def call(event: AnyEvent) -> Any:
@@ -228,7 +273,7 @@ def _call_async(
     return call
 
 
-class _DependencyPlan:
+class _DependencyPlan(AsyncResolver):
     """A dependency within one plan: its own arguments are planned for the same route."""
 
     __slots__ = ("_call", "_dependency")
@@ -293,9 +338,10 @@ def _resolver(
     parameter: inspect.Parameter,
     annotation: Any,
     params: Collection[str] | None,
-) -> Resolver | _DependencyPlan:
+) -> Resolver | AsyncResolver:
     default = parameter.default
     marks = {id(default), id(annotation)}
+    whole, extras = annotation, []
     if get_origin(annotation) is Annotated:
         annotation, *extras = get_args(annotation)
         marks.update(map(id, extras))
@@ -306,7 +352,7 @@ def _resolver(
         return _param(fn, name, params)
     if id(Data) in marks:
         return _data(fn, name)
-    for kind in _classes(annotation):
+    for kind in classes_of(annotation):
         if issubclass(kind, Event):
             return _the_event
         if issubclass(kind, Context):
@@ -314,14 +360,21 @@ def _resolver(
         if isinstance(kind, Injectable):
             return kind.from_event
     value = None if default is parameter.empty else default
+    if planners:
+        has_default = default is not parameter.empty
+        argument = Argument(where(fn), name, whole, tuple(extras), has_default, value)
+        for planner in planners:
+            resolver = planner(argument)
+            if resolver is not None:
+                return resolver
     return lambda _: value
 
 
-def _classes(annotation: Any) -> list[type]:
+def classes_of(annotation: Any) -> list[type]:
     """Return the classes that an annotation names: `Event[MyContext]`, `Request | None`."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
-        return [kind for part in get_args(annotation) for kind in _classes(part)]
+        return [kind for part in get_args(annotation) for kind in classes_of(part)]
     kind = origin or annotation
     return [kind] if inspect.isclass(kind) else []
 

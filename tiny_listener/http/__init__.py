@@ -6,8 +6,10 @@ from .listener import HTTPListener
 from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
+from .typed import Body
 
 __all__ = [
+    "Body",
     "BodyTooLargeError",
     "ClientDisconnectedError",
     "HTTPError",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from .connection import HTTPConnection
     from .forwarded import Origin
 
-__all__ = ["Request"]
+__all__ = ["Request", "decode_json"]
+
+T = TypeVar("T")
 
 
 class Request(Head):
@@ -149,15 +152,19 @@ class Request(Head):
         except UnicodeDecodeError:
             raise HTTPError(400, "the body is not UTF-8") from None
 
-    async def json(self) -> Any:
-        """Return the body, decoded from JSON.
+    @overload
+    async def json(self) -> Any: ...
 
-        :raises HTTPError: 400, it is not JSON
+    @overload
+    async def json(self, type: type[T]) -> T: ...
+
+    async def json(self, type: Any = Any) -> Any:  # noqa: A002
+        """Return the body, decoded from JSON; whatever its content type.
+
+        :param type: what it is to be: anything that msgspec knows, such as a Struct, a dataclass, or `list[int]`
+        :raises HTTPError: 400, it is not JSON; 422, it does not fit the type
         """
-        try:
-            return msgspec.json.decode(await self.body())
-        except msgspec.DecodeError as exc:
-            raise HTTPError(400, f"the body is not JSON: {exc}") from None
+        return decode_json(partial(msgspec.json.decode, type=type), await self.body())
 
     @property
     def is_complete(self) -> bool:
@@ -166,3 +173,18 @@ class Request(Head):
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.target!r})"
+
+
+def decode_json(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    """Return what `decode` makes of the body of a request.
+
+    :raises HTTPError: 400, it is not JSON; 422, it does not fit the type that `decode` knows; the text says where
+    """
+    try:
+        return decode(data)
+    except msgspec.ValidationError as exc:
+        raise HTTPError(422, f"the body does not fit: {' '.join(str(exc).split())}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise HTTPError(400, f"the body is not JSON: {exc}") from None
+    except RecursionError:
+        raise HTTPError(400, "the body is nested too deeply") from None
