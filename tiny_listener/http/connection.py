@@ -1,40 +1,29 @@
-"""One HTTP connection: the thin rim between the transport, the reader of requests and their dispatch.
+"""One HTTP connection: the thin rim between the transport, the reader of requests, and their answers.
 
 What arrives is kept by the server until all that this turn of the loop brings is there; then `read` takes it.
-A handler that does not suspend is done within that call; any other goes on in a pooled task
-(`tiny_listener.runner`), and the requests behind it wait in a queue, for they are answered in order.
-Reading pauses while the queue is long, while a body that nobody takes piles up, and while the client takes no
-bytes.
+Requests go on to be answered in `Answering`. Reading pauses while the queue is long, while a body that nobody takes
+piles up, and while the client takes no bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
-from http import HTTPStatus
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..dispatch import conclude, log_failure, run_hooks
-from ..runner import Pending
+from .answering import Answering
 from .body import Body
-from .errors import ClientDisconnectedError, HTTPError, ProtocolError
+from .errors import ProtocolError
 from .forwarded import Origin
-from .framing import END, RequestReader
+from .framing import END
 from .lingering import linger
 from .request import Request
-from .response import NO_CONTENT, Response, as_response, head_bytes
-from .routing import NOT_FOUND, Refusal
-from .usual import MAX_UNWRITTEN
+from .routing import Refusal
 
 if TYPE_CHECKING:
-    from ..event import Event
     from .server import HTTPServer
 
 __all__ = ["HTTPConnection"]
-
-logger = logging.getLogger("tiny_listener")
 
 MAX_QUEUE = 32
 """Pipelined requests that may wait; then reading pauses."""
@@ -45,59 +34,18 @@ MAX_WAITING = 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class HTTPConnection(asyncio.Protocol):
+class HTTPConnection(Answering):
     """One connection of an `HTTPServer`."""
 
-    __slots__ = (
-        "_answering",
-        "_began",
-        "_blocked_since",
-        "_closing",
-        "_current",
-        "_ended",
-        "_event",
-        "_handling",
-        "_head_since",
-        "_incoming",
-        "_out",
-        "_queue",
-        "_reading_paused",
-        "_server",
-        "_streaming",
-        "_writable",
-        "client",
-        "is_free",
-        "last_read",
-        "reader",
-        "transport",
-    )
+    __slots__ = ("_blocked_since", "_head_since", "_reading_paused", "client", "last_read")
 
     def __init__(self, server: HTTPServer) -> None:
-        # per connection
-        self._server = server
-        self.reader = RequestReader(server.settings, server.grammar, Request)
-        self.transport: Any = None
+        super().__init__(server)
         self.client: tuple[str, int] | None = None
-        self.is_free = True
-        """Whether nothing waits here, so that what arrives may go the usual way."""
-        self._closing = False
-        self._ended = False  # the client will send nothing more
-        # reading
-        self._incoming: Body | None = None  # that is being read
+        """Address and port of the peer; None on a unix socket."""
         self.last_read = 0.0
         self._head_since = 0.0
         self._reading_paused = False
-        # answering
-        self._queue: list[tuple[Request, Event[Any] | Refusal]] = []  # a deque takes 600 bytes
-        self._current: Request | None = None
-        self._event: Event[Any] | None = None  # that of the current request, while its handler is suspended
-        self._began = 0.0  # when the handling of the current request began, on the clock of perf_counter
-        self._handling: asyncio.Task[None] | None = None
-        self._answering = False  # within _answer_next
-        self._streaming: asyncio.Task[None] | None = None
-        # writing
-        self._out: list[bytes] = []
-        self._writable: asyncio.Future[None] | None = None
         self._blocked_since = 0.0
 
     # --- the transport's calls ------------------------------------------------------------------
@@ -172,17 +120,6 @@ class HTTPConnection(asyncio.Protocol):
             self._answer_next()
             self._regulate()
             self._settle()
-
-    def _settle(self) -> None:
-        """See whether anything waits."""
-        self.is_free = self.reader.is_idle and not (
-            self._closing
-            or self._current is not None
-            or self._queue
-            or self._incoming is not None
-            or self._writable is not None
-            or self._out
-        )
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -287,219 +224,7 @@ class HTTPConnection(asyncio.Protocol):
                 self.last_read = self._server.now
                 self.transport.resume_reading()
 
-    # --- writing --------------------------------------------------------------------------------
-
-    def _write(self, data: bytes) -> None:
-        """Write soon: with all that is ready at the end of this turn of the loop."""
-        # PERF: each write wakes the client; back to back they cost a third of what they cost one by one.
-        out = self._out
-        if not out:
-            server = self._server
-            server.unwritten.append(self)
-            if not server.working:
-                server.will_flush()
-        out.append(data)
-        if len(out) >= MAX_UNWRITTEN:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is ready."""
-        if self._out:
-            self._server.write_answers()
-            data = b"".join(self._out)
-            self._out.clear()
-            self.transport.write(data)
-            self._settle()
-
-    def _close(self) -> None:
-        self._server.write_answers()
-        self.flush()
-        self.is_free = False
-        self.transport.close()
-
-    def _end(self) -> None:
-        """Close, for everything is answered; but let a client read that which may still be sending."""
-        reader = self.reader
-        if self._ended or reader.is_over or (reader.is_idle and self._server.draining):
-            self._close()
-        else:
-            self.flush()
-            linger(self, self._server, self.transport)
-
-    # --- answering ------------------------------------------------------------------------------
-
-    def _answer_next(self) -> None:
-        """Answer what is queued, in order, until a request has to be waited for."""
-        if self._answering:
-            return
-        self._answering = True
-        while self._queue and self._current is None and self._writable is None:
-            request, target = self._queue.pop(0)
-            self._began = perf_counter()
-            self._answer(request, target)
-        self._answering = False
-        if self._current is None and not self._queue and (self._closing or self._server.draining):
-            self._end()
-
-    def _answer(self, request: Request, target: Event[Any] | Refusal) -> None:
-        """Answer a request that is in hand; if it takes longer than this call, `_responded` follows."""
-        self._current = request
-        if isinstance(target, Refusal):
-            if target is NOT_FOUND:
-                self._server.observer.not_found()
-            self._respond(request, target.response(), self._server.observer.http_unrouted)
-            return
-        try:
-            value = self._server.run(run_hooks(target, self._server.hooks), self.resumed)
-        except (Exception, asyncio.CancelledError) as exc:
-            self._conclude(request, target, None, exc)
-        else:
-            if type(value) is Pending:
-                self._event, self._handling = target, value.task
-            else:
-                self._conclude(request, target, value, None)
-
-    def wait_for(self, request: Request, event: Event[Any], task: asyncio.Task[None]) -> None:
-        """The handler of a request that came the usual way has suspended; its task goes on with it."""
-        self._take_in_hand(request)
-        self._event, self._handling = event, task
-
-    def conclude(self, request: Request, event: Event[Any], value: Any, error: BaseException | None) -> None:
-        """A request that came the usual way has an unusual response."""
-        self._take_in_hand(request)
-        self._conclude(request, event, value, error)
-
-    def _take_in_hand(self, request: Request) -> None:
-        self.is_free = False
-        self._server.in_hand += 1
-        self._current, self._began = request, request.started
-
-    def resumed(self, value: Any, error: BaseException | None) -> None:
-        """The handler of the current request, which had suspended, has ended."""
-        request, event = self._current, self._event
-        if request is None or event is None:  # the connection was dropped
-            return
-        self._event = self._handling = None
-        # This is within the handler's task: the next request must not begin in its name.
-        self._server.loop.call_soon(self._go_on)
-        self._conclude(request, event, value, error)
-
-    def _go_on(self) -> None:
-        self._answer_next()
-        self._regulate()
-
-    def _conclude(self, request: Request, event: Event[Any], value: Any, error: BaseException | None) -> None:
-        """The event of the current request has ended: respond."""
-        if error is None:
-            event.result = value
-        elif event.error is not error:
-            event.fail(error, "error" if isinstance(error, Exception) else "cancelled")
-        conclude(event, self._server.hooks, perf_counter() - self._began)
-        if error is not None:
-            response = self._response_to(event, error)
-        elif value is None and event.error is not None:
-            raised = event.error
-            refusal = raised if isinstance(raised, HTTPError) else Refusal(500, HTTPStatus(500).phrase)
-            response = refusal.response()
-        else:
-            try:
-                response = as_response(value)
-            except TypeError as exc:
-                response = self._response_to(event, exc)
-        self._respond(request, response, event.route.observer.http_response)
-
-    def _response_to(self, event: Event[Any], error: BaseException) -> Response:
-        if isinstance(error, ProtocolError):
-            self._drop_queue()  # this is the last response
-            self._closing = True
-            return Refusal(error.status, error.detail).response()
-        if isinstance(error, ClientDisconnectedError):
-            return Refusal(400, str(error)).response()  # its client may have closed its own side only
-        if isinstance(error, HTTPError):
-            if error.status >= 500:
-                log_failure(event, error)
-            return error.response()
-        if isinstance(error, Exception):
-            log_failure(event, error)
-        return Refusal(500, HTTPStatus(500).phrase).response()
-
-    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> None:
-        """Write a response, or begin to; when it is out, the next request may be answered."""
-        close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
-        body = request.arriving
-        if body is not None and body.expects_continue and not body.is_complete:
-            close = True  # whether the body will come is not known
-        if close:
-            self._closing = True
-            self._drop_queue()
-        seconds = perf_counter() - request.started
-        observe(request.method, response.status, seconds)
-        if self._server.access_log:
-            self._server.log_access(request, response, seconds)
-        content = response.body
-        if isinstance(content, bytes):
-            head = head_bytes(response, close=close, length=len(content), version=request.version)
-            bodiless = request.method == "HEAD" or response.status in NO_CONTENT
-            self._write(head if bodiless else head + content)
-            self._responded(request)
-            return
-        self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
-        self._streaming.add_done_callback(self._streamed)
-
-    def _drop_queue(self) -> None:
-        self._server.in_hand -= len(self._queue)
-        self._queue.clear()
-
-    def _responded(self, request: Request) -> None:
-        self._current = None
-        self._server.in_hand -= 1
-        if request.arriving is not None:
-            # When the answer is out before the body was in, the rest is read over.
-            request.arriving.fail(ProtocolError(400, "the body was not wanted"))
-        if self._closing and not self._queue and not self._answering:
-            self._end()
-
-    def _streamed(self, task: asyncio.Task[None]) -> None:
-        self._streaming = None
-        if self._current is not None:
-            self._responded(self._current)
-        if not task.cancelled():
-            self._go_on()
-
-    async def _stream(self, request: Request, response: Response, *, close: bool) -> None:
-        chunked = request.version == 1
-        if not chunked and not close:
-            close = self._closing = True
-        self._write(head_bytes(response, close=close, length=None, version=request.version))
-        body: Any = response.body
-        try:
-            if request.method == "HEAD" or response.status in NO_CONTENT:
-                return
-            async for piece in body:
-                data = piece.encode() if isinstance(piece, str) else bytes(piece)
-                if self.transport.is_closing():
-                    return
-                if data:
-                    self._write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-                    self.flush()
-                if self._writable is not None:
-                    await self._writable
-            if chunked:
-                self._write(b"0\r\n\r\n")
-        except Exception:
-            # RFC 9112 section 8: a body that ends early must not look complete.
-            logger.exception("Streaming the response to %r failed", request)
-            self.transport.abort()
-        finally:
-            if hasattr(body, "aclose"):
-                await body.aclose()
-
     # --- time and end ---------------------------------------------------------------------------
-
-    @property
-    def in_hand(self) -> bool:
-        """Whether a request is being answered, or waits to be."""
-        return self._current is not None or bool(self._queue)
 
     @property
     def is_disconnected(self) -> bool:
@@ -528,6 +253,15 @@ class HTTPConnection(asyncio.Protocol):
             self._take_violation(ProtocolError(408, detail))
         else:
             self.transport.abort()
+
+    def _end(self) -> None:
+        """Close, for everything is answered; but let a client read that which may still be sending."""
+        reader = self.reader
+        if self._ended or reader.is_over or (reader.is_idle and self._server.draining):
+            self._close()
+        else:
+            self.flush()
+            linger(self, self._server, self.transport)
 
     def drain(self, *, fresh: bool = False) -> None:
         """Close when nothing is in hand.

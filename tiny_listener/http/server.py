@@ -19,6 +19,7 @@ from .usual import Way, general_way, usual_way
 if TYPE_CHECKING:
     from ..listener import Listener
     from ..observer import HTTPSamples, Observer, RouteObserver
+    from .answering import Answering
     from .request import Request
     from .response import Response
     from .settings import HTTPSettings
@@ -73,7 +74,7 @@ class HTTPServer:
         self._will_flush = False
         self.working = False
         """Whether this is within `work`, which writes in the end."""
-        self.unwritten: list[HTTPConnection] = []
+        self.unwritten: list[Answering] = []
         """Connections that have something to write."""
         self.now = self.loop.time()
         """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
