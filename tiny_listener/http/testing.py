@@ -73,21 +73,32 @@ class _Connection(HTTPConnection):
             self.failure = error
         return super()._response_to(event, error)
 
-    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> None:
+    def _begin(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
         if not isinstance(response.body, bytes):
-            response.body = self._watched(response.body)
-        super()._respond(request, response, observe)
+            response.body = _Watched(response.body, self)
+        return super()._begin(request, response, observe)
 
-    async def _watched(self, body: Any) -> AsyncIterator[Any]:
+
+class _Watched(AsyncIterator[Any]):
+    """A body in pieces; its connection keeps what it fails with."""
+
+    def __init__(self, body: Any, connection: _Connection) -> None:
+        self._body = body
+        self._connection = connection
+        self.length: int | None = getattr(body, "length", None)
+
+    async def __anext__(self) -> Any:
         try:
-            async for piece in body:
-                yield piece
+            return await anext(self._body)
         except Exception as exc:
-            self.failure = exc
+            if not isinstance(exc, StopAsyncIteration):
+                self._connection.failure = exc
             raise
-        finally:
-            if hasattr(body, "aclose"):
-                await body.aclose()
+
+    async def aclose(self) -> None:
+        """Close what is watched, if it can be closed."""
+        if hasattr(self._body, "aclose"):
+            await self._body.aclose()
 
 
 class _Pipe(asyncio.Transport):
