@@ -1,6 +1,7 @@
 """HTTP as a source of events."""
 
 from .errors import BodyTooLargeError, ClientDisconnectedError, HTTPError, ProtocolError
+from .files import FileResponse
 from .headers import Headers
 from .listener import HTTPListener
 from .request import Request
@@ -12,6 +13,7 @@ __all__ = [
     "Body",
     "BodyTooLargeError",
     "ClientDisconnectedError",
+    "FileResponse",
     "HTTPError",
     "HTTPListener",
     "HTTPSettings",

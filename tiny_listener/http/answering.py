@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from ..runner import Pending
 from .errors import ClientDisconnectedError, HTTPError, ProtocolError
 from .framing import RequestReader
 from .request import Request
-from .response import NO_CONTENT, Response, as_response, head_bytes
+from .response import NO_CONTENT, DeferredResponse, Response, as_response, head_bytes
 from .routing import NOT_FOUND, Refusal
 from .usual import MAX_UNWRITTEN
 
@@ -230,6 +230,18 @@ class Answering(asyncio.Protocol):
 
     def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> None:
         """Write a response, or begin to; when it is out, the next request may be answered."""
+        if isinstance(response, DeferredResponse):
+            self._stream_by(self._prepare(request, response, observe))
+            return
+        close = self._begin(request, response, observe)
+        if isinstance(response.body, bytes):
+            self._write_whole(request, response, response.body, close=close)
+            self._responded(request)
+        else:
+            self._stream_by(self._stream(request, response, close=close))
+
+    def _begin(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
+        """Count a response that is about to be written; return whether the connection ends with it."""
         close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
         body = request.arriving
         if body is not None and body.expects_continue and not body.is_complete:
@@ -241,14 +253,15 @@ class Answering(asyncio.Protocol):
         observe(request.method, response.status, seconds)
         if self._server.access_log:
             self._server.log_access(request, response, seconds)
-        content = response.body
-        if isinstance(content, bytes):
-            head = head_bytes(response, close=close, length=len(content), version=request.version)
-            bodiless = request.method == "HEAD" or response.status in NO_CONTENT
-            self._write(head if bodiless else head + content)
-            self._responded(request)
-            return
-        self._streaming = self._server.loop.create_task(self._stream(request, response, close=close))
+        return close
+
+    def _write_whole(self, request: Request, response: Response, content: bytes, *, close: bool) -> None:
+        head = head_bytes(response, close=close, length=len(content), version=request.version)
+        bodiless = request.method == "HEAD" or response.status in NO_CONTENT
+        self._write(head if bodiless else head + content)
+
+    def _stream_by(self, coro: Coroutine[Any, Any, None]) -> None:
+        self._streaming = self._server.loop.create_task(coro)
         self._streaming.add_done_callback(self._streamed)
 
     def _drop_queue(self) -> None:
@@ -271,12 +284,29 @@ class Answering(asyncio.Protocol):
         if not task.cancelled():
             self._go_on()
 
+    async def _prepare(
+        self, request: Request, response: DeferredResponse, observe: Callable[[str, int, float], None]
+    ) -> None:
+        try:
+            ready = await response.prepare(request)
+        except HTTPError as exc:
+            ready = exc.response()
+        except Exception:
+            logger.exception("Preparing the response to %r failed", request)
+            ready = Refusal(500, HTTPStatus(500).phrase).response()
+        close = self._begin(request, ready, observe)
+        if isinstance(ready.body, bytes):
+            self._write_whole(request, ready, ready.body, close=close)
+        else:
+            await self._stream(request, ready, close=close)
+
     async def _stream(self, request: Request, response: Response, *, close: bool) -> None:
-        chunked = request.version == 1
-        if not chunked and not close:
-            close = self._closing = True
-        self._write(head_bytes(response, close=close, length=None, version=request.version))
         body: Any = response.body
+        length: int | None = getattr(body, "length", None)
+        chunked = request.version == 1 and length is None
+        if not chunked and length is None and not close:
+            close = self._closing = True
+        self._write(head_bytes(response, close=close, length=length, version=request.version))
         try:
             if request.method == "HEAD" or response.status in NO_CONTENT:
                 return

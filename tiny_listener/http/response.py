@@ -9,16 +9,20 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
 from .cookies import SameSite, set_cookie_value
 
+if TYPE_CHECKING:
+    from .request import Request
+
 __all__ = [
     "OK_TEXT",
     "TEXT",
+    "DeferredResponse",
     "FieldsLike",
     "Response",
     "as_body",
@@ -165,6 +169,19 @@ class Response:
 
     def __repr__(self) -> str:
         return f"Response(status={self.status}, content_type={self.content_type.decode()!r})"
+
+
+class DeferredResponse(Response):
+    """A response that is made when the request is known, and that may wait for what it needs."""
+
+    __slots__ = ()
+
+    async def prepare(self, request: Request) -> Response:
+        """Return the response to a request. A body with a `length`, in bytes, is sent with a Content-Length.
+
+        :raises HTTPError: that is the response
+        """
+        raise NotImplementedError
 
 
 def redirect(url: str, status: int = 307, headers: FieldsLike = ()) -> Response:
