@@ -2,6 +2,7 @@
 
 from .errors import BodyTooLargeError, ClientDisconnectedError, HTTPError, ProtocolError
 from .files import FileResponse
+from .forms import Form, Upload
 from .headers import Headers
 from .listener import HTTPListener
 from .request import Request
@@ -14,6 +15,7 @@ __all__ = [
     "BodyTooLargeError",
     "ClientDisconnectedError",
     "FileResponse",
+    "Form",
     "HTTPError",
     "HTTPListener",
     "HTTPSettings",
@@ -21,5 +23,6 @@ __all__ = [
     "ProtocolError",
     "Request",
     "Response",
+    "Upload",
     "redirect",
 ]

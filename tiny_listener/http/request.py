@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import EventDataError
 from .errors import HTTPError
+from .forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .head import Head
 from .headers import Headers, MultiDict, parse_cookies, parse_query
 
@@ -42,6 +43,7 @@ class Request(Head):
     _query: MultiDict | None = None
     _cookies: dict[str, str] | None = None
     _origin: Origin | None = None
+    _form: Form | None = None
 
     @classmethod
     def from_event(cls, event: Any) -> Request:
@@ -165,6 +167,25 @@ class Request(Head):
         :raises HTTPError: 400, it is not JSON; 422, it does not fit the type
         """
         return decode_json(partial(msgspec.json.decode, type=type), await self.body())
+
+    async def form(
+        self, *, max_fields: int = MAX_FIELDS, max_files: int = MAX_FILES, max_field_size: int = MAX_FIELD_SIZE
+    ) -> Form:
+        """Return the form that the body is: urlencoded, or multipart/form-data (RFC 7578). It is read once.
+
+        The values are texts, and for files `Upload`s; `with await request.form() as form:` closes these in the end.
+
+        :param max_fields: that are no files
+        :param max_field_size: bytes of a field of a multipart form that is no file; the body has its own limit
+        :raises HTTPError: 400, it is malformed; 413, it breaks a limit; 415, it is said to be something else
+        :raises BodyTooLargeError: it is longer than the route allows
+        :raises ClientDisconnectedError: the client went away first
+        """
+        if self._form is None:
+            self._form = await read_form(
+                self, max_fields=max_fields, max_files=max_files, max_field_size=max_field_size
+            )
+        return self._form
 
     @property
     def is_complete(self) -> bool:
