@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from functools import partial
-from operator import contains
 from unittest import mock
 
 import pytest
@@ -14,59 +12,10 @@ import pytest
 from tests.http.helpers import serving, until
 from tiny_listener import Depends, Event, Param
 from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response
-from tiny_listener.http.body import Body
 from tiny_listener.http.connection import MAX_WAITING
 from tiny_listener.http.usual import MAX_UNWRITTEN
 
 HOST = b"Host: x\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    ("target", "status", "content_type", "body"),
-    [
-        ("/", 200, "text/plain; charset=utf-8", b"Welcome!"),
-        ("/user/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
-        ("/user/Bob?x=1&y=/z", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
-        ("/user/J%C3%BCrgen", 200, "text/plain; charset=utf-8", "Hello, Jürgen!".encode()),
-        ("/user/a%2Fb%2fc", 200, "text/plain; charset=utf-8", b"Hello, a/b/c!"),
-        ("/%75ser/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
-        ("/user/a%2525", 200, "text/plain; charset=utf-8", b"Hello, a%25!"),
-        ("http://elsewhere/user/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
-        ("http://elsewhere", 200, "text/plain; charset=utf-8", b"Welcome!"),
-        ("/number/12", 200, "application/json", b'{"n":12}'),
-        ("/bytes", 200, "application/octet-stream", b"\x00\x01"),
-        ("/list", 200, "application/json", b"[1,2]"),
-        ("/point", 200, "application/json", b'{"x":1,"y":2}'),
-        ("/response", 201, "text/x-made", b"made"),
-        ("/stream", 200, "text/plain; charset=utf-8", b"one\ntwo\n"),
-        ("/handled", 418, "text/plain; charset=utf-8", b"no 'thing'"),
-        ("/fail", 500, "text/plain; charset=utf-8", b"Internal Server Error\n"),
-        ("/object", 500, "text/plain; charset=utf-8", b"Internal Server Error\n"),
-        ("/nothing", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
-        ("/user/a/b", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
-        ("/number/x", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
-    ],
-)
-def test_responses(runner: asyncio.Runner, target: str, status: int, content_type: str, body: bytes) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            response = await server.get(target)
-            assert (response.status, response.headers["content-type"], response.body) == (status, content_type, body)
-            assert response.headers["date"].endswith("GMT")
-
-    runner.run(main())
-
-
-def test_no_content(runner: asyncio.Runner) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            client = await server.connect()
-            response = await client.ask(b"GET /none HTTP/1.1\r\n" + HOST)
-            assert response.status == 204
-            assert not {"content-length", "content-type", "transfer-encoding"} & response.headers.keys()
-            assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
-
-    runner.run(main())
 
 
 @pytest.mark.parametrize(
@@ -89,46 +38,6 @@ def test_other_methods(runner: asyncio.Runner, request_line: bytes, status: int,
             head = request_line.startswith(b"HEAD")
             response = await client.ask(request_line + b"\r\n" + HOST, head_only=head)
             assert (response.status, response.headers.get("allow")) == (status, allow)
-            assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
-
-    runner.run(main())
-
-
-@pytest.mark.parametrize("path", ["/echo", "/pieces", "/json", "/ignore", "/small"])
-@pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("split", [False, True])
-def test_bodies(runner: asyncio.Runner, path: str, chunked: bool, split: bool) -> None:
-    body = b'"12345678"'
-    expected = {"/echo": body, "/pieces": b"10", "/json": b'{"got":"12345678"}', "/ignore": b"ignored", "/small": body}
-
-    async def main() -> None:
-        async with serving() as server:
-            client = await server.connect()
-            head = f"POST {path} HTTP/1.1\r\nHost: x\r\n".encode()
-            if chunked:
-                data = head + b'Transfer-Encoding: chunked\r\n\r\n3;x=y\r\n"12\r\n7\r\n345678"\r\n0\r\nT: 1\r\n\r\n'
-            else:
-                data = head + b"Content-Length: 10\r\n\r\n" + body
-            for _ in range(2):
-                if split:
-                    for i in range(len(data)):
-                        await client.send(data[i : i + 1])
-                        await asyncio.sleep(0)
-                    response = await client.receive()
-                else:
-                    response = await client.ask(data)
-                assert (response.status, response.body) == (200, expected[path])
-
-    runner.run(main())
-
-
-def test_a_body_that_nobody_handles_is_read_over(runner: asyncio.Runner) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            client = await server.connect()
-            for _ in range(2):
-                response = await client.ask(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
-                assert response.status == 404
             assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
 
     runner.run(main())
@@ -282,88 +191,6 @@ def test_violations_end_the_connection(runner: asyncio.Runner, data: bytes, stat
             response = await client.ask(data)
             assert (response.status, response.headers["connection"]) == (status, "close")
             assert await client.is_closed()
-
-    runner.run(main())
-
-
-def test_expect_continue(runner: asyncio.Runner) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            client = await server.connect()
-            head = b"POST %b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n"
-            assert (await client.ask(head % (b"/echo", 2))).status == 100
-            assert (await client.ask(b"hi")).body == b"hi"
-            # Nobody wants the body: no 100, and the connection cannot go on.
-            response = await client.ask(head % (b"/ignore", 2))
-            assert (response.status, response.body) == (200, b"ignored")
-            assert response.headers["connection"] == "close"
-            assert await client.is_closed()
-            refused = await server.ask(head % (b"/small", 11))
-            assert refused.status == 413
-
-    runner.run(main())
-
-
-@pytest.mark.parametrize("path", [b"/pieces", b"/echo"])
-def test_100_continue_is_sent_once(runner: asyncio.Runner, path: bytes) -> None:
-    fed: list[bytes] = []
-    feed = Body.feed
-
-    def spy(self: Body, piece: bytes) -> None:
-        fed.append(piece)
-        feed(self, piece)
-
-    async def main() -> None:
-        async with serving() as server:
-            client = await server.connect()
-            head = b"POST %b HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n" % path
-            assert (await client.ask(head)).status == 100
-            for piece in (b"a", b"b"):
-                await client.send(piece)
-                await asyncio.wait_for(until(partial(contains, fed, piece)), 10)
-            assert (await client.ask(b"c")).status == 200
-
-    with mock.patch.object(Body, "feed", spy):
-        runner.run(main())
-
-
-@pytest.mark.parametrize("rest", [b"g\r\n", b"1\r\nab"])
-def test_a_body_that_breaks_after_the_answer_gets_no_other(runner: asyncio.Runner, rest: bytes) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            client = await server.connect()
-            head = b"POST /ignore HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-            assert (await client.ask(head)).body == b"ignored"
-            await client.send(rest)
-            assert await client.is_closed()
-
-    runner.run(main())
-
-
-def test_a_request_that_ends_early_is_no_failure(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        async with serving() as server:
-            client = await server.connect()
-            await client.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
-            client.writer.write_eof()
-            assert (await client.receive()).status == 400
-            assert await client.is_closed()
-
-    runner.run(main())
-    assert not caplog.records
-
-
-def test_a_205_has_no_content(runner: asyncio.Runner) -> None:
-    app = HTTPListener()
-
-    @app.get("/")
-    async def reset() -> Response:
-        return Response("content", 205)
-
-    async def main() -> None:
-        async with serving(app) as server:
-            response = await server.get("/")
-            assert (response.status, response.headers["content-length"], response.body) == (205, "0", b"")
 
     runner.run(main())
 
@@ -532,27 +359,6 @@ def test_the_access_log_escapes_what_clients_send(runner: asyncio.Runner, caplog
     assert line.startswith("127.0.0.1:")
     assert '- "GET /\\x1b[31m HTTP/1.1" 404 Not Found ' in line or '" 400 Bad Request ' in line
     assert "\x1b" not in line
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"headers": {"a\r\nb": "c"}}, "no name of a header"),
-        ({"headers": {"": "c"}}, "no name of a header"),
-        ({"headers": {"a": "b\r\nc: d"}}, "control character"),
-        ({"headers": {"a": "\0"}}, "control character"),
-        ({"headers": {"a": "\u20ac"}}, "Latin-1"),
-        ({"headers": {"Content-Length": "1"}}, "the server writes"),
-        ({"headers": [("Transfer-Encoding", "chunked")]}, "the server writes"),
-        ({"content_type": "a\nb"}, "control character"),
-        ({"status": 99}, "200 to 599"),
-        ({"status": 600}, "200 to 599"),
-        ({"status": "200"}, "200 to 599"),
-    ],
-)
-def test_responses_that_http_does_not_allow(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Response("x", **arguments)  # type: ignore[arg-type]
 
 
 def test_settings_and_paths_are_checked() -> None:

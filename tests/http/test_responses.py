@@ -1,0 +1,96 @@
+"""What handlers return, and what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.http.helpers import serving
+from tiny_listener.http import HTTPListener, Response
+
+HOST = b"Host: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "content_type", "body"),
+    [
+        ("/", 200, "text/plain; charset=utf-8", b"Welcome!"),
+        ("/user/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("/user/Bob?x=1&y=/z", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("/user/J%C3%BCrgen", 200, "text/plain; charset=utf-8", "Hello, Jürgen!".encode()),
+        ("/user/a%2Fb%2fc", 200, "text/plain; charset=utf-8", b"Hello, a/b/c!"),
+        ("/%75ser/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("/user/a%2525", 200, "text/plain; charset=utf-8", b"Hello, a%25!"),
+        ("http://elsewhere/user/Bob", 200, "text/plain; charset=utf-8", b"Hello, Bob!"),
+        ("http://elsewhere", 200, "text/plain; charset=utf-8", b"Welcome!"),
+        ("/number/12", 200, "application/json", b'{"n":12}'),
+        ("/bytes", 200, "application/octet-stream", b"\x00\x01"),
+        ("/list", 200, "application/json", b"[1,2]"),
+        ("/point", 200, "application/json", b'{"x":1,"y":2}'),
+        ("/response", 201, "text/x-made", b"made"),
+        ("/stream", 200, "text/plain; charset=utf-8", b"one\ntwo\n"),
+        ("/handled", 418, "text/plain; charset=utf-8", b"no 'thing'"),
+        ("/fail", 500, "text/plain; charset=utf-8", b"Internal Server Error\n"),
+        ("/object", 500, "text/plain; charset=utf-8", b"Internal Server Error\n"),
+        ("/nothing", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
+        ("/user/a/b", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
+        ("/number/x", 404, "text/plain; charset=utf-8", b"Page Not Found\n"),
+    ],
+)
+def test_responses(runner: asyncio.Runner, target: str, status: int, content_type: str, body: bytes) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            response = await server.get(target)
+            assert (response.status, response.headers["content-type"], response.body) == (status, content_type, body)
+            assert response.headers["date"].endswith("GMT")
+
+    runner.run(main())
+
+
+def test_no_content(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            response = await client.ask(b"GET /none HTTP/1.1\r\n" + HOST)
+            assert response.status == 204
+            assert not {"content-length", "content-type", "transfer-encoding"} & response.headers.keys()
+            assert (await client.ask(b"GET / HTTP/1.1\r\n" + HOST)).body == b"Welcome!"
+
+    runner.run(main())
+
+
+def test_a_205_has_no_content(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def reset() -> Response:
+        return Response("content", 205)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            response = await server.get("/")
+            assert (response.status, response.headers["content-length"], response.body) == (205, "0", b"")
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"headers": {"a\r\nb": "c"}}, "no name of a header"),
+        ({"headers": {"": "c"}}, "no name of a header"),
+        ({"headers": {"a": "b\r\nc: d"}}, "control character"),
+        ({"headers": {"a": "\0"}}, "control character"),
+        ({"headers": {"a": "\u20ac"}}, "Latin-1"),
+        ({"headers": {"Content-Length": "1"}}, "the server writes"),
+        ({"headers": [("Transfer-Encoding", "chunked")]}, "the server writes"),
+        ({"content_type": "a\nb"}, "control character"),
+        ({"status": 99}, "200 to 599"),
+        ({"status": 600}, "200 to 599"),
+        ({"status": "200"}, "200 to 599"),
+    ],
+)
+def test_responses_that_http_does_not_allow(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Response("x", **arguments)  # type: ignore[arg-type]
