@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -45,3 +46,13 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
     """A runner on uvloop, and one on asyncio's loop in debug mode."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner
+
+
+@pytest.fixture(autouse=True)
+def _own_logger() -> Iterator[None]:
+    """Leave the logger as it was: the command, run within a test, sets it up for the whole process."""
+    logger = logging.getLogger("tiny_listener")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
