@@ -16,6 +16,8 @@ __all__ = ["HTTP_OPTIONS", "check_app_string", "load"]
 HTTP_OPTIONS = frozenset(
     {
         "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+        "max_request_line", "max_header", "max_headers", "max_header_fields", "max_body", "header_timeout",
+        "body_timeout", "write_timeout", "linger_time", "linger_timeout",
         "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers", "proxy_headers", "forwarded_allow_ips",
     }
 )  # fmt: skip

@@ -19,6 +19,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
+    "Limits of HTTP, each with the status that answers what is past it": (
+        "max_request_line", "max_header", "max_headers", "max_header_fields", "max_body", "header_timeout",
+        "body_timeout", "write_timeout", "linger_time", "linger_timeout",
+    ),
     "Behind proxies": ("proxy_headers", "forwarded_header", "forwarded_allow_ips"),
     "TLS": ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers"),
     "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
@@ -31,6 +35,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 seconds = click.FloatRange(min=0)
+positive = click.FloatRange(min=0, min_open=True)
 
 
 class Command(click.Command):
@@ -95,6 +100,22 @@ class Command(click.Command):
     help="Seconds that a connection may be idle.",
 )
 @click.option("--access-log", is_flag=True, help="One line for each request.")
+@click.option("--max-request-line", type=click.IntRange(min=1), help="Bytes of a request line; 414.  [default: 8192]")
+@click.option("--max-header", type=click.IntRange(min=1), help="Bytes of one header line; 431.  [default: 8192]")
+@click.option("--max-headers", type=click.IntRange(min=1), help="Bytes of all header lines; 431.  [default: 65536]")
+@click.option("--max-header-fields", type=click.IntRange(min=1), help="Header fields; 431.  [default: 100]")
+@click.option(
+    "--max-body",
+    type=click.IntRange(min=0),
+    help="Bytes of a body, where its route does not say; 413.  [default: 16777216]",
+)
+@click.option("--header-timeout", type=positive, help="Seconds until a head is complete; 408.  [default: 30]")
+@click.option("--body-timeout", type=positive, help="Seconds that a body may be idle; 408.  [default: 60]")
+@click.option("--write-timeout", type=positive, help="Seconds that a client may take nothing.  [default: 60]")
+@click.option(
+    "--linger-time", type=positive, help="Seconds for a client that still sends after its last response.  [default: 30]"
+)
+@click.option("--linger-timeout", type=positive, help="Seconds that such a client may be idle.  [default: 5]")
 @click.option("--proxy-headers", is_flag=True, help="Take X-Forwarded-For and -Proto of trusted proxies at their word.")
 @click.option("--forwarded-header", is_flag=True, help="The same for Forwarded (RFC 7239), in their place.")
 @click.option(
