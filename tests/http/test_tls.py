@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import ssl
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.helpers import Serving, load_app, serving
+from tests.http.helpers import Serving, load_app, serving, until
 from tests.server import command
 from tests.server import serving as running
 from tests.waiting import wait_for
@@ -173,6 +174,56 @@ def test_clients_show_certificates_where_authorities_are_named(
 def _encrypt(folder: Path, key: str) -> str:
     openssl("pkey", "-in", key, "-aes256", "-passout", "pass:secret", "-out", str(folder / "encrypted.key"))
     return str(folder / "encrypted.key")
+
+
+def test_a_drain_waits_for_handshakes(runner: asyncio.Runner, files: tuple[str, str]) -> None:
+    async def main() -> None:
+        async with serving(ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
+            source = server.app.server
+            assert source is not None
+            client = await server.connect()
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = client_context(files[0]).wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            await client.send(outgoing.read())
+            incoming.write(await client.reader.read(1 << 16))  # so the server has the connection in hand
+            source.drain()
+            drained = asyncio.ensure_future(source.wait_drained())
+            assert await asyncio.wait({drained}, timeout=0) == (set(), {drained})
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    incoming.write(await client.reader.read(1 << 16))
+            tls.write(b"GET /user/Bob HTTP/1.1\r\n" + HOST)
+            await client.send(outgoing.read())
+            answer = b""
+            while not answer.endswith(b"Hello, Bob!"):
+                incoming.write(await client.reader.read(1 << 16))
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    answer += tls.read(1 << 16)
+            assert b"\r\nconnection: close\r\n" in answer
+            client.writer.close()
+            await asyncio.wait_for(drained, 10)
+
+    runner.run(main())
+
+
+def test_a_drain_does_not_wait_for_a_handshake_that_failed_or_never_ends(
+    runner: asyncio.Runner, files: tuple[str, str]
+) -> None:
+    async def main() -> None:
+        async with serving(ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
+            source = server.app.server
+            assert source is not None
+            await server.connect()
+            await until(lambda: len(source.handshaking) == 1)
+            source.drain()
+            await asyncio.wait_for(source.wait_drained(), 10)
+
+    runner.run(main())
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class HTTPConnection(Answering):
     """One connection of an `HTTPServer`."""
 
-    __slots__ = ("_blocked_since", "_head_since", "_reading_paused", "client", "last_read")
+    __slots__ = ("__weakref__", "_blocked_since", "_head_since", "_reading_paused", "client", "last_read")
 
     def __init__(self, server: HTTPServer) -> None:
         super().__init__(server)
@@ -58,6 +58,8 @@ class HTTPConnection(Answering):
             self.client = (peer[0], peer[1])
         self.last_read = self._server.now
         self._server.connections.add(self)
+        if self._server.handshaking:
+            self._server.handshaking.discard(self)
 
     @property
     def scheme(self) -> str:

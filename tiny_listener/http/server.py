@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class HTTPServer:
         self.loop = asyncio.get_running_loop()
         self.grammar = Grammar()
         self.connections: set[HTTPConnection] = set()
+        self.handshaking: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        """Connections that TLS has not let through yet; of those that fail their handshake nothing more is heard."""
         self.lingering: set[Lingering] = set()
         """Connections that have their last response, and whose clients may still be sending."""
         self.draining = False
@@ -92,7 +95,10 @@ class HTTPServer:
 
     def __call__(self) -> HTTPConnection:
         """Make the protocol of a new connection."""
-        return HTTPConnection(self)
+        connection = HTTPConnection(self)
+        if self.scheme == "https":
+            self.handshaking.add(connection)
+        return connection
 
     def log_access(self, request: Request, response: Response, seconds: float) -> None:
         """Write the access log's line of one response."""
@@ -110,8 +116,12 @@ class HTTPServer:
 
     def connection_closed(self) -> None:
         """A connection ended."""
-        if self._drained is not None and not self.connections and not self.lingering and not self._drained.done():
+        if self._drained is not None and not self._is_busy and not self._drained.done():
             self._drained.set_result(None)
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.connections or self.lingering or self.handshaking)
 
     def lingers(self, connection: HTTPConnection, lingering: Lingering) -> None:
         """A connection has its last response; what takes its place reads what its client may still send."""
@@ -187,12 +197,14 @@ class HTTPServer:
         self.loop.call_later(FRESH_GRACE, self._drain_fresh)
 
     def _drain_fresh(self) -> None:
+        self.handshaking.clear()
         for connection in list(self.connections):
             connection.drain(fresh=True)
+        self.connection_closed()
 
     async def wait_drained(self) -> None:
         """Return when no connection is left."""
-        if self.connections or self.lingering:
+        if self._is_busy:
             self._drained = self.loop.create_future()
             await self._drained
         self._close()
