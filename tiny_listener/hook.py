@@ -11,7 +11,7 @@ An argument is filled, in this order of precedence, with
 * its default value;
 * `None`.
 
-The plan is a plain closure: at each call nothing is inspected any more.
+The plan becomes a plain function (`calling`): at each call nothing is inspected any more.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from typing import (
 )
 from typing import runtime_checkable as _runtime_checkable
 
+from .calling import AsyncResolver, ParamOfRoute, Resolver, compose, the_event
 from .context import Context
 from .errors import EventDataError, PathParamsError, RouteError
 from .event import Event
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Argument",
-    "AsyncResolver",
     "Data",
     "Dependency",
     "Depends",
@@ -58,7 +58,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Resolver: TypeAlias = "Callable[[AnyEvent], Any]"
 
 if TYPE_CHECKING:
     Param: TypeAlias = Any
@@ -93,16 +92,6 @@ class Injectable(Protocol):
 
         :raises EventDataError: the event carries nothing of the kind
         """
-
-
-class AsyncResolver:
-    """Finds what an argument gets, and may wait for it."""
-
-    __slots__ = ()
-
-    async def __call__(self, event: AnyEvent) -> Any:
-        """Return what the argument gets."""
-        raise NotImplementedError
 
 
 class Argument(NamedTuple):
@@ -233,44 +222,7 @@ def plan(fn: Callable[..., Any], params: Collection[str] | None) -> Call:
             keywords[name] = resolver
         else:
             positional.append(resolver)
-    awaits = any(isinstance(r, AsyncResolver) for r in (*positional, *keywords.values()))
-    return _call_async(fn, positional, keywords) if awaits else _call_sync(fn, positional, keywords)
-
-
-def _call_sync(fn: Callable[..., Any], positional: list[Resolver], keywords: dict[str, Resolver]) -> Call:
-    # PERF: the first three shapes are nearly all handlers; each spares the list and the unpacking.
-    if keywords:
-        return lambda event: fn(*[r(event) for r in positional], **{k: r(event) for k, r in keywords.items()})
-    if not positional:
-        return lambda _: fn()
-    if len(positional) == 1:
-        first = positional[0]
-        if isinstance(first, _ParamOfRoute):
-            name = first.name
-            return lambda event: fn(event.params[name])
-        return fn if first is _the_event else lambda event: fn(first(event))
-    return lambda event: fn(*[r(event) for r in positional])
-
-
-def _call_async(
-    fn: Callable[..., Any],
-    positional: list[Resolver | AsyncResolver],
-    keywords: dict[str, Resolver | AsyncResolver],
-) -> Call:
-    awaits = [(resolver, isinstance(resolver, AsyncResolver)) for resolver in positional]
-    awaits_by_name = [(name, resolver, isinstance(resolver, AsyncResolver)) for name, resolver in keywords.items()]
-    is_awaited = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
-
-    async def call(event: AnyEvent) -> Any:
-        args: list[Any] = []
-        for resolver, awaited in awaits:
-            args.append(await resolver(event) if awaited else resolver(event))
-        kwargs: dict[str, Any] = {}
-        for name, resolver, awaited in awaits_by_name:
-            kwargs[name] = await resolver(event) if awaited else resolver(event)
-        return await fn(*args, **kwargs) if is_awaited else fn(*args, **kwargs)
-
-    return call
+    return compose(fn, positional, keywords)
 
 
 class _DependencyPlan(AsyncResolver):
@@ -284,17 +236,18 @@ class _DependencyPlan(AsyncResolver):
 
     async def __call__(self, event: AnyEvent) -> Any:
         dependency = self._dependency
+        if not dependency.use_cache:
+            return await self._result(event)
         cache, fn = event.cache, dependency.fn
-        if dependency.use_cache and fn in cache:
+        if fn in cache:
             return cache[fn]
-        if dependency.timeout is None:
-            result = await self._call(event)
-        else:
-            async with asyncio.timeout(dependency.timeout):
-                result = await self._call(event)
-        if dependency.use_cache:
-            event.cache[fn] = result  # it may be another: the dependency asked for the context
+        result = await (self._call(event) if dependency.timeout is None else self._result(event))
+        event.cache[fn] = result  # it may be another: the dependency asked for the context
         return result
+
+    async def _result(self, event: AnyEvent) -> Any:
+        async with asyncio.timeout(self._dependency.timeout):
+            return await self._call(event)
 
 
 def _arguments(fn: Callable[..., Any]) -> list[tuple[str, inspect.Parameter, Any]]:
@@ -354,7 +307,7 @@ def _resolver(
         return _data(fn, name)
     for kind in classes_of(annotation):
         if issubclass(kind, Event):
-            return _the_event
+            return the_event
         if issubclass(kind, Context):
             return _the_context
         if isinstance(kind, Injectable):
@@ -379,24 +332,8 @@ def classes_of(annotation: Any) -> list[type]:
     return [kind] if inspect.isclass(kind) else []
 
 
-def _the_event(event: AnyEvent) -> Any:
-    return event
-
-
 def _the_context(event: AnyEvent) -> Any:
     return event.ctx
-
-
-class _ParamOfRoute:
-    """Gets a path parameter that the route is known to have."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, event: AnyEvent) -> Any:
-        return event.params[self.name]
 
 
 def _param(fn: Callable[..., Any], name: str, params: Collection[str] | None) -> Resolver:
@@ -406,7 +343,7 @@ def _param(fn: Callable[..., Any], name: str, params: Collection[str] | None) ->
             raise PathParamsError(
                 f"{where(fn)} asks for the path parameter {name!r}, which its pattern lacks (it has: {known})"
             )
-        return _ParamOfRoute(name)
+        return ParamOfRoute(name)
 
     def resolve(event: AnyEvent) -> Any:
         try:

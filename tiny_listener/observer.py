@@ -48,6 +48,12 @@ class Observer(Protocol):
     def not_found(self) -> None:
         """An event, of any source, matched no route."""
 
+    def http_not_found(self, samples: HTTPSamples) -> None:
+        """Requests matched no route, and their HTTP responses with the status 404 are ready.
+
+        The same as `not_found` and `http_unrouted` for each, at a fraction of the cost.
+        """
+
     def http_unrouted(self, method: str, status: int, seconds: float) -> None:
         """An HTTP response that no route made (404, 405, a protocol error) is ready to be written.
 
@@ -73,6 +79,9 @@ class _NullObserver:
         return self._route
 
     def not_found(self) -> None:
+        pass
+
+    def http_not_found(self, samples: HTTPSamples) -> None:
         pass
 
     def http_unrouted(self, method: str, status: int, seconds: float) -> None:

@@ -2,9 +2,10 @@
 
 Making a task for each request costs more than most handlers do. Here the first step of a coroutine runs at once,
 in the name of a task that waits in the pool: `asyncio.current_task()` is that task. When the coroutine ends in
-that step, the task stays in the pool, untouched. When it suspends, the task wakes and goes on with it: it
-yields what the coroutine yielded, so that timeouts, task groups and cancellation see one ordinary task from
-beginning to end. Each coroutine has a copied context of its own (contextvars), in both places.
+that step, the task stays in the pool, untouched, and the next coroutine may run in its name at once. When it
+suspends, the task wakes and goes on with it: it yields what the coroutine yielded, so that timeouts, task groups and
+cancellation see one ordinary task from beginning to end. Each coroutine has a copied context of its own (contextvars),
+in both places.
 
 What drives the coroutines of one task is a generator that never ends, `_drive`: a coroutine's own end is a
 StopIteration, and to raise and catch one costs as much as the rest of a step; a `yield from` sees it without.
@@ -13,6 +14,7 @@ StopIteration, and to raise and catch one costs as much as the rest of a step; a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import types
 from asyncio.tasks import _enter_task, _leave_task  # the only way to run a step in a task's name
 from collections.abc import Callable, Coroutine, Generator
@@ -39,6 +41,8 @@ class Runners:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._idle: list[_Runner] = []
+        self._entered: _Runner | None = None
+        """The one in whose name this is, while it runs nothing."""
 
     def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> Any:
         """Run a coroutine; its first step at once, if a task is at hand.
@@ -47,30 +51,54 @@ class Runners:
         :returns: its result if it did not suspend; else, as a `Pending`, the task that goes on with it
         :raises BaseException: what it raised if it did not suspend
         """
-        idle = self._idle
-        if not idle:
-            return self._start(coro, done)
-        runner = idle[-1]
+        runner = self._entered
+        if runner is None:
+            self.enter()
+            if self._entered is None:
+                return self._start(coro, done)
+            try:
+                return self.run(coro, done)
+            finally:
+                self.leave()
         context = copy_context()
-        try:
-            _enter_task(self._loop, runner.task)
-        except RuntimeError:  # called from within a task: only one can be entered at a time
-            return self._start(coro, done)
+        self._entered = None  # what runs now may come back here
         try:
             outcome = context.run(runner.send, coro)
         except BaseException:
-            _leave_task(self._loop, runner.task)
+            self._entered = runner
             runner.renew()
             self._look_after(runner)
             raise
-        _leave_task(self._loop, runner.task)
+        self._entered = runner
         if type(outcome) is tuple:
             if runner.wake.done():
                 self._look_after(runner)
             return outcome[0]
-        idle.remove(runner)
+        self._let_go(runner)
         runner.take_over(context, done, outcome)
         return Pending(runner.task)
+
+    # PERF: to enter a task and to leave it takes as long as to run a coroutine that does little.
+
+    def enter(self) -> None:
+        """Be in the name of an idle task until `leave`, if there is one, for many a `run`."""
+        if self._idle and self._entered is None:
+            runner = self._idle[-1]
+            with contextlib.suppress(RuntimeError):  # called from within a task: only one can be entered at a time
+                _enter_task(self._loop, runner.task)
+                self._entered = runner
+
+    def leave(self) -> None:
+        """Be in no task's name any more."""
+        if self._entered is not None:
+            _leave_task(self._loop, self._entered.task)
+            self._entered = None
+
+    def _let_go(self, runner: _Runner) -> None:
+        """Take the task that is entered out of the pool; another may take its place."""
+        self.leave()
+        self._idle.remove(runner)
+        self.enter()
 
     def _start(self, coro: Coroutine[Any, Any, Any], done: Done) -> Pending:
         runner = _Runner(self)
@@ -80,7 +108,7 @@ class Runners:
     def _look_after(self, runner: _Runner) -> None:
         """Let go of a task that the coroutine which ran in its name cancelled."""
         if runner.wake.done():
-            self._idle.remove(runner)
+            self._let_go(runner)
             runner.retire()
 
     def park(self, runner: _Runner) -> asyncio.Future[None]:

@@ -8,7 +8,7 @@ in between a load and its store would lose a count.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from .series import (
@@ -89,6 +89,12 @@ class _ResponseRecorder:
         """Count a response; `seconds` that cannot be a duration count as 0."""
         self._responses.add(self._first_words.get((method, status)) or self._first_word(method, status), seconds)
 
+    def http_responses(self, status: int, samples: HTTPSamples) -> None:
+        """Count responses of one status, as `http_response` does for each."""
+        for method, durations in _by_method(samples):
+            first = self._first_words.get((method, status)) or self._first_word(method, status)
+            self._responses.add_all(first, durations)
+
     def _first_word(self, method: str, status: int) -> int:
         method_value, status_value = method_label(method), status_label(status)
         first = self._writer.add(HTTP_DURATION, method_value, self._route, status_value)
@@ -119,12 +125,19 @@ class RouteRecorder(_ResponseRecorder):
     def http_events(self, samples: HTTPSamples) -> None:
         """Count events with the outcome "ok", and their responses with status 200."""
         # PERF: what is counted together costs a fraction of what it costs one by one.
-        methods, durations = zip(*samples)  # noqa: B905 - the items are pairs
         self._counts[self._outcomes["ok"]] += len(samples)
-        self._dispatches.add_all(self._sum, durations)
-        for method in set(methods):
+        for method, durations in _by_method(samples):
+            self._dispatches.add_all(self._sum, durations)
             first = self._first_words.get((method, 200)) or self._first_word(method, 200)
-            self._responses.add_all(first, [s for m, s in samples if m == method])
+            self._responses.add_all(first, durations)
+
+
+def _by_method(samples: HTTPSamples) -> Iterable[tuple[str, Sequence[float]]]:
+    """Return the durations of each method; most often there is one."""
+    methods, durations = zip(*samples)  # noqa: B905 - the items are pairs
+    if methods.count(methods[0]) == len(methods):
+        return [(methods[0], durations)]
+    return [(method, [s for m, s in samples if m == method]) for method in set(methods)]
 
 
 class Recorder:
@@ -148,6 +161,11 @@ class Recorder:
     def not_found(self) -> None:
         """Count an event that matched no route."""
         self._counts[self._not_found] += 1
+
+    def http_not_found(self, samples: HTTPSamples) -> None:
+        """Count events that matched no route, and their responses with status 404."""
+        self._counts[self._not_found] += len(samples)
+        self._unrouted.http_responses(404, samples)
 
     def http_unrouted(self, method: str, status: int, seconds: float) -> None:
         """Count a response that no route made."""

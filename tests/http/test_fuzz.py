@@ -127,6 +127,11 @@ class Counting:
             self.event_done(seconds, "ok")
             self.http_response(method, 200, seconds)
 
+    def http_not_found(self, samples: list[tuple[str, float]]) -> None:
+        for method, seconds in samples:
+            self.not_found()
+            self.http_unrouted(method, 404, seconds)
+
 
 async def answered(data: list[bytes], *, usual: bool = True, at_once: bool = False) -> tuple[bytes, Counter[Any]]:
     """Return what a server writes to a client that sends these pieces, and what it counts."""

@@ -60,6 +60,7 @@ def check_invariants(trie: Trie[Any]) -> None:
     _check_shape(trie)
     trie.prepare()
     _check_derived(trie)
+    _check_tails(trie)
 
 
 def nodes_of(trie: Trie[Any]) -> list[Node[Any]]:
@@ -128,6 +129,19 @@ def _check_derived(trie: Trie[Any]) -> None:
             if edge.label:
                 assert [label for label, _ in child.literals.values()] == [edge.label]
             todo.append(child)
+
+
+def _check_tails(trie: Trie[Any]) -> None:
+    """The tails are what the nodes without parameters before them say."""
+    tails: dict[str, Any] = {}
+    todo = [("", trie.root)]
+    while todo:
+        text, node = todo.pop()
+        todo += [(text + label, child) for label, child in node.literals.values()]
+        leads_on = any(_matters(below) for _, child in node.literals.values() for below in _below(child))
+        if text[-1:] in ("/", "") and not leads_on and all(map(_is_segment, node.edges)):
+            tails.update((text, edge.child.value) for edge in node.edges if edge.leaf)
+    assert trie.tails == tails
 
 
 def _is_segment(edge: Edge[Any]) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from httptools import HttpParserError, HttpParserUpgrade
 
 from .errors import ProtocolError
-from .fields import NO_FRAMING, Framing, framing_lines, framing_of
+from .fields import NO_FRAMING, Framing, framing_lines, framing_of, further_framing
 from .grammar import Grammar
 from .head import TOKEN, Head, after_empty_lines, check_sizes, check_unfinished, is_head_request, read_line
 
@@ -82,6 +82,8 @@ class RequestReader:
         "_step",
         "_trailers",
         "_usual_lines",
+        "_usual_size",
+        "_usual_start",
         "position",
         "unread",
     )
@@ -95,8 +97,11 @@ class RequestReader:
         """What was received and cannot be read yet."""
         self.position = 0
         """Where what `read_head` read last ends."""
-        self._usual_lines: list[bytes] | None = None  # those of the last request of HTTP/1.1 that frame it,
-        self._framing = NO_FRAMING  # and how they did
+        # PERF: what frames the requests of one client is the same from one to the next.
+        self._usual_lines = grammar.usual_lines  # those of the last request of HTTP/1.1 that frame it,
+        self._framing = grammar.framing  # and how they did
+        self._usual_start = grammar.usual_start  # if its Host came first, up to that: what follows its target
+        self._usual_size = len(self._usual_start or b"")
         self._safe_size = settings.safe_size
 
     @property
@@ -183,14 +188,17 @@ class RequestReader:
             method_bytes, target_bytes, rest = data.split(b" ", 2)
             method, target = COMMON_METHODS[method_bytes], target_bytes.decode("ascii")
         except (KeyError, ValueError):
+            rest = b""
             method, target, version, data = read_line(data, self._settings)
         else:
             version = 1
-            if not rest.startswith(b"HTTP/1.1\r\n") or not target.isprintable():
+            if rest[:10] != b"HTTP/1.1\r\n" or not target.isprintable():
+                rest = b""
                 method, target, version, data = read_line(data, self._settings)
         if len(data) > self._safe_size:
             check_sizes(data, self._settings)
         grammar = self._grammar
+        unfinished = grammar.unfinished
         try:
             grammar.parser.feed_data(data)
         except (HttpParserUpgrade, HttpParserError):
@@ -201,9 +209,16 @@ class RequestReader:
         head.target = target
         head.version = version
         head.raw = data
-        # PERF: what frames the requests of one client is the same from one to the next.
-        lines = framing_lines(data)
-        framing = self._framing if version and lines == self._usual_lines else self._frame(lines, version)
+        if not unfinished:
+            unfinished.append(True)
+            # PERF: without a body the Host says it all, if it is the one that it was, and no other line has a say.
+            size = self._usual_size
+            if rest[:size] == self._usual_start and further_framing(data, len(data) - len(rest) + size - 1) is None:
+                head.is_plain = True
+                head.length = 0
+                self.position = end
+                return head
+        framing = self._frame(data, version)
         if framing is NO_FRAMING:
             head.is_plain = True
             head.length = 0
@@ -212,17 +227,20 @@ class RequestReader:
             self._apply(framing, head, buffer, end)
         return head
 
-    def _frame(self, lines: list[bytes], version: int) -> Framing:
-        grammar = self._grammar
-        # PERF: a new connection is often like the last
-        framing = grammar.framing if version and lines == grammar.usual_lines else framing_of(lines, version)
-        if version:
+    def _frame(self, head: bytes, version: int) -> Framing:
+        lines = framing_lines(head)
+        if not version:
+            return framing_of(lines, version)
+        if lines != self._usual_lines:
+            grammar = self._grammar
+            self._framing = grammar.framing = framing_of(lines, version)
             self._usual_lines = grammar.usual_lines = lines
-            self._framing = grammar.framing = framing
-        return framing
+            if lines[0][:6].lower() == b"\nhost:":
+                self._usual_start = grammar.usual_start = start = b"HTTP/1.1\r" + lines[0] + b"\r\n"
+                self._usual_size = len(start)
+        return self._framing
 
     def _apply(self, framing: Framing, head: Head, buffer: bytes, end: int) -> None:
-        self._grammar.renew()
         head.keep_alive, length, head.expects_continue = framing
         head.length = length
         self._next = RequestReader._read_head if framing.keep_alive else RequestReader._read_nothing
@@ -232,7 +250,9 @@ class RequestReader:
             head.content = buffer[end : self.position]
             head.is_plain = framing.keep_alive and head.version == 1
             self._step = self._next
+            self._grammar.finish(head.content)
             return
+        self._grammar.renew()
         self.position = end
         head.content = None
         self._step = RequestReader._read_chunked if length is None else RequestReader._read_length

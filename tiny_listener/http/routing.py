@@ -77,7 +77,7 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
         if found is None and method == "HEAD":
             found = match(f"GET:{path}")
         if found is None:
-            return _refuse(method, path, methods.allowed(path))
+            return _refuse(method, path, methods.allowed(path, method))
         route, params = found
         if is_encoded and SLASH in path:
             path = path.replace(SLASH, "/")
@@ -114,14 +114,14 @@ class _Methods:
         self._version = -1
         self._served: list[str] = []
 
-    def allowed(self, path: str) -> list[str]:
-        """Return the methods by which routes serve a path, in the order of METHODS."""
+    def allowed(self, path: str, missed: str) -> list[str]:
+        """Return the methods by which routes serve a path, in the order of METHODS; `missed` is known to be none."""
         if self._version != self._router.version:
             self._version = self._router.version
             starts = [route.path.partition("{")[0] for route in self._router]
             self._served = [m for m in METHODS if any(s.startswith(f"{m}:") or f"{m}:".startswith(s) for s in starts)]
         match = self._router.match
-        return [m for m in self._served if match(f"{m}:{path}") is not None]
+        return [m for m in self._served if m != missed and match(f"{m}:{path}") is not None]
 
 
 def _refuse(method: str, path: str, allowed: list[str]) -> Refusal:

@@ -68,7 +68,9 @@ class HTTPServer:
         self.arrived: list[tuple[HTTPConnection, bytes]] = []
         """What was received and not read yet; the first to put something in calls `will_work`."""
         self.samples: dict[RouteObserver, HTTPSamples] = {}
-        """What observers are told before anything is written."""
+        """What the observers of routes are told before anything is written;"""
+        self.missed: HTTPSamples = []
+        """and the observer of the listener, of requests that no route serves."""
         self.answers: list[tuple[HTTPConnection, bytes | list[bytes]]] = []
         """What the usual way has to write, before anything that connections have."""
         self.find_event = finder(listener)
@@ -143,8 +145,12 @@ class HTTPServer:
             arrived = self.arrived.copy()
             self.arrived.clear()
             self.working = True
-            self.serve(arrived)
-            self.working = False
+            self.runners.enter()
+            try:
+                self.serve(arrived)
+            finally:
+                self.runners.leave()
+                self.working = False
         self._flush()
 
     def will_flush(self) -> None:
@@ -170,6 +176,9 @@ class HTTPServer:
             self.hooks.dispatched += len(samples)
             observer.http_events(samples)
         self.samples.clear()
+        if self.missed:
+            self.observer.http_not_found(self.missed)
+            self.missed.clear()
         todo = answers.copy()
         answers.clear()
         for connection, data in todo:

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
+from ..calling import AsyncResolver
 from ..errors import EventDataError, RouteError
-from ..hook import Argument, AsyncResolver, classes_of, planners
+from ..hook import Argument, classes_of, planners
 from .errors import HTTPError
 from .request import Request, decode_json
 

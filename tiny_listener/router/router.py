@@ -106,6 +106,12 @@ class Router(Generic[R]):
         entry = trie.literals.get(path)
         if entry is not None:
             return entry.route, {}
+        if not trie.root.ready:
+            trie.prepare()
+        start = path.rfind("/") + 1
+        entry = trie.tails.get(path[:start])
+        if entry is not None and start < len(path):
+            return entry.route, {entry.only: path[start:]}
         pieces: list[Any] = []
         entry = trie.find(path, pieces)
         if entry is None:

@@ -17,6 +17,10 @@ over, with all choices and a `Memory` of what it tried. It enters no node twice 
 exception: whether their regex accepts a piece depends on both its borders, so each of their edges may cost
 length x length trials of the regex.
 
+**Tails.** What most patterns with parameters are, a collection and the name of one of its things, is found by the text
+up to its last slash, where the shape of the trie says that nothing better can match: no literal text leads on
+from there but to patterns without parameters, and no parameter but `str` may stand.
+
 **Jumps.** Where nothing but literal text can follow for `width` characters, a node looks up that many at
 once, so that thousands of patterns with a common prefix cost one step, and not one for each place where they
 part. The table is derived from the literal edges when the first text is matched after a change, and only for
@@ -57,6 +61,9 @@ class Trie(Generic[V]):
         self.root: Node[V] = Node(0)
         self.literals: dict[str, V] = {}
         """The values of the patterns without parameters, by the only text that each matches."""
+        self.tails: dict[str, V] = {}
+        """Where what follows a last slash can be one `str` and nothing else: its value, by the text up to the slash.
+        Derived, see `prepare`."""
 
     def insert(self, pattern: Pattern, value: V) -> None:
         """Add `pattern`. Raises ValueError if one of the same key is there."""
@@ -81,6 +88,7 @@ class Trie(Generic[V]):
             raise KeyError(pattern.key)
         node.value = None
         node.touch()
+        self.tails.pop(_text_before(pattern), None)
         above = [self.root, *(child for _, child in trail)]
         for parent, (way, child) in zip(reversed(above[:-1]), reversed(trail), strict=True):
             parent.touch()
@@ -98,7 +106,7 @@ class Trie(Generic[V]):
             todo.extend(edge.child for edge in reversed(node.edges))
             todo.extend(child for _, (_, child) in sorted(node.literals.items(), reverse=True))
 
-    def find(self, text: str, pieces: list[str]) -> V | None:
+    def find(self, text: str, pieces: list[str]) -> V | None:  # noqa: C901
         """The value of the best pattern with parameters that matches the whole of `text`; None if none does.
 
         `pieces`, an empty list, receives the text of each parameter. A pattern without parameters is
@@ -121,6 +129,8 @@ class Trie(Generic[V]):
                     return node.value
                 continue
             edge = node.head
+            if edge is None and passed is None:
+                return None
             if node.segment:  # PERF: the usual parameter, without a call
                 piece = text[pos:]
                 if "/" not in piece:
@@ -182,13 +192,22 @@ class Trie(Generic[V]):
                 todo.extend(edge.child for edge in node.edges)
         for node in reversed(stale):  # children before their parents
             node.near = min((len(label) + child.distance for label, child in node.literals.values()), default=FAR)
-        todo = [self.root]
-        while todo:
-            node = todo.pop()
+        ways = [("", self.root)]
+        while ways:
+            text, node = ways.pop()
             if not node.ready:
                 node.prepare()
-                todo.extend(target for _, _, target in node.jumps.values())
-                todo.extend(edge.child for edge in node.edges)
+                ways.extend((text + key + rest, target) for key, (rest, _, target) in node.jumps.items())
+                ways.extend(("", edge.child) for edge in node.edges)
+                if not node.depth and text[-1:] in ("/", ""):
+                    self._note_tail(text, node)
+
+    def _note_tail(self, text: str, node: Node[V]) -> None:
+        """Derive whether what follows `text`, from which a node without parameters before it goes on, is a tail."""
+        if node.tail is not None and not node.width:
+            self.tails[text] = node.tail
+        else:
+            self.tails.pop(text, None)
 
     def _search(self, text: str, pieces: list[str]) -> Node[V] | None:
         """The node whose value `find` gives, by trying every choice."""
@@ -246,6 +265,12 @@ class Trie(Generic[V]):
 def _only_text(pattern: Pattern) -> str:
     """The text that a pattern without parameters matches."""
     return "".join(token.text for token in pattern.tokens if isinstance(token, Literal))
+
+
+def _text_before(pattern: Pattern) -> str:
+    """The text up to the first parameter."""
+    first = pattern.tokens[0] if pattern.tokens else None
+    return first.text if isinstance(first, Literal) else ""
 
 
 def _edge(node: Node[V], order: Order) -> Edge[V] | None:
