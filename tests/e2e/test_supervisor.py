@@ -284,7 +284,7 @@ def test_unix_socket(workers: str, tmp_path: Path) -> None:
     with serving("web:app", "--workers", workers, "--uds", str(path), pass_port=False) as server:
         assert b"Welcome!" in ask()
         second = command("--admin-port", "0", "--workers", workers, "--uds", str(path), "web:app")
-        assert (second.returncode, "a server answers there already" in second.stderr) == (1, True), second.stderr
+        assert (second.returncode, "a server listens there already" in second.stderr) == (1, True), second.stderr
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         assert b"Welcome!" in ask()
