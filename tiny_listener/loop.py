@@ -126,9 +126,10 @@ class ServerLoop:
         *,
         sock: socket.socket | None = None,
         backlog: int = DEFAULT_BACKLOG,
+        mode: int | None = None,
         **options: Any,
     ) -> Any:
-        """See `asyncio.loop.create_unix_server`."""
+        """See `asyncio.loop.create_unix_server`; `mode` are the permissions of the file."""
         create: Any = super().create_unix_server  # type: ignore[misc]
         if path is None and sock is None:
             raise ValueError("create_unix_server() takes a path, or a socket that is bound")
@@ -138,10 +139,10 @@ class ServerLoop:
         if sys.version_info >= (3, 13) and isinstance(self, asyncio.SelectorEventLoop):
             options["cleanup_socket"] = False  # it would remove the file of whoever has the path by then
         if self.socket_provider is not None:
-            address = ListenAddress(socket.AF_UNIX, os.fsdecode(path), backlog=backlog)
+            address = ListenAddress(socket.AF_UNIX, os.fsdecode(path), backlog=backlog, mode=mode)
             (sock,) = await self.socket_provider.acquire([address])
             return self._opened(await create(protocol_factory, sock=sock, backlog=backlog, **options))
-        unix = listen_unix(os.fsdecode(path), backlog)
+        unix = listen_unix(os.fsdecode(path), backlog, mode)
         self._unix.append(unix)
         try:
             return self._opened(await create(protocol_factory, sock=unix.sock, backlog=backlog, **options))

@@ -49,9 +49,10 @@ class UnixSocket:
                 Path(self.path).unlink()
 
 
-def listen_unix(path: str, backlog: int) -> UnixSocket:
+def listen_unix(path: str, backlog: int, mode: int | None = None) -> UnixSocket:
     """Bind a path and listen at it, over the file of a server that is dead.
 
+    :param mode: the file's permissions, whatever the umask; None: what the umask leaves of 0777
     :raises ListenError: a server lives there, it is no socket, or it cannot be bound
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -62,12 +63,32 @@ def listen_unix(path: str, backlog: int) -> UnixSocket:
             return UnixSocket(sock, path, ())
         with _locked(path):
             _remove_stale(path)
-            sock.bind(path)
+            _bind(sock, path, mode)
             sock.listen(backlog)
             return UnixSocket(sock, path, _identity_of(path))
     except OSError as exc:
         sock.close()
         raise (exc if isinstance(exc, ListenError) else listen_error(exc, path, None)) from None
+
+
+def _bind(sock: socket.socket, path: str, mode: int | None) -> None:
+    """Bind a socket to a path, whose file has never more permissions than those of `mode`."""
+    if mode is None:
+        sock.bind(path)
+        return
+    # On Linux the file gets the mode of the socket, less the umask. Elsewhere only the umask is heard, for an
+    # instant in the whole process.
+    umask = None
+    try:
+        os.fchmod(sock.fileno(), mode)
+    except OSError:  # pragma: no cover
+        umask = os.umask(0o777)
+    try:
+        sock.bind(path)
+    finally:
+        if umask is not None:  # pragma: no cover
+            os.umask(umask)
+    Path(path).chmod(mode)
 
 
 def has_file(path: str) -> bool:

@@ -46,7 +46,7 @@ class SocketBroker:
             if group is None:
                 group = _Group(address, 0 if unix else _free_port(address))
                 if unix:
-                    group.unix = listen_unix(address.host, address.backlog)
+                    group.unix = listen_unix(address.host, address.backlog, address.mode)
                     group.sockets[0] = group.unix.sock
                 self._groups[key] = group
             place = 0 if unix else slot

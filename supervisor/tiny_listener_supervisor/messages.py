@@ -33,6 +33,8 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     backlog: int
     index: int = 0
     """Which of several sockets with port 0 at one host."""
+    mode: int | None = None
+    """Of a unix socket's file."""
 
 
 class Acquire(msgspec.Struct, tag=True, frozen=True):

@@ -97,7 +97,7 @@ class SocketClient:
     def _address(self, address: ListenAddress) -> Address:
         index = 0
         while True:
-            wanted = Address(address.family, address.host, address.port, address.backlog, index)
+            wanted = Address(address.family, address.host, address.port, address.backlog, index, address.mode)
             lent = self._lent.get(wanted)
             if lent is None or lent.fileno() < 0:
                 return wanted

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import stat
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -185,3 +186,38 @@ def test_a_server_that_cannot_be_made_leaves_nothing(runner: asyncio.Runner, pat
     with pytest.raises((TypeError, ValueError)):
         runner.run(runner.get_loop().create_unix_server(asyncio.Protocol, path, ssl_handshake_timeout=1))
     assert not Path(path).exists()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666])
+@pytest.mark.parametrize("umask", [0, 0o077, 0o777])
+def test_the_file_has_its_mode_from_the_first_instant(
+    path: str, mode: int, umask: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    chmod = os.chmod
+
+    def look_first(name: Path, mode: int, **options: bool) -> None:
+        seen.append(stat.S_IMODE(name.stat().st_mode))
+        chmod(name, mode, **options)
+
+    monkeypatch.setattr(os, "chmod", look_first)
+    before = os.umask(umask)
+    try:
+        ours = listen_unix(path, 5, mode)
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert seen == [mode & ~umask]
+    assert stat.S_IMODE(os.stat(path).st_mode) == mode
+    ours.remove()
+    ours.sock.close()
+
+
+def test_without_a_mode_the_umask_decides(path: str) -> None:
+    before = os.umask(0o027)
+    try:
+        ours = listen_unix(path, 5)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o750
+    ours.sock.close()

@@ -105,6 +105,8 @@ class HTTPListener(Listener[CTX]):
         if settings.fd is not None:
             server = await loop.create_server(self.server, sock=socket.socket(fileno=settings.fd), **options)
         elif settings.uds is not None:
+            if settings.uds_mode is not None:
+                options["mode"] = settings.uds_mode
             server = await loop.create_unix_server(self.server, settings.uds, **options)
         else:
             server = await loop.create_server(self.server, settings.host or None, settings.port, **options)
