@@ -133,11 +133,11 @@ class ServerLoop:
         create: Any = super().create_unix_server  # type: ignore[misc]
         if path is None and sock is None:
             raise ValueError("create_unix_server() takes a path, or a socket that is bound")
-        options.pop("cleanup_socket", None)
+        cleanup = options.pop("cleanup_socket", False) and sock is not None
+        if sys.version_info >= (3, 13) and isinstance(self, asyncio.SelectorEventLoop):
+            options["cleanup_socket"] = cleanup  # it would remove the file of whoever has the path by then
         if path is None or sock is not None:
             return self._opened(await create(protocol_factory, path, sock=sock, backlog=backlog, **options))
-        if sys.version_info >= (3, 13) and isinstance(self, asyncio.SelectorEventLoop):
-            options["cleanup_socket"] = False  # it would remove the file of whoever has the path by then
         if self.socket_provider is not None:
             address = ListenAddress(socket.AF_UNIX, os.fsdecode(path), backlog=backlog, mode=mode)
             (sock,) = await self.socket_provider.acquire([address])

@@ -70,6 +70,8 @@ def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> No
     from ..http.tls import tls_context  # noqa: PLC0415
 
     if not isinstance(listener, HTTPListener):
+        if isinstance(options.get("fd"), tuple):
+            raise CannotLoad(f"systemd's sockets (LISTEN_FDS) would serve nobody: {app} is no HTTPListener")
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(options))
         raise CannotLoad(f"{names} would do nothing: {app} is no HTTPListener, it opens its own sources of events")
     if {"host", "port", "uds", "fd"} & options.keys():  # the command line names the place anew
