@@ -14,6 +14,7 @@ from tiny_listener.addresses import ListenError, listen_error, name_of
 from tiny_listener.unix import UnixSocket, listen_unix
 
 from .messages import Address
+from .queues import queue_depth
 
 __all__ = ["SocketBroker"]
 
@@ -61,6 +62,16 @@ class SocketBroker:
     def sockets(self) -> list[socket.socket]:
         """All sockets."""
         return [sock for group in self._groups.values() for sock in group.sockets.values()]
+
+    def queues(self) -> dict[str, int]:
+        """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
+        depths: dict[str, int] = {}
+        for group in self._groups.values():
+            for slot, sock in group.sockets.items():
+                worker = "shared" if group.unix is not None else str(slot)
+                if (depth := queue_depth(sock.fileno())) is not None:
+                    depths[worker] = depths.get(worker, 0) + depth
+        return depths
 
     def names(self) -> list[str]:
         """Return where clients find us, one text for each address."""

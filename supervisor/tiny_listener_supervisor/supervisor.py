@@ -105,6 +105,7 @@ class Supervisor:
         for sig in HANDLED:
             self._loop.add_signal_handler(sig, self._signals.put_nowait, sig)
         if self._admin is not None:
+            self._admin.show_queues(self._broker.queues)
             await self._admin.start(self)
         obeying = asyncio.ensure_future(self._obey_signals())
         if self._reloader is not None:
