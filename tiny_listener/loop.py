@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .addresses import listen_error
+from .borrowing import Borrower
 from .host import ListenAddress, SocketProvider
 from .unix import UnixSocket, listen_unix
 
@@ -88,6 +89,7 @@ class ServerLoop:
     def __init__(self) -> None:
         super().__init__()
         self.servers: list[Any] = []
+        self.borrower = Borrower(self.servers)
         self._unix: list[UnixSocket] = []
 
     async def create_server(
@@ -116,8 +118,14 @@ class ServerLoop:
             options.pop(owned, None)
         addresses = await self._resolve(host, port or 0, family, flags, backlog)
         sockets = await self.socket_provider.acquire(addresses)
-        servers = [await create(protocol_factory, sock=s, backlog=backlog, **options) for s in sockets]
-        return self._opened(ManyServers(servers, self))  # type: ignore[arg-type]
+
+        def open_at(sock: socket.socket) -> Any:
+            return create(protocol_factory, sock=sock, backlog=backlog, **options)
+
+        many = ManyServers([await open_at(sock) for sock in sockets], self)  # type: ignore[arg-type]
+        for lendable in sockets:
+            self.borrower.learn(lendable, many, open_at)
+        return self._opened(many)
 
     async def create_unix_server(
         self,

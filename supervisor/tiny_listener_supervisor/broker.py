@@ -63,6 +63,12 @@ class SocketBroker:
         """All sockets."""
         return [sock for group in self._groups.values() for sock in group.sockets.values()]
 
+    def of_slot(self, slot: int) -> list[socket.socket]:
+        """Return the sockets that are a slot's own and listen: connections may wait there."""
+        groups = [group for group in self._groups.values() if group.unix is None]
+        found = [group.sockets[slot] for group in groups if slot in group.sockets]
+        return [sock for sock in found if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
+
     def queues(self) -> dict[str, int]:
         """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
         depths: dict[str, int] = {}
