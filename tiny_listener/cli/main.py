@@ -89,7 +89,12 @@ class Command(click.Command):
 )
 @click.option("--check", is_flag=True, help="Import the application, validate it, and exit.")
 @click.option("--routes", is_flag=True, help="Print the routes in the order in which they match, and exit.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="A name or an address; 0.0.0.0 for all of IPv4.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="A name or an address; 0.0.0.0 for all of IPv4, '' for IPv6 too.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option("--uds", type=click.Path(), help="A unix socket, in place of host and port.")
 @click.option("--uds-mode", type=Permissions(), help="The permissions of its file, such as 660.  [default: by umask]")
