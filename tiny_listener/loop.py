@@ -142,7 +142,7 @@ class ServerLoop:
         if path is None and sock is None:
             raise ValueError("create_unix_server() takes a path, or a socket that is bound")
         cleanup = options.pop("cleanup_socket", False) and sock is not None
-        if sys.version_info >= (3, 13) and isinstance(self, asyncio.SelectorEventLoop):
+        if sys.version_info >= (3, 13):
             options["cleanup_socket"] = cleanup  # it would remove the file of whoever has the path by then
         if path is None or sock is not None:
             return self._opened(await create(protocol_factory, path, sock=sock, backlog=backlog, **options))

@@ -291,6 +291,12 @@ def test_unix_socket(workers: str, tmp_path: Path) -> None:
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         assert b"Welcome!" in ask()
+        if workers != "1":
+            wait_for(server.is_ready)
+            before = set(server.workers())
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(server.workers()) == 3 and not before & set(server.workers()))
+            assert b"Welcome!" in ask()  # those that left have not taken the file with them
         assert server.stop() == 0
     assert not path.exists()
 
