@@ -122,6 +122,7 @@ def serving(
     pass_fds: Sequence[int] = (),
     env: dict[str, str] | None = None,
     until_ready: bool = True,
+    launcher: Sequence[str] = (),
     **popen: Any,
 ) -> Iterator[Server]:
     """Run the command while the block runs, from when it is ready."""
@@ -131,7 +132,7 @@ def serving(
         with log.open("wb") as file:
             place = ["--port", str(port)] if pass_port else []
             process = subprocess.Popen(
-                [*COMMAND, *place, "--admin-port", str(admin), *options, app],
+                [*launcher, *COMMAND, *place, "--admin-port", str(admin), *options, app],
                 cwd=cwd,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -6,10 +6,9 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from pathlib import Path
 
-__all__ = ["ListenError", "describe", "listen_error", "name_of", "remove_stale_socket"]
+__all__ = ["ListenError", "describe", "listen_error", "name_of"]
 
 
 class ListenError(OSError):
@@ -37,7 +36,9 @@ def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenErro
         by = f" by {holder}" if holder else ""
         text = f"cannot listen on {where}: it is in use{by}; stop that, or choose another with --port"
         if port is None:
-            text = f"cannot listen on {where}: a server answers there already"
+            text = (
+                f"cannot listen on {where}: a server listens there already; stop it, or choose another path with --uds"
+            )
     elif exc.errno in (errno.EACCES, errno.EPERM):
         text = f"cannot listen on {where}: no permission" + (
             "; ports below 1024 need root or CAP_NET_BIND_SERVICE" if port is not None and port < 1024 else ""
@@ -47,28 +48,6 @@ def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenErro
     else:
         text = f"cannot listen on {where}: {os.strerror(exc.errno) if exc.errno else exc}"
     return ListenError(exc.errno, text)
-
-
-def remove_stale_socket(path: str) -> None:
-    """Remove a unix socket's file that a dead server left behind; an abstract name has no file.
-
-    :raises OSError: EADDRINUSE, a server answers there, or it is no socket at all
-    """
-    if path[:1] in ("", "\0"):
-        return
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return
-    if stat.S_ISSOCK(mode):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(1)
-            try:
-                probe.connect(path)
-            except ConnectionRefusedError:
-                Path(path).unlink()
-                return
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def holder_of_port(port: int) -> str | None:

@@ -21,12 +21,14 @@ class ListenAddress:
     :param host: a numeric address; for a unix socket its path
     :param port: 0 for a port of the system's choice
     :param backlog: how many connections may wait to be accepted, see listen(2)
+    :param mode: of a unix socket's file; None: as the umask says
     """
 
     family: int
     host: str
     port: int = 0
     backlog: int = 2048
+    mode: int | None = None
 
 
 class SocketProvider(Protocol):

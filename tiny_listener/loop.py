@@ -7,15 +7,16 @@ stop them all; and where a supervisor owns the sockets, the loop asks it for the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from .addresses import listen_error, remove_stale_socket
+from .addresses import listen_error
+from .borrowing import Borrower
 from .host import ListenAddress, SocketProvider
+from .unix import UnixSocket, listen_unix
 
 try:
     import uvloop
@@ -88,7 +89,8 @@ class ServerLoop:
     def __init__(self) -> None:
         super().__init__()
         self.servers: list[Any] = []
-        self._files: list[tuple[Path, int]] = []
+        self.borrower = Borrower(self.servers)
+        self._unix: list[UnixSocket] = []
 
     async def create_server(
         self,
@@ -116,8 +118,14 @@ class ServerLoop:
             options.pop(owned, None)
         addresses = await self._resolve(host, port or 0, family, flags, backlog)
         sockets = await self.socket_provider.acquire(addresses)
-        servers = [await create(protocol_factory, sock=s, backlog=backlog, **options) for s in sockets]
-        return self._opened(ManyServers(servers, self))  # type: ignore[arg-type]
+
+        def open_at(sock: socket.socket) -> Any:
+            return create(protocol_factory, sock=sock, backlog=backlog, **options)
+
+        many = ManyServers([await open_at(sock) for sock in sockets], self)  # type: ignore[arg-type]
+        for lendable in sockets:
+            self.borrower.learn(lendable, many, open_at)
+        return self._opened(many)
 
     async def create_unix_server(
         self,
@@ -126,35 +134,38 @@ class ServerLoop:
         *,
         sock: socket.socket | None = None,
         backlog: int = DEFAULT_BACKLOG,
+        mode: int | None = None,
         **options: Any,
     ) -> Any:
-        """See `asyncio.loop.create_unix_server`."""
+        """See `asyncio.loop.create_unix_server`; `mode` are the permissions of the file."""
         create: Any = super().create_unix_server  # type: ignore[misc]
-        if self.socket_provider is not None and sock is None and path is not None:
-            address = ListenAddress(socket.AF_UNIX, os.fspath(path), backlog=backlog)
-            (sock,) = await self.socket_provider.acquire([address])
-            options.pop("cleanup_socket", None)
-        if sock is not None:
-            return self._opened(await create(protocol_factory, sock=sock, backlog=backlog, **options))
-        if path is None:
+        if path is None and sock is None:
             raise ValueError("create_unix_server() takes a path, or a socket that is bound")
+        cleanup = options.pop("cleanup_socket", False) and sock is not None
+        if sys.version_info >= (3, 13):
+            options["cleanup_socket"] = cleanup  # it would remove the file of whoever has the path by then
+        if path is None or sock is not None:
+            return self._opened(await create(protocol_factory, path, sock=sock, backlog=backlog, **options))
+        if self.socket_provider is not None:
+            address = ListenAddress(socket.AF_UNIX, os.fsdecode(path), backlog=backlog, mode=mode)
+            (sock,) = await self.socket_provider.acquire([address])
+            return self._opened(await create(protocol_factory, sock=sock, backlog=backlog, **options))
+        unix = listen_unix(os.fsdecode(path), backlog, mode)
+        self._unix.append(unix)
         try:
-            remove_stale_socket(os.fspath(path))
-            server = await create(protocol_factory, path, backlog=backlog, **options)
-        except OSError as exc:
-            raise listen_error(exc, os.fspath(path), None) from None
-        if os.fspath(path)[:1] not in ("", "\0"):
-            self._files.append((Path(path), os.stat(path).st_ino))
-        return self._opened(server)
+            return self._opened(await create(protocol_factory, sock=unix.sock, backlog=backlog, **options))
+        except BaseException:
+            self._unix.remove(unix)
+            unix.remove()
+            unix.sock.close()
+            raise
 
     def close(self) -> None:
         """See `asyncio.loop.close`; the files of unix sockets go with it, if they are still ours."""
+        for unix in self._unix:
+            unix.remove()
+        self._unix.clear()
         super().close()  # type: ignore[misc]
-        for path, inode in self._files:
-            with contextlib.suppress(OSError):
-                if os.stat(path).st_ino == inode:
-                    path.unlink()
-        self._files.clear()
 
     def _opened(self, server: Any) -> Any:
         self.servers.append(server)

@@ -9,16 +9,19 @@ what Prometheus fetches. The owner and the worker can be one process.
     recorder    the worker counts
     ledger      the owner adds up
     exposition  the owner writes the page
+    queues      how many connections wait to be accepted
 """
 
 from .exposition import Exposition, LedgerCollector
 from .ledger import Ledger, Row
+from .queues import AcceptQueues
 from .recorder import Recorder, RouteRecorder
 from .row import RowError, RowReader, RowWriter, format_row, read_row
 from .series import FAMILIES, Family, Series
 
 __all__ = [
     "FAMILIES",
+    "AcceptQueues",
     "Exposition",
     "Family",
     "Ledger",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from tiny_listener.addresses import ListenError
@@ -61,6 +61,13 @@ class Admin:
             if self._required:
                 raise ListenError(exc.errno, f"{text} (the admin endpoint)".replace("--port", "--admin-port")) from None
             logger.warning("No admin endpoint: port %d is taken; choose another with --admin-port", settings.port)
+
+    def show_queues(self, look: Callable[[], Mapping[str, int]]) -> None:
+        """Show on the metrics' page how many connections wait to be accepted, by worker."""
+        if self._exposition is not None:
+            from tiny_listener_metrics import AcceptQueues  # noqa: PLC0415 - only where there are metrics
+
+            self._exposition.registry.register(AcceptQueues(look))
 
     def warm_up(self) -> None:
         """Render the metrics once: the first time takes long where there are many routes, and a scrape has a limit."""

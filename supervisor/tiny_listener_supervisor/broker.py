@@ -8,14 +8,13 @@ all slots.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
-from pathlib import Path
 
-from tiny_listener.addresses import listen_error, name_of, remove_stale_socket
+from tiny_listener.addresses import ListenError, listen_error, name_of
+from tiny_listener.unix import UnixSocket, listen_unix
 
 from .messages import Address
+from .queues import queue_depth
 
 __all__ = ["SocketBroker"]
 
@@ -27,7 +26,7 @@ class _Group:
         self.address = address
         self.port = port
         self.sockets: dict[int, socket.socket] = {}
-        self.inode: int | None = None  # of a unix socket's file
+        self.unix: UnixSocket | None = None
 
 
 class SocketBroker:
@@ -37,7 +36,7 @@ class SocketBroker:
         self._groups: dict[tuple[int, str, int, int], _Group] = {}
 
     def acquire(self, slot: int, address: Address) -> socket.socket:
-        """Return the slot's socket for an address, bound; it stays the broker's.
+        """Return the slot's socket for an address, bound; it stays the broker's. A unix socket listens from now on.
 
         :raises ListenError: it cannot be bound
         """
@@ -48,21 +47,37 @@ class SocketBroker:
             if group is None:
                 group = _Group(address, 0 if unix else _free_port(address))
                 if unix:
-                    group.sockets[0] = _bind_unix(address.host)
-                    group.inode = os.stat(address.host).st_ino
+                    group.unix = listen_unix(address.host, address.backlog, address.mode)
+                    group.sockets[0] = group.unix.sock
                 self._groups[key] = group
             place = 0 if unix else slot
             if place not in group.sockets:
                 group.sockets[place] = sock = _bind_tcp(address, group.port)
                 group.port = sock.getsockname()[1]
         except OSError as exc:
-            raise listen_error(exc, address.host, None if unix else address.port) from None
+            raise (exc if isinstance(exc, ListenError) else listen_error(exc, address.host, address.port)) from None
         return group.sockets[place]
 
     @property
     def sockets(self) -> list[socket.socket]:
         """All sockets."""
         return [sock for group in self._groups.values() for sock in group.sockets.values()]
+
+    def of_slot(self, slot: int) -> list[socket.socket]:
+        """Return the sockets that are a slot's own and listen: connections may wait there."""
+        groups = [group for group in self._groups.values() if group.unix is None]
+        found = [group.sockets[slot] for group in groups if slot in group.sockets]
+        return [sock for sock in found if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
+
+    def queues(self) -> dict[str, int]:
+        """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
+        depths: dict[str, int] = {}
+        for group in self._groups.values():
+            for slot, sock in group.sockets.items():
+                worker = "shared" if group.unix is not None else str(slot)
+                if (depth := queue_depth(sock.fileno())) is not None:
+                    depths[worker] = depths.get(worker, 0) + depth
+        return depths
 
     def names(self) -> list[str]:
         """Return where clients find us, one text for each address."""
@@ -71,12 +86,10 @@ class SocketBroker:
     def close(self) -> None:
         """Close all sockets and remove the files of unix sockets, if they are still ours."""
         for group in self._groups.values():
+            if group.unix is not None:
+                group.unix.remove()
             for sock in group.sockets.values():
                 sock.close()
-            if group.inode is not None:
-                with contextlib.suppress(OSError):
-                    if os.stat(group.address.host).st_ino == group.inode:
-                        Path(group.address.host).unlink()
         self._groups.clear()
 
 
@@ -108,14 +121,3 @@ def _bind(sock: socket.socket, address: Address, port: int) -> None:
     if address.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.bind((address.host, port))
-
-
-def _bind_unix(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        remove_stale_socket(path)
-        sock.bind(path)
-    except OSError:
-        sock.close()
-        raise
-    return sock

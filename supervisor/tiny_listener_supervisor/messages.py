@@ -14,7 +14,9 @@ __all__ = [
     "Due",
     "FromWatcher",
     "FromWorker",
+    "GiveBack",
     "Granted",
+    "Lend",
     "Ready",
     "Refused",
     "Stop",
@@ -33,6 +35,8 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     backlog: int
     index: int = 0
     """Which of several sockets with port 0 at one host."""
+    mode: int | None = None
+    """Of a unix socket's file."""
 
 
 class Acquire(msgspec.Struct, tag=True, frozen=True):
@@ -81,6 +85,21 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
     """Supervisor: drain and exit."""
 
 
+class Lend(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: accept from a sibling's sockets too, which come with this; its worker does not.
+
+    :ivar slot: the sibling's
+    """
+
+    slot: int
+
+
+class GiveBack(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: accept from them no longer, and close your copies."""
+
+    slot: int
+
+
 class Watching(msgspec.Struct, tag=True, frozen=True):
     """Watcher: from now on no change is missed."""
 
@@ -103,5 +122,5 @@ class WatchFailed(msgspec.Struct, tag=True, frozen=True):
 
 
 FromWorker: TypeAlias = Acquire | Ready | Due | BootFailed
-ToWorker: TypeAlias = Granted | Refused | Stop
+ToWorker: TypeAlias = Granted | Refused | Lend | GiveBack | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

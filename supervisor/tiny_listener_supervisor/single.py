@@ -7,12 +7,13 @@ import faulthandler
 import gc
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiny_listener.host import Host
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
+from .queues import queue_depth
 from .worker import WorkerPlan, describe_boot_failure
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Single:
             return
         servers = getattr(asyncio.get_running_loop(), "servers", [])
         before = len(servers)
+        self._admin.show_queues(lambda: _queues(servers))
         await self._admin.start(self)
         # A drain closes the listener's servers; this one still tells how the drain goes.
         del servers[before:]
@@ -101,3 +103,9 @@ class Single:
         # What start-up made stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+
+
+def _queues(servers: list[Any]) -> dict[str, int]:
+    """Return how many connections wait at the servers' sockets."""
+    depths = [queue_depth(sock.fileno()) for server in servers if server.is_serving() for sock in server.sockets]
+    return {"0": sum(depth for depth in depths if depth is not None)}

@@ -19,6 +19,7 @@ from .broker import SocketBroker
 from .channel import ChannelClosed, GarbledMessage
 from .forking import Forker
 from .health import Health
+from .lending import Lender
 from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
 from .policy import Limits, describe_exit, restart_delay, workers_in_words
 from .reloading import Reloader
@@ -88,6 +89,7 @@ class Supervisor:
         self._due: deque[tuple[Slot, str]] = deque()
         self._replacing: Slot | None = None
         self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replace)
+        self._lender = Lender(self.slots, self._broker, lambda: self.stopping)
 
     @property
     def is_ready(self) -> bool:
@@ -105,6 +107,7 @@ class Supervisor:
         for sig in HANDLED:
             self._loop.add_signal_handler(sig, self._signals.put_nowait, sig)
         if self._admin is not None:
+            self._admin.show_queues(self._broker.queues)
             await self._admin.start(self)
         obeying = asyncio.ensure_future(self._obey_signals())
         if self._reloader is not None:
@@ -113,6 +116,7 @@ class Supervisor:
             for slot in self.slots:
                 self._start(slot)
             self._health.start(self._loop)
+            self._lender.start(self._loop)
             await self._done.wait()
         finally:
             obeying.cancel()
@@ -295,6 +299,7 @@ class Supervisor:
         slot.remove(worker)
         if worker.row is not None and self._ledger is not None:
             self._ledger.close_row(worker.row)
+        self._lender.look()
         words = worker.fate or describe_exit(code)
         if self.stopping:
             self._finish_if_empty()

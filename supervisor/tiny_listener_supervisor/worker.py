@@ -25,10 +25,24 @@ from tiny_listener.host import Host, ListenAddress
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
 from .channel import Channel, ChannelClosed
-from .messages import Acquire, Address, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop, ToWorker
+from .messages import (
+    Acquire,
+    Address,
+    BootFailed,
+    Due,
+    FromWorker,
+    GiveBack,
+    Granted,
+    Lend,
+    Ready,
+    Refused,
+    Stop,
+    ToWorker,
+)
 
 if TYPE_CHECKING:
     from tiny_listener import Listener
+    from tiny_listener.borrowing import Borrower
 
 __all__ = [
     "SLOT_VARIABLE",
@@ -97,7 +111,7 @@ class SocketClient:
     def _address(self, address: ListenAddress) -> Address:
         index = 0
         while True:
-            wanted = Address(address.family, address.host, address.port, address.backlog, index)
+            wanted = Address(address.family, address.host, address.port, address.backlog, index, address.mode)
             lent = self._lent.get(wanted)
             if lent is None or lent.fileno() < 0:
                 return wanted
@@ -127,8 +141,18 @@ class SocketClient:
                 future = self._asked.pop(message.id)
                 if not future.done():
                     future.set_exception(ListenError(message.errno, message.text))
+            case Lend():
+                _borrower().borrow(message.slot, [socket.socket(fileno=fd) for fd in fds])
+            case GiveBack():
+                _borrower().give_back(message.slot)
             case Stop():
                 self._on_stop()
+
+
+def _borrower() -> Borrower:
+    loop: Any = asyncio.get_running_loop()  # a ServerLoop: no other asks for sockets
+    borrower: Borrower = loop.borrower
+    return borrower
 
 
 @dataclass(frozen=True, slots=True)

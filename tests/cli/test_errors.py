@@ -45,6 +45,10 @@ ADMIN = ("--admin-port", "0")
         (["web:ap"], 1, "'web' has no attribute 'ap'; did you mean 'app'?"),
         (["web:not_a_listener"], 1, "web:not_a_listener is a int, not a tiny_listener.Listener"),
         (["web:HTTPListener"], 1, "is a class: make an instance of it"),
+        (["--uds-mode", "660", "web:app"], 1, "--uds-mode does nothing without a unix socket: add --uds"),
+        (["--uds", "/tmp/x", "--uds-mode", "680", "web:app"], 2, "'680' are no permissions: three octal digits"),
+        (["--uds", "/tmp/x", "--uds-mode", "1777", "web:app"], 2, "'1777' are no permissions"),
+        (["--uds", "/tmp/x", "--uds-mode", "rw", "web:app"], 2, "'rw' are no permissions"),
         (["--port", "1", "plain:app"], 1, "--port would do nothing: plain:app is no HTTPListener"),
     ],
 )
@@ -139,6 +143,7 @@ def test_a_port_without_permission(workers: str) -> None:
         ("workers = 0", "options.toml:1: workers: 0 is not in the range x>=1"),
         ("access-log = 1", "options.toml:1: access-log: 1 is not true or false"),
         ("port = true", "options.toml:1: port: True is not a value for it"),
+        ("uds-mode = 888", "options.toml:1: uds-mode: 888 are no permissions"),
         ("port = [1]", "options.toml:1: port: [1] is not a value for it"),
         ("reload-dir = 1", "options.toml:1: reload-dir: 1 is not a value for it"),
         ('reload-dir = ["/no/such"]', "options.toml:1: reload-dir: Directory '/no/such' does not exist"),

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import threading
 from collections import Counter
@@ -281,13 +282,21 @@ def test_unix_socket(workers: str, tmp_path: Path) -> None:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             return client.makefile("rb").read()
 
-    with serving("web:app", "--workers", workers, "--uds", str(path), pass_port=False) as server:
+    options = ["--uds", str(path), "--uds-mode", "620"]
+    with serving("web:app", "--workers", workers, *options, pass_port=False) as server:
         assert b"Welcome!" in ask()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o620
         second = command("--admin-port", "0", "--workers", workers, "--uds", str(path), "web:app")
-        assert (second.returncode, "a server answers there already" in second.stderr) == (1, True), second.stderr
+        assert (second.returncode, "a server listens there already" in second.stderr) == (1, True), second.stderr
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         assert b"Welcome!" in ask()
+        if workers != "1":
+            wait_for(server.is_ready)
+            before = set(server.workers())
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(server.workers()) == 3 and not before & set(server.workers()))
+            assert b"Welcome!" in ask()  # those that left have not taken the file with them
         assert server.stop() == 0
     assert not path.exists()
 

@@ -151,15 +151,14 @@ def test_a_unix_socket_is_shared_and_its_file_removed(tmp_path: Path) -> None:
     broker = SocketBroker()
     address = Address(socket.AF_UNIX, path, 0, 10)
     first = broker.acquire(0, address)
-    first.listen()
     assert broker.acquire(1, address) is first
     other = SocketBroker()
-    with pytest.raises(ListenError, match="a server answers there already"):
+    with pytest.raises(ListenError, match="a server listens there already"):
         other.acquire(0, address)
     broker.close()
     assert not Path(path).exists()
     Path(path).write_text("no socket")
-    with pytest.raises(ListenError):
+    with pytest.raises(ListenError, match="that is no socket; remove it, or choose another path with --uds"):
         other.acquire(0, address)
     assert Path(path).read_text() == "no socket"
 

@@ -15,7 +15,7 @@ __all__ = ["HTTP_OPTIONS", "check_app_string", "load"]
 
 HTTP_OPTIONS = frozenset(
     {
-        "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+        "host", "port", "uds", "uds_mode", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
         "max_request_line", "max_header", "max_headers", "max_header_fields", "max_body", "header_timeout",
         "body_timeout", "write_timeout", "linger_time", "linger_timeout",
         "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers", "proxy_headers", "forwarded_allow_ips",
@@ -70,11 +70,15 @@ def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> No
     from ..http.tls import tls_context  # noqa: PLC0415
 
     if not isinstance(listener, HTTPListener):
+        if isinstance(options.get("fd"), tuple):
+            raise CannotLoad(f"systemd's sockets (LISTEN_FDS) would serve nobody: {app} is no HTTPListener")
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(options))
         raise CannotLoad(f"{names} would do nothing: {app} is no HTTPListener, it opens its own sources of events")
     if {"host", "port", "uds", "fd"} & options.keys():  # the command line names the place anew
-        listener.configure(uds=None, fd=None)
+        listener.configure(uds=None, uds_mode=None, fd=None)
     listener.configure(**options)
+    if listener.settings.uds_mode is not None and listener.settings.uds is None:
+        raise CannotLoad("--uds-mode does nothing without a unix socket: add --uds")
     # What is wrong with these is said before anything runs, and by --check.
     tls_context(listener.settings)
     if listener.settings.proxy_headers is not None:

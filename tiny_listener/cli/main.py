@@ -17,7 +17,7 @@ __all__ = ["command", "main"]
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Application": ("app_dir", "config", "check", "routes"),
     "HTTP (applications that are an HTTPListener)": (
-        "host", "port", "uds", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+        "host", "port", "uds", "uds_mode", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
     "Limits of HTTP, each with the status that answers what is past it": (
         "max_request_line", "max_header", "max_headers", "max_header_fields", "max_body", "header_timeout",
@@ -36,6 +36,19 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 
 seconds = click.FloatRange(min=0)
 positive = click.FloatRange(min=0, min_open=True)
+
+
+class Permissions(click.ParamType[int]):
+    """Permissions as chmod(1) takes them, in octal digits."""
+
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See `click.ParamType`; a number in a file is read as its digits."""
+        text = str(value)
+        if not text.isascii() or not text.isdigit() or set(text) - set("01234567") or int(text, 8) > 0o777:
+            self.fail(f"{value!r} are no permissions: three octal digits, such as 660", param, ctx)
+        return int(text, 8)
 
 
 class Command(click.Command):
@@ -76,9 +89,15 @@ class Command(click.Command):
 )
 @click.option("--check", is_flag=True, help="Import the application, validate it, and exit.")
 @click.option("--routes", is_flag=True, help="Print the routes in the order in which they match, and exit.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="A name or an address; 0.0.0.0 for all of IPv4.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="A name or an address; 0.0.0.0 for all of IPv4, '' for IPv6 too.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option("--uds", type=click.Path(), help="A unix socket, in place of host and port.")
+@click.option("--uds-mode", type=Permissions(), help="The permissions of its file, such as 660.  [default: by umask]")
 @click.option("--fd", type=click.IntRange(min=0), help="An open listening socket, in place of host and port.")
 @click.option(
     "--backlog",

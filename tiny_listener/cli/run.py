@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ import click
 
 from .. import __version__
 from ..errors import CannotLoad
+from ..inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
 from .logs import set_up_logging
 
@@ -52,10 +54,20 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     if options["check"] or options["routes"]:
         return _show(app, load_app, routes=options["routes"])
     try:
+        if fds := take_from_systemd(os.environ, os.getpid()):
+            _refuse_another_place(given)
+            http_options["fd"] = fds
         return _run(load_app, options, given)
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
         return 1
+
+
+def _refuse_another_place(given: set[str]) -> None:
+    """Whoever passes sockets accepts for us: clients that nobody serves would wait for ever."""
+    for name in ("host", "port", "uds", "fd"):
+        if name in given:
+            raise CannotLoad(f"systemd passed sockets (LISTEN_FDS), and --{name} names another place: choose one")
 
 
 def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:

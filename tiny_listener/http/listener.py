@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 from .._typing import CTX, F
 from ..addresses import name_of
+from ..inherited import open_inherited
 from ..listener import Listener
+from ..loop import ManyServers
 from .server import HTTPServer
 from .settings import HTTPSettings
 from .tls import tls_context
@@ -102,9 +104,12 @@ class HTTPListener(Listener[CTX]):
         self.server = HTTPServer(self, settings)
         self.add_source(self.server)
         loop = asyncio.get_running_loop()
+        server: Any
         if settings.fd is not None:
-            server = await loop.create_server(self.server, sock=socket.socket(fileno=settings.fd), **options)
+            server = await self._listen_at_inherited(settings.fd, options)
         elif settings.uds is not None:
+            if settings.uds_mode is not None:
+                options["mode"] = settings.uds_mode
             server = await loop.create_unix_server(self.server, settings.uds, **options)
         else:
             server = await loop.create_server(self.server, settings.host or None, settings.port, **options)
@@ -112,6 +117,15 @@ class HTTPListener(Listener[CTX]):
         if self.host.slot == 0:
             for sock in server.sockets:
                 logger.info("%s listens on %s://%s", self.title, self.server.scheme, name_of(sock))
+
+    async def _listen_at_inherited(self, fds: int | tuple[int, ...], options: dict[str, Any]) -> asyncio.AbstractServer:
+        loop = asyncio.get_running_loop()
+        servers = []
+        for fd in (fds,) if isinstance(fds, int) else fds:
+            sock = open_inherited(fd)
+            create: Any = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
+            servers.append(await create(self.server, sock=sock, **options))
+        return ManyServers(servers, loop)
 
     def close(self) -> None:
         """Stop listening and drop all connections, without a drain."""

@@ -19,8 +19,10 @@ class HTTPSettings:
     """As uvicorn's and gunicorn's; 0 for one of the system's choice."""
     uds: str | None = None
     """The path of a unix socket, in place of host and port."""
-    fd: int | None = None
-    """The number of an open listening socket, in place of host and port."""
+    uds_mode: int | None = None
+    """The permissions of its file, such as 0o660: who may connect needs to write. By default what the umask leaves."""
+    fd: int | tuple[int, ...] | None = None
+    """The number of an open listening socket, or of several, in place of host and port."""
     ssl_certfile: str | None = None
     """A PEM file with the certificate and those that vouch for it: then the server speaks TLS, 1.2 and up."""
     ssl_keyfile: str | None = None

@@ -1,0 +1,38 @@
+"""`tiny_listener_accept_queue`: connections that wait to be accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
+__all__ = ["AcceptQueues"]
+
+
+class AcceptQueues:
+    """A collector of the queues' lengths.
+
+    :param look: returns them by worker, at the time of a scrape
+    """
+
+    def __init__(self, look: Callable[[], Mapping[str, int]]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterable[Metric]:
+        """The queues as they are now."""
+        metric = _family()
+        for worker, depth in self._look().items():
+            metric.add_metric((worker,), depth)
+        yield metric
+
+    def describe(self) -> Iterable[Metric]:
+        """The name, which is taken."""
+        yield _family()
+
+
+def _family() -> GaugeMetricFamily:
+    return GaugeMetricFamily(
+        "tiny_listener_accept_queue",
+        "Connections that wait to be accepted, by the worker whose socket they wait at.",
+        labels=("worker",),
+    )

@@ -1,0 +1,130 @@
+"""Lending: the queue of a slot whose worker does not serve is served by a sibling meanwhile.
+
+The kernel goes on putting connections into the queue of a slot whose worker is dead, boots, or stands still
+(SO_REUSEPORT knows nothing of that). So a sibling is lent the slot's sockets, accepts from them beside its own,
+and gives them back when the slot has a worker that serves. A lent socket is a copy: closing it ends nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .channel import ChannelClosed
+from .messages import GiveBack, Lend
+from .slot import Slot, State, Worker
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .broker import SocketBroker
+
+__all__ = ["Lender", "plan", "serves"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
+
+TICK = 0.05
+"""Seconds between two looks: a queue waits at most this long, after a worker's end is known or `STANDS_STILL`."""
+STANDS_STILL = 0.5
+"""Seconds without a stamp, of which a loop makes ten a second, after which new connections go to a sibling."""
+
+
+def serves(worker: Worker | None, now: float) -> bool:
+    """Whether a worker accepts connections: it is ready, nobody is about to kill it, and its loop turns.
+
+    :param now: on the clock of the worker's stamps
+    """
+    return (
+        worker is not None
+        and worker.state is State.READY
+        and worker.fate is None
+        and now - worker.beat[0] < STANDS_STILL
+    )
+
+
+def plan(unserved: Collection[int], siblings: Sequence[int], loans: Mapping[int, int]) -> dict[int, int]:
+    """Return who shall serve each slot's queue beside its own.
+
+    :param unserved: slots whose queue nobody serves
+    :param siblings: workers that serve
+    :param loans: the slots that are lent now, and to whom: what can stay as it is, stays
+    """
+    wanted = {slot: to for slot, to in loans.items() if slot in unserved and to in siblings}
+    load = Counter(wanted.values())
+    for slot in unserved:
+        if slot not in wanted and siblings:
+            wanted[slot] = least = min(siblings, key=lambda sibling: load[sibling])
+            load[least] += 1
+    return wanted
+
+
+class Lender:
+    """Lends the sockets of slots that nobody serves.
+
+    :param is_stopping: whether all workers are about to go, so that nothing is lent any more
+    :param clock: that of the workers' stamps
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        broker: SocketBroker,
+        is_stopping: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._slots = slots
+        self._broker = broker
+        self._is_stopping = is_stopping
+        self._clock = clock
+        self._loans: dict[int, Worker] = {}
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look."""
+        self._loop = loop
+        self._tick()
+
+    def _tick(self) -> None:
+        self.look()
+        self._loop.call_later(TICK, self._tick)
+
+    def look(self) -> None:
+        """Lend what nobody serves, and take back what somebody does."""
+        now = self._clock()
+        serving = {slot.number: slot.worker for slot in self._slots if serves(slot.worker, now)}
+        if len(serving) == len(self._slots) and not self._loans:
+            return  # as nearly always
+        workers = {worker.pid: worker for worker in serving.values() if worker is not None}
+        unserved = [slot.number for slot in self._slots if slot.number not in serving]
+        loans = {slot: worker.pid for slot, worker in self._loans.items()}
+        wanted = plan(unserved, list(workers), loans) if not self._is_stopping() else {}
+        for slot, worker in list(self._loans.items()):
+            if wanted.get(slot) != worker.pid:
+                self._take_back(slot, worker)
+        for slot, pid in wanted.items():
+            if slot not in self._loans:
+                self._lend(slot, workers[pid])
+
+    def _lend(self, slot: int, worker: Worker) -> None:
+        sockets = self._broker.of_slot(slot)
+        if not sockets:
+            return
+        try:
+            worker.channel.send(Lend(slot), [sock.fileno() for sock in sockets])
+        except (ChannelClosed, BlockingIOError):  # the next look finds it dead, or tries again
+            return
+        logger.debug("New connections of slot %d go to pid %d", slot, worker.pid)
+        self._loans[slot] = worker
+
+    def _take_back(self, slot: int, worker: Worker) -> None:
+        try:
+            if worker.state is State.READY:  # otherwise it has stopped to accept, all of it
+                worker.channel.send(GiveBack(slot))
+        except BlockingIOError:
+            return
+        except ChannelClosed:
+            pass
+        logger.debug("New connections of slot %d go no longer to pid %d", slot, worker.pid)
+        del self._loans[slot]

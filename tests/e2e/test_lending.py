@@ -1,0 +1,101 @@
+"""The queue of a slot whose worker does not serve is served by a sibling, and given back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_replacing import load
+from tests.server import Server, serving
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The file that lets workers boot, while it is there."""
+    file = tmp_path / "gate"
+    file.touch()
+    return file
+
+
+def answers(server: Server, requests: int = 60) -> Counter[str]:
+    """Who answers so many requests, each on a connection of its own."""
+    return Counter(server.get("/")[1].decode() for _ in range(requests))
+
+
+def listeners(pid: int) -> int:
+    """How many listening TCP sockets a process has open."""
+    inodes = {row.split()[9] for row in Path("/proc/net/tcp").read_text().splitlines()[1:] if row.split()[3] == "0A"}
+    count = 0
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed by now
+            count += os.readlink(fd).removeprefix("socket:[").removesuffix("]") in inodes
+    return count
+
+
+def test_a_dead_slot_is_served_by_a_sibling_and_given_back(gate: Path) -> None:
+    with serving("lends:app", "--workers", "2", env={"GATE": str(gate)}) as server:
+        victim, sibling = server.workers()
+        wait_for(lambda: len(answers(server)) == 2)
+        gate.unlink()
+        with load(server) as outcomes:
+            os.kill(victim, signal.SIGKILL)
+            wait_for(lambda: listeners(sibling) == 2)
+            seen = outcomes["200"]
+            # Half of them are in the dead slot's queue: without a loan all clients soon wait there.
+            wait_for(lambda: outcomes["200"] > seen + 500)
+            lost = sum(outcomes.values()) - outcomes["200"]
+            assert lost <= 8  # what the killed worker had in hand
+            assert not server.is_ready()
+            gate.touch()
+            wait_for(server.is_ready)
+            wait_for(lambda: listeners(sibling) == 1)
+            seen = outcomes["200"]
+            wait_for(lambda: outcomes["200"] > seen + 500)
+        assert sum(outcomes.values()) - outcomes["200"] == lost, outcomes
+        assert len(answers(server)) == 2
+
+
+@pytest.mark.parametrize("how", ["stopped", "blocked"])
+def test_a_slot_whose_worker_stands_still_is_served_meanwhile(how: str, gate: Path) -> None:
+    with serving("lends:app", "--workers", "3", "--hang-timeout", "0", env={"GATE": str(gate)}) as server:
+        workers = server.workers()
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            if how == "blocked":
+                client.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+                wait_for(lambda: "blocked" in server.log)
+            else:
+                os.kill(workers[0], signal.SIGSTOP)
+            # Without a loan those in its queue would wait for ever.
+            assert len(answers(server)) == 2
+            if how == "stopped":
+                os.kill(workers[0], signal.SIGCONT)
+                wait_for(lambda: sum(map(listeners, workers)) == 3)
+                wait_for(lambda: len(answers(server)) == 3)
+            else:
+                for pid in workers:
+                    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_loan_goes_on_to_another_when_its_borrower_dies(gate: Path) -> None:
+    with serving("lends:app", "--workers", "3", env={"GATE": str(gate)}) as server:
+        workers = server.workers()
+        gate.unlink()
+        os.kill(workers[0], signal.SIGKILL)
+        borrower = wait_for(lambda: [pid for pid in workers[1:] if listeners(pid) == 2])[0]
+        (last,) = set(workers[1:]) - {borrower}
+        os.kill(borrower, signal.SIGKILL)
+        wait_for(lambda: listeners(last) == 3)
+        assert len(answers(server)) == 1
+        gate.touch()
+        wait_for(server.is_ready)
+        wait_for(lambda: listeners(last) == 1)
+        assert server.stop() == 0

@@ -1,0 +1,150 @@
+"""Who is lent whose sockets, and when they are given back; the clock stands where the test puts it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+import pytest
+from tiny_listener_supervisor.broker import SocketBroker
+from tiny_listener_supervisor.channel import Channel, ChannelClosed, channel_pair
+from tiny_listener_supervisor.lending import STANDS_STILL, Lender, plan, serves
+from tiny_listener_supervisor.messages import Address, GiveBack, Lend
+from tiny_listener_supervisor.slot import Slot, State, Worker
+
+
+@pytest.mark.parametrize(
+    ("unserved", "siblings", "loans", "wanted"),
+    [
+        ([], [11, 12], {}, {}),
+        ([0], [], {}, {}),
+        ([0], [11], {}, {0: 11}),
+        ([0, 1], [12, 13], {}, {0: 12, 1: 13}),  # spread
+        ([0, 1, 2], [13], {}, {0: 13, 1: 13, 2: 13}),
+        ([0, 1], [12, 13], {1: 12}, {1: 12, 0: 13}),  # what is lent stays, and counts
+        ([0], [11, 12], {0: 12}, {0: 12}),
+        ([0], [11], {0: 12}, {0: 11}),  # who was lent it serves no longer
+        ([], [10, 11], {0: 11}, {}),  # its own worker serves
+    ],
+)
+def test_the_plan(unserved: list[int], siblings: list[int], loans: dict[int, int], wanted: dict[int, int]) -> None:
+    assert plan(unserved, siblings, loans) == wanted
+
+
+class Crew:
+    """Workers whose channels end here, and a clock."""
+
+    def __init__(self, count: int) -> None:
+        self.now = 100.0
+        self.broker = SocketBroker()
+        self.slots = [Slot(number) for number in range(count)]
+        self.theirs: list[Channel[Any, Any]] = []
+        self.stopping = False
+        for slot in self.slots:
+            ours, theirs = channel_pair()
+            beat = memoryview(bytearray(8)).cast("d")
+            slot.worker = Worker(None, 10 + slot.number, ours, None, beat, 0.0, state=State.READY)
+            self.theirs.append(theirs)
+            self.broker.acquire(slot.number, Address(socket.AF_INET, "127.0.0.1", 0, 5)).listen(5)
+        self.beat()
+        self.lender = Lender(self.slots, self.broker, lambda: self.stopping, lambda: self.now)
+
+    def worker(self, number: int) -> Worker:
+        worker = self.slots[number].worker
+        assert worker is not None
+        return worker
+
+    def beat(self, *but: int) -> None:
+        for slot in self.slots:
+            if slot.worker is not None and slot.number not in but:
+                slot.worker.beat[0] = self.now
+
+    def heard(self) -> list[tuple[int, Any, int]]:
+        """Look, and return what each worker was told, with how many sockets."""
+        self.lender.look()
+        told = []
+        for number, channel in enumerate(self.theirs):
+            while (received := channel.receive()) is not None:
+                for fd in received[1]:
+                    os.close(fd)
+                told.append((number, received[0], len(received[1])))
+        return told
+
+    def close(self) -> None:
+        self.broker.close()
+        for slot, theirs in zip(self.slots, self.theirs, strict=True):
+            theirs.close()
+            if slot.worker is not None:
+                slot.worker.channel.close()
+
+
+@pytest.fixture
+def crew() -> Any:
+    crew = Crew(3)
+    yield crew
+    crew.close()
+
+
+def test_a_worker_serves_while_it_is_ready_and_its_loop_turns(crew: Crew) -> None:
+    worker = crew.worker(0)
+    assert serves(worker, crew.now + STANDS_STILL - 0.01)
+    assert not serves(worker, crew.now + STANDS_STILL)
+    assert not serves(None, crew.now)
+    worker.fate = "hung for 1 s"
+    assert not serves(worker, crew.now)
+    worker.fate = None
+    worker.step(State.DRAINING)
+    assert not serves(worker, crew.now)
+
+
+def test_nothing_is_lent_while_all_serve(crew: Crew) -> None:
+    assert crew.heard() == []
+
+
+def test_what_stands_still_is_lent_once_and_given_back(crew: Crew) -> None:
+    crew.now += STANDS_STILL
+    crew.beat(2)
+    assert crew.heard() == [(0, Lend(2), 1)]
+    assert crew.heard() == []
+    crew.beat()
+    assert crew.heard() == [(0, GiveBack(2), 0)]
+    assert crew.heard() == []
+
+
+def test_a_loan_moves_when_its_borrower_stands_still_too(crew: Crew) -> None:
+    crew.worker(2).fate = "is out of date"
+    assert crew.heard() == [(0, Lend(2), 1)]
+    crew.now += STANDS_STILL
+    crew.beat(0)
+    assert crew.heard() == [(0, GiveBack(2), 0), (1, Lend(0), 1), (1, Lend(2), 1)]
+
+
+def test_a_borrower_that_drains_is_told_nothing(crew: Crew) -> None:
+    crew.worker(2).fate = "is out of date"
+    crew.heard()
+    crew.worker(0).step(State.DRAINING)
+    assert crew.heard() == [(1, Lend(0), 1), (1, Lend(2), 1)]
+
+
+def test_a_borrower_that_is_gone_is_no_fault(crew: Crew) -> None:
+    crew.worker(2).fate = "is out of date"
+    crew.heard()
+    crew.theirs[0].close()
+    crew.worker(2).fate = None
+    crew.lender.look()
+    crew.worker(2).fate = "is out of date"
+    crew.lender.look()
+    with pytest.raises(ChannelClosed):
+        crew.worker(0).channel.receive()
+
+
+def test_a_slot_without_sockets_and_a_server_that_stops_lend_nothing(crew: Crew) -> None:
+    crew.slots.append(Slot(3))
+    assert crew.heard() == []
+    crew.broker.acquire(3, Address(socket.AF_INET, "127.0.0.1", 0, 5))
+    assert crew.heard() == []  # it does not listen: nobody can wait there
+    crew.slots.pop()
+    crew.stopping = True
+    crew.worker(2).fate = "is out of date"
+    assert crew.heard() == []

@@ -1,0 +1,159 @@
+"""Unix sockets for servers. The file of one belongs to whoever listens at it, and nobody else removes it.
+
+A file whose server died stays behind and is in the way of the next. Whether one lives there only a connect(2)
+tells, and two servers that start at once could both find the same dead one: the second would remove the file of
+the first. So a server looks, binds and listens in one go, while it holds a lock on the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .addresses import ListenError, listen_error
+
+__all__ = ["UnixSocket", "listen_unix"]
+
+LOCK_TIMEOUT = 2.0
+"""Seconds to wait for the lock. A start holds it for less than a millisecond: who holds it longer is none."""
+LOCK_RETRY = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """A unix socket that listens.
+
+    :ivar path: its file; a name that begins with NUL has none (unix(7), abstract)
+    """
+
+    sock: socket.socket
+    path: str
+    _identity: tuple[int, ...]
+
+    def remove(self) -> None:
+        """Remove its file, if it is still ours. To be called before the socket is closed, where that is possible:
+        until the file is gone a server that starts finds us alive.
+        """
+        if not has_file(self.path):
+            return
+        with _locked(self.path), contextlib.suppress(OSError):
+            if _identity_of(self.path) == self._identity:
+                Path(self.path).unlink()
+
+
+def listen_unix(path: str, backlog: int, mode: int | None = None) -> UnixSocket:
+    """Bind a path and listen at it, over the file of a server that is dead.
+
+    :param mode: the file's permissions, whatever the umask; None: what the umask leaves of 0777
+    :raises ListenError: a server lives there, it is no socket, or it cannot be bound
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not has_file(path):
+            sock.bind(path)
+            sock.listen(backlog)
+            return UnixSocket(sock, path, ())
+        with _locked(path):
+            _remove_stale(path)
+            _bind(sock, path, mode)
+            sock.listen(backlog)
+            return UnixSocket(sock, path, _identity_of(path))
+    except OSError as exc:
+        sock.close()
+        raise (exc if isinstance(exc, ListenError) else listen_error(exc, path, None)) from None
+
+
+def _bind(sock: socket.socket, path: str, mode: int | None) -> None:
+    """Bind a socket to a path, whose file has never more permissions than those of `mode`."""
+    if mode is None:
+        sock.bind(path)
+        return
+    # On Linux the file gets the mode of the socket, less the umask. Elsewhere only the umask is heard, for an
+    # instant in the whole process.
+    umask = None
+    try:
+        os.fchmod(sock.fileno(), mode)
+    except OSError:  # pragma: no cover
+        umask = os.umask(0o777)
+    try:
+        sock.bind(path)
+    finally:
+        if umask is not None:  # pragma: no cover
+            os.umask(umask)
+    Path(path).chmod(mode)
+
+
+def has_file(path: str) -> bool:
+    """Whether a socket of this name has a file."""
+    return path[:1] not in ("", "\0")
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket's file that a dead server left behind.
+
+    :raises ListenError: it is no socket
+    :raises OSError: EADDRINUSE, a server lives there; another, whether one does cannot be seen
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        text = f"cannot listen on {path}: that is no socket; remove it, or choose another path with --uds"
+        raise ListenError(errno.EEXIST, text)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # noqa: FBT003 - a full queue is EAGAIN, not a wait
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+            return
+        except (BlockingIOError, OSError) as exc:
+            if exc.errno not in (errno.EAGAIN, errno.EPROTOTYPE):  # its queue is full; it is of another type
+                raise
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def _identity_of(path: str) -> tuple[int, ...]:
+    """Return what no later file of that name has; inodes are used again, often at once."""
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Hold the lock on the folder of a path (flock(2)): it leaves no file behind, and ends with its holder.
+
+    Where it cannot be had things go on without: anybody who reads a folder can hold its lock for ever.
+    """
+    fd = -1
+    with contextlib.suppress(OSError):
+        fd = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if fd >= 0:
+            _lock(fd)
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _lock(fd: int) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_RETRY)
+        except OSError:  # a file system without
+            return
+        else:
+            return
