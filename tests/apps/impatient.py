@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from tiny_listener.http import HTTPListener, HTTPSettings, Request
+from tiny_listener.http import FileResponse, HTTPListener, HTTPSettings, Request
 
 app = HTTPListener(HTTPSettings(header_timeout=1.0, body_timeout=1.0, write_timeout=1.0, keep_alive_timeout=1.0))
 
@@ -23,3 +23,8 @@ async def take(request: Request) -> dict[str, int]:
 async def big() -> AsyncIterator[bytes]:
     for _ in range(1000):
         yield b"x" * 65536
+
+
+@app.get("/file")
+async def file() -> FileResponse:
+    return FileResponse(__file__)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -22,6 +24,8 @@ CLIENTS = 200
 MAY_GROW = CLIENTS * 256 * 1024
 """Bytes. Of a response of 64 MiB that nobody reads there may be 64 KiB that wait to be written (the transport's mark),
 the piece that went past it, the same again while pieces are put together, and the generator."""
+MAY_GROW_BY_TESTER = 1000 * 64 * 1024
+"""Bytes, for a thousand connections of which each wants 64 MiB and reads next to nothing: the transport's mark."""
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -118,4 +122,45 @@ def test_slow_clients_tie_up_their_own_connections_only(how: Attack, expected: b
         wait_for(lambda: files(pid) <= opened)
         assert most - resident < MAY_GROW
         assert server.get("/") == (200, b"here")
+        assert "Traceback" not in server.log
+
+
+TESTERS = 1000
+MODES = {
+    "slow headers": ("/", "-H", "-i", "1"),
+    "slow body": ("/", "-B", "-i", "10"),
+    "ranges": ("/file", "-R"),
+    "slow read": ("/big", "-X", "-n", "1", "-w", "10", "-y", "20", "-z", "5"),
+}
+
+
+@pytest.mark.needs("slowhttptest")
+@pytest.mark.parametrize("mode", MODES)
+def test_what_slowhttptest_does_with_a_thousand_connections_keeps_nobody_waiting(mode: str) -> None:
+    path, *options = MODES[mode]
+    with serving("impatient:app") as server:
+        pid = server.process.pid
+        assert server.get("/")[0] == 200
+        opened, resident, most = files(pid), memory(pid), 0
+        tester = subprocess.Popen(
+            [
+                *("slowhttptest", *options, "-c", str(TESTERS), "-r", str(TESTERS), "-l", "5", "-p", "3"),
+                *("-u", f"http://127.0.0.1:{server.port}{path}"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while tester.poll() is None:
+            assert server.get("/") == (200, b"here")
+            most = max(most, memory(pid))
+        assert tester.stdout is not None
+        said = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", tester.stdout.read())
+        tester.stdout.close()
+        assert re.search(r"number of connections: +1000\n", said)
+        assert set(re.findall(r"service available: +(\w+)", said)) == {"YES"}
+        if mode != "slow read":  # one that takes nothing does not hear that it was dropped
+            assert "No open connections left" in said
+        wait_for(lambda: files(pid) <= opened + 2)
+        assert most - resident < MAY_GROW_BY_TESTER
         assert "Traceback" not in server.log
