@@ -206,6 +206,41 @@ def test_conditions(runner: asyncio.Runner, root: Path, headers: dict[str, str],
 
 
 @pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Match": "{etag}"}, 200),
+        ({"If-Match": '"other", {etag}'}, 200),
+        ({"If-Match": "*"}, 200),
+        ({"If-Match": '"other"'}, 412),
+        ({"If-Match": "W/{etag}"}, 412),
+        ({"If-Match": ""}, 412),
+        ({"If-Unmodified-Since": "{modified}"}, 200),
+        ({"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, 412),
+        ({"If-Unmodified-Since": "some day"}, 200),
+        ({"If-Match": "{etag}", "If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}, 200),
+        ({"If-Match": '"other"', "If-None-Match": "{etag}"}, 412),
+        ({"If-Match": "{etag}", "If-None-Match": "{etag}"}, 304),
+    ],
+)
+def test_preconditions(runner: asyncio.Runner, root: Path, headers: dict[str, str], status: int) -> None:
+    async def main() -> None:
+        async with serving(application(root)) as server:
+            whole = (await ask(server, "/root/a.txt")).headers
+            etag, modified = whole["etag"], whole["last-modified"]
+            now = {
+                name: value.replace("{etag}", etag).replace("{modified}", modified) for name, value in headers.items()
+            }
+            for method in ("GET", "HEAD", "POST"):
+                expected = 200 if (method, status) == ("POST", 304) else status
+                assert (await ask(server, "/root/a.txt", method, **now)).status == expected
+            assert (await ask(server, "/root/a.txt", Range="bytes=0-0", **now)).status == (
+                206 if status == 200 else status
+            )
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize(
     ("value", "status", "body", "content_range"),
     [
         ("bytes=0-0", 206, b"0", "bytes 0-0/10"),

@@ -28,7 +28,7 @@ PIECE = 256 * 1024
 """Bytes of a file that are read and sent at once."""
 RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*\Z", re.IGNORECASE)
 """One range (RFC 9110 section 14.1.2). Several are answered with the whole, as section 14.2 allows."""
-ETAG = re.compile(r'(?:W/)?("[^"\x00-\x20\x7f]*")')
+ETAG = re.compile(r'(W/)?("[^"\x00-\x20\x7f]*")')
 _MISSING_NUMBERS = frozenset({errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO})
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError)
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -67,7 +67,7 @@ class FileResponse(DeferredResponse):
     async def prepare(self, request: Request) -> Response:
         """See `DeferredResponse`.
 
-        :raises HTTPError: 404, there is no such file; 416, no such range of it
+        :raises HTTPError: 404, there is no such file; 412, it is not what the client wants; 416, no such range of it
         """
         opening = asyncio.get_running_loop().run_in_executor(None, _open, self._path, self._root, self._guess)
         try:
@@ -90,6 +90,8 @@ class FileResponse(DeferredResponse):
             (b"accept-ranges", b"bytes"),
         ]
         status = 200
+        if not _is_wanted(request, opened):
+            raise HTTPError(412)
         if request.method in ("GET", "HEAD") and _has_it(request, opened):
             status = 304
             body.limit(0, 0)
@@ -227,11 +229,20 @@ class _FileBody(AsyncIterator[bytes]):
 # --- conditions ---------------------------------------------------------------------------------
 
 
+def _is_wanted(request: Request, opened: _Opened) -> bool:
+    """Whether the file is one that the client has in mind (RFC 9110 sections 13.1.1, 13.1.4 and 13.2.2)."""
+    tags = request.headers.get("if-match")
+    if tags is not None:  # the strong comparison
+        return tags.strip() == "*" or any(not weak and tag == opened.etag for weak, tag in ETAG.findall(tags))
+    date = _date(request.headers.get("if-unmodified-since"))
+    return date is None or opened.modified <= date
+
+
 def _has_it(request: Request, opened: _Opened) -> bool:
     """Whether the client has the file as it is (RFC 9110 sections 13.1.2, 13.1.3 and 13.2.2)."""
     tags = request.headers.get("if-none-match")
     if tags is not None:
-        return tags.strip() == "*" or opened.etag in ETAG.findall(tags)
+        return tags.strip() == "*" or any(tag == opened.etag for _, tag in ETAG.findall(tags))
     date = _date(request.headers.get("if-modified-since"))
     return date is not None and opened.modified <= date
 
