@@ -139,8 +139,8 @@ def _check_tails(trie: Trie[Any]) -> None:
         text, node = todo.pop()
         todo += [(text + label, child) for label, child in node.literals.values()]
         leads_on = any(_matters(below) for _, child in node.literals.values() for below in _below(child))
-        if text[-1:] in ("/", "") and not leads_on and all(map(_is_segment, node.edges)):
-            tails.update((text, edge.child.value) for edge in node.edges if edge.leaf)
+        if text.endswith("/") and not leads_on and all(map(_is_segment, node.edges)):
+            tails.update((text[:-1], edge.child.value) for edge in node.edges if edge.leaf)
     assert trie.tails == tails
 
 

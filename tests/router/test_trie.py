@@ -269,3 +269,16 @@ def test_a_convertor_of_an_application_enters_no_place_twice(monkeypatch: pytest
     trie.count("a" * 60)
     assert len(set(trie.entered)) == len(trie.entered)
     assert len(trie.entered) <= 61 * len(nodes_of(trie))
+
+
+def test_removing_a_pattern_leaves_the_tails_of_others() -> None:
+    trie: Trie[str] = Trie()
+    for path in ("/user/{x}", "/users{x}", "/user/{x}/{y}", "{x}"):
+        trie.insert(parse_pattern(path), path)
+    check_invariants(trie)
+    assert trie.tails == {"/user": "/user/{x}"}
+    for path, at_once, prepared in (("/users{x}", 1, 1), ("/user/{x}/{y}", 0, 1), ("/user/{x}", 0, 0)):
+        trie.remove(parse_pattern(path))
+        assert len(trie.tails) == at_once
+        check_invariants(trie)
+        assert len(trie.tails) == prepared

