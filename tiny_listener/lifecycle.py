@@ -28,7 +28,7 @@ __all__ = ["IllegalStep", "Lifecycle", "State"]
 logger = logging.getLogger("tiny_listener")
 
 READY_AFTER = 1.0
-"""Seconds after which a `listen()` that neither returns nor opens a server counts as ready: it consumes."""
+"""Seconds after which a `listen()` that neither returns nor opens servers counts as ready: it consumes."""
 
 
 class State(Enum):
@@ -105,10 +105,13 @@ class Lifecycle:
             for callback in self.startup:
                 await callback()
             if hasattr(loop, "servers"):
-                loop.on_server = self.ready
+                loop.on_servers = self.ready
             listening = asyncio.ensure_future(listen())
             became = asyncio.ensure_future(self._is_ready.wait())
-            await asyncio.wait({listening, became, asked}, timeout=READY_AFTER, return_when="FIRST_COMPLETED")
+            awaited = {listening, became, asked}
+            while not (await asyncio.wait(awaited, timeout=READY_AFTER, return_when="FIRST_COMPLETED"))[0]:
+                if not getattr(loop, "opening", 0):
+                    break
             became.cancel()
             if listening.done():
                 listening.result()

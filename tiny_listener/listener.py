@@ -287,7 +287,7 @@ class Listener(Generic[CTX]):
     def ready(self) -> None:
         """Say that events are taken in from now on; needed only where `listen()` does not return.
 
-        Without it such a listener counts as ready when its first server is up, or after one second.
+        Without it such a listener counts as ready when the servers that it opens in a row are up, or after one second.
         """
         self.lifecycle.ready()
 

@@ -7,11 +7,12 @@ stop them all; and where a supervisor owns the sockets, the loop asks it for the
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from .addresses import listen_error
 from .borrowing import Borrower
@@ -26,6 +27,8 @@ except ImportError:  # pragma: no cover - there is no uvloop for this platform
     _UVLoop = None
 
 __all__ = ["ManyServers", "ServerLoop", "new_event_loop"]
+
+Create = TypeVar("Create", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 DEFAULT_BACKLOG = 2048
 """As uvicorn's and gunicorn's; the kernel caps it at net.core.somaxconn. asyncio's own 100 overflows in a burst."""
@@ -80,18 +83,37 @@ class ManyServers(asyncio.AbstractServer):
             await server.wait_closed()
 
 
+def _opening(create: Create) -> Create:
+    """Let the loop know for how long a server is being opened."""
+
+    @functools.wraps(create)
+    async def counted(self: Any, *args: Any, **options: Any) -> Any:
+        self.opening += 1
+        try:
+            return await create(self, *args, **options)
+        finally:
+            self.opening -= 1
+            # Who opens several, one after the other, is by then at the next.
+            self.call_soon(self._settle)
+
+    return counted  # type: ignore[return-value]
+
+
 class ServerLoop:
     """What we add to an event loop class: it remembers servers, and asks `socket_provider` for sockets."""
 
     socket_provider: SocketProvider | None = None
-    on_server: Callable[[], None] | None = None
+    on_servers: Callable[[], None] | None = None
+    """Called when servers are up and none is being opened."""
 
     def __init__(self) -> None:
         super().__init__()
         self.servers: list[Any] = []
+        self.opening = 0
         self.borrower = Borrower(self.servers)
         self._unix: list[UnixSocket] = []
 
+    @_opening
     async def create_server(
         self,
         protocol_factory: Any,
@@ -127,6 +149,7 @@ class ServerLoop:
             self.borrower.learn(lendable, many, open_at)
         return self._opened(many)
 
+    @_opening
     async def create_unix_server(
         self,
         protocol_factory: Any,
@@ -169,9 +192,11 @@ class ServerLoop:
 
     def _opened(self, server: Any) -> Any:
         self.servers.append(server)
-        if self.on_server is not None:
-            self.on_server()
         return server
+
+    def _settle(self) -> None:
+        if self.servers and not self.opening and self.on_servers is not None:
+            self.on_servers()
 
     async def _resolve(
         self, host: str | Sequence[str] | None, port: int, family: int, flags: int, backlog: int

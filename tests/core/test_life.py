@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from tiny_listener import (
     Listener,
     ListenerNotFound,
     get_current_running_listener,
+    lifecycle,
 )
+from tiny_listener.host import ListenAddress
 
 
 class MyContext(Context):
@@ -140,6 +144,53 @@ def test_startup_and_shutdown_run_in_order() -> None:
     assert seen == ["start", "listen", "slow", "stop"]
     app.run()
     assert seen == ["start", "listen", "slow", "stop"] * 2
+
+
+class _SlowSockets:
+    """Hands out sockets, each later than a `listen()` without servers is given; tells who was ready before."""
+
+    def __init__(self, app: Listener) -> None:
+        self.app = app
+        self.ready: list[bool] = []
+        self.sockets: list[socket.socket] = []
+
+    async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
+        await asyncio.sleep(3 * lifecycle.READY_AFTER)
+        self.ready.append(self.app.lifecycle.state is lifecycle.State.READY)
+        self.sockets.append(socket.create_server(("127.0.0.1", 0)))
+        return self.sockets[-1:]
+
+
+@pytest.mark.parametrize("last", ["forever", "returns", "fails"])
+def test_a_listener_is_ready_when_all_servers_that_it_opens_are_up(last: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "READY_AFTER", 0.02)
+
+    class Many(Listener):
+        async def listen(self) -> None:
+            loop: Any = asyncio.get_running_loop()
+            loop.socket_provider = slow
+            servers = [await loop.create_server(asyncio.Protocol, "127.0.0.1", 0) for _ in range(3)]
+            if last == "fails":
+                with pytest.raises(TypeError):
+                    await loop.create_server()
+            if last != "returns":
+                await servers[-1].serve_forever()
+
+    app = Many()
+    slow = _SlowSockets(app)
+    became_ready: list[int] = []
+    stopping: list[asyncio.Future[None]] = []
+
+    def on_ready() -> None:
+        became_ready.append(len(slow.sockets))
+        stopping.append(asyncio.ensure_future(app.graceful_shutdown()))
+
+    app.host.on_ready = on_ready
+    app.run()
+    for sock in slow.sockets:
+        sock.close()
+    assert slow.ready == [False, False, False]
+    assert became_ready == [3]
 
 
 @pytest.mark.parametrize(("graceful", "named"), [(0.05, True), (20, False)])
