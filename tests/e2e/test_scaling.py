@@ -65,12 +65,13 @@ def test_a_slot_comes_back_with_its_number_and_socket(gate: Path) -> None:
         wait_for(lambda: set(answers(server)) == {"0", "1", "2", "3"})
 
 
-def test_the_last_worker_stays() -> None:
-    with serving("web:app", "--workers", "2") as server:
+def test_the_last_worker_stays_and_none_is_stopped_by_a_signal_to_the_whole_group() -> None:
+    with serving("web:app", "--workers", "2", start_new_session=True) as server:
         scale(server, signal.SIGTTOU, 1)
         worker = server.workers()
-        server.process.send_signal(signal.SIGTTOU)
+        os.killpg(server.process.pid, signal.SIGTTOU)
         wait_for(lambda: "SIGTTOU: the last worker stays; to end the server, stop it" in server.log)
+        assert all(server.get("/")[0] == 200 for _ in range(10))
         assert server.workers() == worker
 
 
