@@ -50,7 +50,8 @@ def plan(unserved: Collection[int], siblings: Sequence[int], loans: Mapping[int,
 
     :param unserved: slots whose queue nobody serves
     :param siblings: workers that serve
-    :param loans: the slots that are lent now, and to whom: what can stay as it is, stays
+    :param loans: the slots that are lent now, and to whom: what can stay as it is, stays, unless a sibling has two
+        more than another
     """
     wanted = {slot: to for slot, to in loans.items() if slot in unserved and to in siblings}
     load = Counter(wanted.values())
@@ -58,6 +59,13 @@ def plan(unserved: Collection[int], siblings: Sequence[int], loans: Mapping[int,
         if slot not in wanted and siblings:
             wanted[slot] = least = min(siblings, key=lambda sibling: load[sibling])
             load[least] += 1
+    while wanted:
+        most, least = max(siblings, key=lambda to: load[to]), min(siblings, key=lambda to: load[to])
+        if load[most] - load[least] < 2:
+            break
+        wanted[max(slot for slot, to in wanted.items() if to == most)] = least
+        load[most] -= 1
+        load[least] += 1
     return wanted
 
 

@@ -86,6 +86,9 @@ class Slot:
     :ivar leaving: drain, because their successor is ready
     :ivar failures: workers in a row that died before they had lived for long
     :ivar not_before: on the loop's clock; until then its worker gets no successor for its age or memory
+    :ivar retired: it is to have no worker; its sockets stay, and a sibling serves them
+    :ivar joining: it was added to a server that is ready, which is no less so while this one boots
+    :ivar restarts: how often a worker that died was followed by another
     """
 
     number: int
@@ -94,6 +97,9 @@ class Slot:
     leaving: list[Worker] = field(default_factory=list)
     failures: int = 0
     not_before: float = 0.0
+    retired: bool = False
+    joining: bool = False
+    restarts: int = 0
 
     @property
     def is_ready(self) -> bool:
@@ -111,6 +117,19 @@ class Slot:
         if left is not None:
             self.leaving.append(left)
         return left
+
+    def retire(self) -> list[Worker]:
+        """Have no worker any more; return those that are to leave."""
+        left = [worker for worker in (self.worker, self.successor) if worker is not None]
+        self.leaving += left
+        self.worker = self.successor = None
+        self.retired, self.joining = True, False
+        return left
+
+    def fill(self) -> None:
+        """Be a place for a worker, again or for the first time, with a clean record."""
+        self.retired, self.joining = False, True
+        self.failures, self.not_before = 0, 0.0
 
     def remove(self, worker: Worker) -> None:
         """Forget a worker that is dead."""

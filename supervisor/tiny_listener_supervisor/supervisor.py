@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import sys
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,8 @@ from .lending import Lender
 from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
 from .policy import Limits, describe_exit, restart_delay, workers_in_words
 from .reloading import Reloader
+from .replacing import Replacer
+from .scaling import Scaler, in_use
 from .slot import Slot, State, Worker
 
 if TYPE_CHECKING:
@@ -36,11 +37,18 @@ __all__ = ["Supervisor", "SupervisorSettings"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
+HANDLED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR2,
+    signal.SIGCHLD,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
 KILL_GRACE = 1.0
 """Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
-RETRY_AFTER = 30.0
-"""Seconds until a worker that is due is tried again, when its successor could not boot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +92,16 @@ class Supervisor:
         self._exit_code = 0
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
-        # replacing
-        self._version = 0  # how often a reload was asked for
-        self._due: deque[tuple[Slot, str]] = deque()
-        self._replacing: Slot | None = None
-        self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replace)
-        self._lender = Lender(self.slots, self._broker, lambda: self.stopping)
+        self._draining = False
+        self._replacer = Replacer(self.slots, self._fork, self._start, self._let_go, lambda: self.stopping)
+        self._scaler = Scaler(self.slots, self._start, self._leave)
+        self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace)
+        self._lender = Lender(self.slots, self._broker, lambda: self._draining)
 
     @property
     def is_ready(self) -> bool:
-        """Whether every slot has a worker that takes events in, and no stop was asked for."""
-        return not self.stopping and all(slot.is_ready for slot in self.slots)
+        """Whether every slot in use has a worker that takes events in, and no stop was asked for."""
+        return not self.stopping and all(slot.is_ready or slot.joining for slot in in_use(self.slots))
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""
@@ -138,6 +145,8 @@ class Supervisor:
             self._reap()
         elif sig == signal.SIGHUP:
             self.reload()
+        elif sig in (signal.SIGTTIN, signal.SIGTTOU):
+            self.scale(len(in_use(self.slots)) + (1 if sig == signal.SIGTTIN else -1), sig.name)
         elif sig == signal.SIGUSR2:
             for slot in self.slots:
                 for worker in slot.workers():
@@ -146,7 +155,7 @@ class Supervisor:
             logger.warning("%s: ending at once", sig.name)
             self.stop(at_once=True)
         else:
-            logger.info("%s: draining %s", sig.name, workers_in_words(len(self.slots)))
+            logger.info("%s: draining %s", sig.name, workers_in_words(len(in_use(self.slots))))
             self.stop()
 
     def stop(self, exit_code: int = 0, *, at_once: bool = False) -> None:
@@ -164,6 +173,7 @@ class Supervisor:
         self._finish_if_empty()
 
     def _drain_all(self) -> None:
+        self._draining = True
         for slot in self.slots:
             for worker in slot.workers():
                 self._drain(worker)
@@ -195,14 +205,14 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         """Fork a worker into an empty slot."""
-        if not self.stopping and slot.worker is None and slot.successor is None:
+        if not self.stopping and not slot.retired and slot.worker is None and slot.successor is None:
             slot.worker = self._fork(slot)
 
     def _fork(self, slot: Slot) -> Worker:
         limits = self.settings.limits
         spread = random.randint(0, limits.jitter)  # noqa: S311 - it only keeps workers from being due at once
         max_events = limits.max_requests + spread if limits.max_requests is not None else None
-        worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._version)
+        worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._replacer.version)
         self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
         self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker)
         return worker
@@ -239,18 +249,20 @@ class Supervisor:
             case Ready():
                 self._worker_is_ready(slot, worker)
             case Due():
-                self._replace(slot, f"it has dispatched {message.events} events (--max-requests)")
+                self._replacer.replace(slot, f"it has dispatched {message.events} events (--max-requests)")
             case BootFailed():
                 self._boot_failed(worker, message)
 
     def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
+        if worker.state is State.DRAINING:  # nobody waits for it any more
+            return
         reloader = self._reloader
-        outdated = reloader is not None and worker.version < self._version
+        outdated = reloader is not None and worker.version < self._replacer.version
         if not self.stopping and not outdated and (reloader is None or reloader.is_news(message.text)):
             sys.stderr.write(message.text)
             sys.stderr.flush()
         # Where files are watched the next change may mend it; but not a command that names no application.
-        if not self._all_were_ready and (reloader is None or (message.exit_code == 1 and self._version == 0)):
+        if not self._all_were_ready and (reloader is None or (message.exit_code == 1 and self._replacer.version == 0)):
             self.stop(message.exit_code, at_once=True)
 
     def _lend(self, slot: Slot, worker: Worker, message: Acquire) -> None:
@@ -266,18 +278,21 @@ class Supervisor:
         if worker.state is not State.STARTING or worker.fate is not None:
             return
         worker.step(State.READY)
-        logger.debug("Worker %d (pid %d) is ready", slot.number, worker.pid)
+        logger.log(
+            logging.INFO if slot.joining else logging.DEBUG, "Worker %d (pid %d) is ready", slot.number, worker.pid
+        )
+        slot.joining = False
         if worker is slot.successor:
-            self._hand_over(slot)
-        elif worker.version < self._version:  # it may have read the code before the reload was asked for
-            self._replace(slot, "reload")
+            self._replacer.hand_over(slot)
+        elif worker.version < self._replacer.version:  # it may have read the code before the reload was asked for
+            self._replacer.replace(slot, "reload")
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
             if self._admin is not None:
                 self._admin.warm_up()
             where = ", ".join(self._broker.names())
-            be = "is" if len(self.slots) == 1 else "are"
-            words = f"{workers_in_words(len(self.slots))} {be} ready"
+            be = "is" if len(in_use(self.slots)) == 1 else "are"
+            words = f"{workers_in_words(len(in_use(self.slots)))} {be} ready"
             logger.info("%s%s", words, f" on {where}" if where else "")
 
     def _reap(self) -> None:
@@ -303,10 +318,12 @@ class Supervisor:
         words = worker.fate or describe_exit(code)
         if self.stopping:
             self._finish_if_empty()
-        elif was is State.STARTING and worker.version < self._version:
-            self._start_over(slot)
+        elif was is State.STARTING and worker.version < self._replacer.version:
+            self._replacer.start_over(slot)
+        elif role == "leaving":
+            pass
         elif role == "successor":
-            self._give_up(slot, words)
+            self._replacer.give_up(slot, words)
         elif was is State.STARTING and self._reloader is not None:
             if self._reloader.is_news("waiting"):
                 logger.error("Worker %d %s before it was ready: waiting for the next change", slot.number, words)
@@ -317,6 +334,7 @@ class Supervisor:
             self._restart(slot, words, was, self._loop.time() - worker.started)
 
     def _restart(self, slot: Slot, words: str, was: State, lived: float) -> None:
+        slot.restarts += 1
         slot.failures, delay = restart_delay(slot.failures, lived)
         logger.error(
             "Worker %d %s, %s after %.1f s; the next one starts %s",
@@ -332,39 +350,16 @@ class Supervisor:
         if self.stopping or not (self._all_were_ready or self._reloader is not None):
             logger.warning("%s: nothing to reload while %s", cause, "stopping" if self.stopping else "starting")
             return
-        logger.info("%s: reloading %s", cause, workers_in_words(len(self.slots)))
-        self._version += 1
+        logger.info("%s: reloading %s", cause, workers_in_words(len(in_use(self.slots))))
+        self._replacer.version += 1
         if self._reloader is not None:
             self._reloader.forget()
             self._end_what_boots()
-        # Slots that wait for their turn get the newest code anyway; those that had it are due again.
-        waiting = {slot for slot, _ in self._due}
-        for slot in self.slots:
-            if slot not in waiting:
-                self._due.append((slot, "reload"))
-        self._replace_next()
+        self._replacer.replace_all("reload")
 
-    def _replace(self, slot: Slot, reason: str) -> None:
-        if slot is not self._replacing and all(slot is not due for due, _ in self._due):
-            self._due.append((slot, reason))
-            self._replace_next()
-
-    def _replace_next(self) -> None:
-        while self._due and self._replacing is None and not self.stopping:
-            slot, reason = self._due.popleft()
-            if slot.is_ready:  # any other will start with the newest code as it is
-                assert slot.worker is not None
-                logger.info("Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason)
-                self._replacing = slot
-                slot.successor = self._fork(slot)
-
-    def _hand_over(self, slot: Slot) -> None:
-        left = slot.promote()
-        if left is not None:
-            self._drain(left)
-            self._loop.call_later(self.settings.graceful_timeout + KILL_GRACE, self._kill_late, slot, left)
-        self._replacing = None
-        self._replace_next()
+    def _let_go(self, slot: Slot, worker: Worker) -> None:
+        self._drain(worker)
+        self._loop.call_later(self.settings.graceful_timeout + KILL_GRACE, self._kill_late, slot, worker)
 
     def _kill_late(self, slot: Slot, worker: Worker) -> None:
         if worker.state is State.DRAINING:
@@ -380,18 +375,16 @@ class Supervisor:
                     worker.process.kill()
             self._start(slot)
 
-    def _start_over(self, slot: Slot) -> None:
-        """A worker did not boot, with code that is out of date since: the slot tries the newest."""
-        if slot is self._replacing:
-            self._replacing = None
-        self._start(slot)
-        self._replace_next()
+    # --- the number of workers ----------------------------------------------------------------------
 
-    def _give_up(self, slot: Slot, words: str) -> None:
-        """A successor could not boot: whoever serves goes on."""
-        self._replacing = None
-        self._due.clear()
-        slot.not_before = self._loop.time() + RETRY_AFTER
-        if slot.worker is None:
-            self._start(slot)
-        logger.error("The new worker %d %s before it was ready: the old ones keep serving", slot.number, words)
+    def scale(self, wanted: int, cause: str) -> str | None:
+        """Have so many workers; return None, or the line that says why not."""
+        return self._scaler.scale(wanted, cause, stopping=self.stopping, starting=not self._all_were_ready)
+
+    def _leave(self, slot: Slot, leaving: list[Worker]) -> None:
+        """Let the workers of a slot that was retired go."""
+        self._lender.look()  # a sibling takes its queue over, and those it served, before it stops to accept
+        for worker in leaving:
+            logger.info("Worker %d (pid %d) leaves: siblings serve its queue", slot.number, worker.pid)
+            self._let_go(slot, worker)
+        self._replacer.forget(slot)

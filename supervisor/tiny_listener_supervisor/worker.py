@@ -279,6 +279,9 @@ def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -
         signal.signal(sig, signal.SIG_DFL)
     # Ctrl-C reaches the whole foreground group: the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # These may reach the group as well, and would stop a worker by default.
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     # Written by the C handler: it works while Python code, or a C function, never returns.
     faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
     _die_with_the_supervisor(supervisor_pid)

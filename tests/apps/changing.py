@@ -7,10 +7,10 @@ from pathlib import Path
 from tiny_listener.http import HTTPListener
 
 VERSION = Path(os.environ["VERSION_FILE"]).read_text()
-if VERSION == "broken":
-    raise RuntimeError("this version is broken")
-if VERSION.startswith("/"):  # a fifo: the version breaks when somebody writes to it
-    raise RuntimeError(Path(VERSION).read_text())
+if VERSION.startswith("/"):  # a fifo: the version is what somebody writes to it
+    VERSION = Path(VERSION).read_text()
+if VERSION.startswith("broken"):
+    raise RuntimeError("this version is broken" if VERSION == "broken" else VERSION)
 
 app = HTTPListener()
 

@@ -25,6 +25,8 @@ from tiny_listener_supervisor.slot import Slot, State, Worker
         ([0, 1], [12, 13], {1: 12}, {1: 12, 0: 13}),  # what is lent stays, and counts
         ([0], [11, 12], {0: 12}, {0: 12}),
         ([0], [11], {0: 12}, {0: 11}),  # who was lent it serves no longer
+        ([0, 1, 2], [13, 14], {0: 13, 1: 13, 2: 13}, {0: 13, 1: 13, 2: 14}),  # a sibling came that has none
+        ([0, 1, 2], [13, 14], {0: 13, 1: 13, 2: 14}, {0: 13, 1: 13, 2: 14}),
         ([], [10, 11], {0: 11}, {}),  # its own worker serves
     ],
 )

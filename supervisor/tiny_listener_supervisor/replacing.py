@@ -1,0 +1,103 @@
+"""A new worker for an old one, one slot at a time: the new one is ready before the old one drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .slot import Slot, Worker
+
+__all__ = ["Replacer"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
+
+RETRY_AFTER = 30.0
+"""Seconds until a worker that is due is tried again, when its successor could not boot."""
+
+
+class Replacer:
+    """Gives slots successors, one after the other.
+
+    :param fork: forks a worker for a slot
+    :param start: forks a worker into a slot that is empty
+    :param let_go: lets a worker that was replaced finish what it has in hand
+    :param is_stopping: whether nothing is replaced any more
+    :ivar version: how often a reload was asked for
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        fork: Callable[[Slot], Worker],
+        start: Callable[[Slot], None],
+        let_go: Callable[[Slot, Worker], None],
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self.version = 0
+        self._slots = slots
+        self._fork = fork
+        self._start = start
+        self._let_go = let_go
+        self._is_stopping = is_stopping
+        self._due: deque[tuple[Slot, str]] = deque()
+        self._replacing: Slot | None = None
+
+    def replace_all(self, reason: str) -> None:
+        """Replace every worker that there is."""
+        # Slots that wait for their turn get the newest code anyway; those that had it are due again.
+        waiting = {slot for slot, _ in self._due}
+        for slot in self._slots:
+            if slot not in waiting and not slot.retired:
+                self._due.append((slot, reason))
+        self.replace_next()
+
+    def replace(self, slot: Slot, reason: str) -> None:
+        """Replace a slot's worker, when its turn comes."""
+        if slot is not self._replacing and all(slot is not due for due, _ in self._due):
+            self._due.append((slot, reason))
+            self.replace_next()
+
+    def replace_next(self) -> None:
+        """Begin with whoever is due, if nobody is being replaced."""
+        while self._due and self._replacing is None and not self._is_stopping():
+            slot, reason = self._due.popleft()
+            if slot.is_ready:  # any other will start with the newest code as it is
+                assert slot.worker is not None
+                logger.info("Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason)
+                self._replacing = slot
+                slot.successor = self._fork(slot)
+
+    def hand_over(self, slot: Slot) -> None:
+        """Let the successor serve, which is ready."""
+        left = slot.promote()
+        if left is not None:
+            self._let_go(slot, left)
+        self._replacing = None
+        self.replace_next()
+
+    def start_over(self, slot: Slot) -> None:
+        """A worker did not boot, with code that is out of date since: the slot tries the newest."""
+        if slot is self._replacing:
+            self._replacing = None
+        self._start(slot)
+        self.replace_next()
+
+    def give_up(self, slot: Slot, words: str) -> None:
+        """A successor could not boot: whoever serves goes on."""
+        self._replacing = None
+        self._due.clear()
+        slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
+        if slot.worker is None:
+            self._start(slot)
+        logger.error("The new worker %d %s before it was ready: the old ones keep serving", slot.number, words)
+
+    def forget(self, slot: Slot) -> None:
+        """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""
+        self._due = deque(due for due in self._due if due[0] is not slot)
+        if slot is self._replacing:
+            self._replacing = None
+        self.replace_next()
