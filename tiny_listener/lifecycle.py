@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from .errors import ListenerError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from ._typing import CoroFunc
     from .dispatch import EventTask
     from .host import Host
     from .source import Source
 
-__all__ = ["IllegalStep", "Lifecycle", "State"]
+__all__ = ["Draining", "IllegalStep", "Lifecycle", "State"]
 
 logger = logging.getLogger("tiny_listener")
 
@@ -57,6 +59,25 @@ class IllegalStep(ListenerError):  # noqa: N818
         super().__init__(f"a listener that is {old.value} cannot become {new.value}")
 
 
+class Draining:
+    """To be awaited, as often as one likes: it returns when the drain has begun, and at once from then on."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        yield from self._event.wait().__await__()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it has."""
+        return self._event.is_set()
+
+    def begin(self) -> None:
+        """Wake whoever awaits it."""
+        self._event.set()
+
+
 class Lifecycle:
     """The life of one listener, and what has to end before it may."""
 
@@ -70,6 +91,7 @@ class Lifecycle:
 
     def _reset(self) -> None:
         self._is_ready = asyncio.Event()
+        self.draining = Draining()
         self._asked_to_stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -145,6 +167,8 @@ class Lifecycle:
             # Whoever balances the load looks at readiness now and then: until it has, events still come.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), host.drain_delay)
+        # Not before: a client that a handler sends away during the delay would come back to this process.
+        self.draining.begin()
         for server in getattr(asyncio.get_running_loop(), "servers", ()):
             server.close()
         for source in self.sources:

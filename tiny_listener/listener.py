@@ -6,12 +6,12 @@ import asyncio
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args
 
 from ._typing import CTX, F
 from .context import Context, Contexts, Scope
-from .dispatch import EventTask, Hooks, dispatch, without_our_frames
+from .dispatch import EventTask, Hooks, dispatch
 from .errors import (
     ContextNotFound,
     DuplicateListener,
@@ -22,8 +22,8 @@ from .errors import (
 )
 from .hook import Hook, check_coro_func, function_name
 from .host import Host
-from .lifecycle import Lifecycle
-from .loop import ServerLoop, new_event_loop
+from .lifecycle import Draining, Lifecycle
+from .loop import ServerLoop, close_loop, new_event_loop
 from .route import Route
 from .router import Router
 
@@ -295,6 +295,16 @@ class Listener(Generic[CTX]):
         """Return when a shutdown has begun."""
         await self.lifecycle.wait_for_shutdown()
 
+    @property
+    def draining(self) -> Draining:
+        """To be awaited: returns when the drain begins, after the drain delay; what never ends by itself can then."""
+        return self.lifecycle.draining
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the drain has begun."""
+        return self.lifecycle.draining.has_begun
+
     async def graceful_shutdown(self, sig: int | None = None) -> None:
         """Stop taking events in, finish those that run, run the shutdown callbacks; called again: hurry.
 
@@ -324,7 +334,7 @@ class Listener(Generic[CTX]):
             loop.run_until_complete(self.main())
         finally:
             if loop is not None:
-                _close(loop)
+                close_loop(loop)
             del Listener._running_in[ident]
 
     def _lend_sockets(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -347,34 +357,6 @@ class Listener(Generic[CTX]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(routes={len(self.routes)})"
-
-
-def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what still runs in a loop and close it, as `asyncio.run` does."""
-    try:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(_gather(left))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
-
-
-def _gather(tasks: set[asyncio.Task[Any]]) -> Coroutine[Any, Any, Any]:
-    async def wait() -> None:
-        await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled() and task.exception() is not None:
-                error = without_our_frames(task.exception())  # type: ignore[arg-type]
-                task.get_loop().call_exception_handler(
-                    {"message": "A task failed during shutdown", "exception": error, "task": task}
-                )
-
-    return wait()
 
 
 def is_main_thread() -> bool:

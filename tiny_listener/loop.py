@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from .addresses import listen_error
 from .borrowing import Borrower
+from .dispatch import without_our_frames
 from .host import ListenAddress, SocketProvider
 from .unix import UnixSocket, listen_unix
 
@@ -26,7 +27,7 @@ try:
 except ImportError:  # pragma: no cover - there is no uvloop for this platform
     _UVLoop = None
 
-__all__ = ["ManyServers", "ServerLoop", "new_event_loop"]
+__all__ = ["ManyServers", "ServerLoop", "close_loop", "new_event_loop"]
 
 Create = TypeVar("Create", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -231,3 +232,31 @@ class AsyncioLoop(ServerLoop, asyncio.SelectorEventLoop):
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new loop: uvloop's where there is one, otherwise asyncio's."""
     return _Loop()
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what still runs in a loop and close it, as `asyncio.run` does."""
+    try:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(_gather(left))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _gather(tasks: set[asyncio.Task[Any]]) -> Coroutine[Any, Any, Any]:
+    async def wait() -> None:
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled() and task.exception() is not None:
+                error = without_our_frames(task.exception())  # type: ignore[arg-type]
+                task.get_loop().call_exception_handler(
+                    {"message": "A task failed during shutdown", "exception": error, "task": task}
+                )
+
+    return wait()

@@ -4,8 +4,9 @@ from .admin import Admin
 from .pidfile import PidFile
 from .policy import Limits
 from .reloading import WatchPlan, distrust_bytecode
+from .settings import SupervisorSettings
 from .single import Single
-from .supervisor import Supervisor, SupervisorSettings
+from .supervisor import Supervisor
 from .worker import WorkerPlan
 
 __all__ = [

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["Limits", "describe_exit", "is_hung", "reason_to_recycle", "restart_delay", "workers_in_words"]
+__all__ = [
+    "Limits",
+    "RestartBudget",
+    "describe_exit",
+    "is_hung",
+    "reason_to_recycle",
+    "restart_delay",
+    "workers_in_words",
+]
 
 LIVED_LONG = 10.0
 """Seconds after which a worker's death does not count against its slot any more."""
 FIRST_DELAY = 0.1
 MAX_DELAY = 30.0
+JITTER = 0.25
+"""The part of a delay that chance may take away: workers that died together come back one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +40,45 @@ class Limits:
     max_rss: int | None = None
 
 
-def restart_delay(failures: int, lived: float) -> tuple[int, float]:
+class RestartBudget:
+    """How many workers may end unplanned within a time.
+
+    :param limit: so many; None for any number
+    :param window: seconds
+    """
+
+    def __init__(self, limit: int | None, window: float) -> None:
+        self.limit = limit
+        self.window = window
+        self._ends: deque[float] = deque()
+
+    @property
+    def spent(self) -> int:
+        """How many have ended within the window before the last one."""
+        return len(self._ends)
+
+    def spend(self, now: float) -> bool:
+        """Count one that has ended, and return whether that is one too many."""
+        if self.limit is None:
+            return False
+        while self._ends and now - self._ends[0] >= self.window:
+            self._ends.popleft()
+        self._ends.append(now)
+        return len(self._ends) > self.limit
+
+
+def restart_delay(failures: int, lived: float, chance: float) -> tuple[int, float]:
     """Decide when a dead worker is replaced.
 
     :param failures: workers in a row, before this one, that had died young
     :param lived: seconds that this one had lived
+    :param chance: at random from 0 to 1; the more, the sooner
     :returns: the failures to remember, and the seconds to wait: none for the first, then twice as long each time
     """
     if lived >= LIVED_LONG:
         return 0, 0.0
     delay = min(MAX_DELAY, FIRST_DELAY * 2 ** (failures - 1)) if failures else 0.0
-    return failures + 1, delay
+    return failures + 1, delay * (1 - JITTER * chance)
 
 
 def reason_to_recycle(limits: Limits, lived: float, rss: int) -> str | None:

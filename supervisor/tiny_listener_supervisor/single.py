@@ -18,7 +18,7 @@ from .worker import WorkerPlan, describe_boot_failure
 
 if TYPE_CHECKING:
     from .admin import Admin
-    from .supervisor import SupervisorSettings
+    from .settings import SupervisorSettings
 
 __all__ = ["Single"]
 

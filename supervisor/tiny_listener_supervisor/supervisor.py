@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tiny_listener.loop import AsyncioLoop
@@ -20,9 +19,10 @@ from .forking import Forker
 from .health import Health
 from .lending import Lender
 from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
-from .policy import Limits, describe_exit, restart_delay, workers_in_words
+from .policy import RestartBudget, describe_exit, workers_in_words
 from .reloading import Reloader
 from .replacing import Replacer
+from .restarts import GAVE_UP, Restarts
 from .scaling import Scaler, in_use
 from .slot import Slot, State, Worker
 
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
     from .admin import Admin
     from .reloading import WatchPlan
+    from .settings import SupervisorSettings
     from .worker import WorkerPlan
 
-__all__ = ["Supervisor", "SupervisorSettings"]
+__all__ = ["Supervisor"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
@@ -49,18 +50,6 @@ HANDLED = (
 )
 KILL_GRACE = 1.0
 """Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisorSettings:
-    """How many workers, and how long they may take; times in seconds."""
-
-    workers: int
-    graceful_timeout: float = 30.0
-    boot_timeout: float = 60.0
-    hang_timeout: float = 30.0
-    drain_delay: float = 0.0
-    limits: Limits = field(default_factory=Limits)
 
 
 class Supervisor:
@@ -97,6 +86,9 @@ class Supervisor:
         self._scaler = Scaler(self.slots, self._start, self._leave)
         self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace)
         self._lender = Lender(self.slots, self._broker, lambda: self._draining)
+        # Who develops mends what fails: --reload goes on for ever.
+        max_restarts = settings.max_restarts if watch is None else None
+        self._restarts = Restarts(RestartBudget(max_restarts, settings.max_restarts_window))
 
     @property
     def is_ready(self) -> bool:
@@ -164,7 +156,7 @@ class Supervisor:
         self.stopping = True
         if first:
             self._exit_code = exit_code
-        if at_once or exit_code:
+        if at_once:
             self._kill_all()
         elif first:
             delay = self.settings.drain_delay
@@ -193,7 +185,7 @@ class Supervisor:
     def _kill_all(self) -> None:
         for slot in self.slots:
             for worker in slot.workers():
-                if worker.state is State.DRAINING and self._exit_code == 0:
+                if worker.state is State.DRAINING and self._exit_code in (0, GAVE_UP):
                     logger.warning("Worker %d (pid %d) is killed", slot.number, worker.pid)
                 worker.process.kill()
 
@@ -334,14 +326,11 @@ class Supervisor:
             self._restart(slot, words, was, self._loop.time() - worker.started)
 
     def _restart(self, slot: Slot, words: str, was: State, lived: float) -> None:
-        slot.restarts += 1
-        slot.failures, delay = restart_delay(slot.failures, lived)
-        logger.error(
-            "Worker %d %s, %s after %.1f s; the next one starts %s",
-            slot.number, words, "ready" if was is State.READY else "not ready", lived,
-            f"in {delay:g} s" if delay else "now",
-        )  # fmt: skip
-        self._loop.call_later(delay, self._start, slot)
+        delay = self._restarts.after(slot, words, was, lived, self._loop.time())
+        if delay is None:
+            self.stop(GAVE_UP)
+        else:
+            self._loop.call_later(delay, self._start, slot)
 
     # --- a new worker for an old one ----------------------------------------------------------------
 

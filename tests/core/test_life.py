@@ -223,3 +223,27 @@ def test_a_listener_without_listen_says_so() -> None:
     app = Bare()
     with pytest.raises(NotImplementedError, match="Bare must define"):
         app.run()
+
+
+def test_the_drain_can_be_awaited_by_many_and_again(app: App, runner: asyncio.Runner) -> None:
+    ended: list[int] = []
+
+    async def wait(number: int) -> None:
+        await app.draining
+        ended.append(number)
+
+    async def main() -> None:
+        running = asyncio.ensure_future(app.main())
+        await asyncio.sleep(0)
+        waiting = [asyncio.ensure_future(wait(number)) for number in range(3)]
+        await asyncio.sleep(0)
+        assert not app.is_draining
+        assert ended == []
+        await app.graceful_shutdown()
+        await running
+        await asyncio.gather(*waiting)
+        assert ended == [0, 1, 2]
+        assert app.is_draining
+        await asyncio.wait_for(app.draining, 5)
+
+    runner.run(main())

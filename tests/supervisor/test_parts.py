@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -13,8 +14,9 @@ import pytest
 from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.channel import Channel, ChannelClosed, GarbledMessage, channel_pair
 from tiny_listener_supervisor.messages import Acquire, Address, BootFailed, Granted, Ready, Refused, Stop
-from tiny_listener_supervisor.policy import LIVED_LONG, MAX_DELAY, describe_exit, restart_delay
-from tiny_listener_supervisor.slot import STEPS, IllegalStep, State, Worker
+from tiny_listener_supervisor.policy import LIVED_LONG, MAX_DELAY, RestartBudget, describe_exit, restart_delay
+from tiny_listener_supervisor.restarts import GAVE_UP, Restarts
+from tiny_listener_supervisor.slot import STEPS, IllegalStep, Slot, State, Worker
 from tiny_listener_supervisor.worker import describe_boot_failure
 
 from tiny_listener.addresses import ListenError
@@ -28,13 +30,46 @@ from tiny_listener.lifecycle import State as ListenerState
 def test_restarts_back_off_and_forget() -> None:
     failures, delays = 0, []
     for _ in range(12):
-        failures, delay = restart_delay(failures, lived=0.5)
+        failures, delay = restart_delay(failures, lived=0.5, chance=0.0)
         delays.append(delay)
     assert delays[:4] == [0.0, 0.1, 0.2, 0.4]
     assert all(a <= b for a, b in pairwise(delays))
     assert delays[-1] == MAX_DELAY
-    assert restart_delay(failures, lived=LIVED_LONG) == (0, 0.0)
-    assert restart_delay(3, lived=LIVED_LONG - 0.01) == (4, 0.4)
+    assert restart_delay(failures, lived=LIVED_LONG, chance=0.0) == (0, 0.0)
+    assert restart_delay(3, lived=LIVED_LONG - 0.01, chance=0.0) == (4, 0.4)
+
+
+def test_chance_takes_a_quarter_of_a_delay_at_most() -> None:
+    assert restart_delay(3, lived=0.5, chance=0.5)[1] == pytest.approx(0.35)
+    assert restart_delay(3, lived=0.5, chance=1.0)[1] == pytest.approx(0.3)
+    assert restart_delay(0, lived=0.5, chance=1.0) == (1, 0.0)
+
+
+def test_a_budget_of_ends_is_for_a_window() -> None:
+    budget = RestartBudget(2, window=10.0)
+    assert [budget.spend(now) for now in (100.0, 105.0, 109.9)] == [False, False, True]
+    assert budget.spent == 3
+    budget = RestartBudget(2, window=10.0)
+    assert [budget.spend(now) for now in (100.0, 105.0, 110.0, 114.9)] == [False, False, False, True]
+    assert RestartBudget(0, window=10.0).spend(100.0)
+    endless = RestartBudget(None, window=10.0)
+    assert not any(endless.spend(100.0) for _ in range(1000))
+    assert endless.spent == 0
+
+
+def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    slot = Slot(1)
+    restarts = Restarts(RestartBudget(2, window=10.0), chance=lambda: 0.5)
+    with caplog.at_level(logging.ERROR, "tiny_listener.supervisor"):
+        assert restarts.after(slot, "exited", State.READY, 0.5, now=1.0) == 0.0
+        assert restarts.after(slot, "exited", State.STARTING, 0.5, now=2.0) == pytest.approx(0.0875)
+        assert restarts.after(slot, "exited", State.READY, 0.5, now=3.0) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "Worker 1 exited, ready after 0.5 s; the next one starts now",
+        "Worker 1 exited, not ready after 0.5 s; the next one starts in 0.088 s",
+        "Worker 1 exited, ready after 0.5 s; none follows",
+        f"3 workers ended unplanned within 10 s, and --max-restarts is 2: giving up, with exit code {GAVE_UP}",
+    ]
 
 
 @pytest.mark.parametrize(

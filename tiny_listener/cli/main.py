@@ -28,7 +28,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
     "Workers": (
         "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "max_requests",
-        "max_requests_jitter", "max_lifetime", "max_rss", "cpu_affinity", "pid_file",
+        "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts", "max_restarts_window", "cpu_affinity",
+        "pid_file",
     ),
     "Metrics": ("admin_host", "admin_port", "no_metrics"),
     "Logs": ("log_level", "log_format"),
@@ -216,6 +217,18 @@ class Command(click.Command):
     "--max-lifetime", type=click.FloatRange(min=0, min_open=True), help="Replace a worker after so many seconds."
 )
 @click.option("--max-rss", type=click.IntRange(min=1), help="Replace a worker that takes more MiB of memory.")
+@click.option(
+    "--max-restarts",
+    type=click.IntRange(min=0),
+    help="Workers that may end unplanned within the window; one more ends the server, with code 4.  [default: any]",
+)
+@click.option(
+    "--max-restarts-window",
+    type=positive,
+    default=60,
+    show_default=True,
+    help="The window of --max-restarts, in seconds.",
+)
 @click.option("--cpu-affinity", is_flag=True, help="Pin each worker to one core.")
 @click.option("--pid-file", type=click.Path(dir_okay=False), help="Keep the process id in this file.")
 @click.option("--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /livez, /readyz listen.")
@@ -278,12 +291,14 @@ def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
             if {one, other} <= given:
                 raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
     if options["workers"] == 1 and not options["reload"]:
-        for one in ("hang_timeout", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss"):
+        for one in ("hang_timeout", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts"):
             if one in given:
                 option = f"--{one.replace('_', '-')}"
                 raise click.UsageError(f"{option} needs a supervisor: add --workers 2, or leave it out")
     if "max_requests_jitter" in given and options["max_requests"] is None:
         raise click.UsageError("--max-requests-jitter does nothing without --max-requests")
+    if "max_restarts_window" in given and options["max_restarts"] is None:
+        raise click.UsageError("--max-restarts-window does nothing without --max-restarts")
     for one in ("check", "routes"):
         if one in given and "pid_file" in given:
             raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")

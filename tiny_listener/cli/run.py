@@ -111,6 +111,8 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
             max_lifetime=options["max_lifetime"],
             max_rss=options["max_rss"],
         ),
+        max_restarts=options["max_restarts"],
+        max_restarts_window=options["max_restarts_window"],
     )
     with PidFile(options["pid_file"]) if options["pid_file"] else nullcontext():
         if not supervised:

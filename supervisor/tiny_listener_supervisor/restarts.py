@@ -1,0 +1,56 @@
+"""What follows on a worker's unplanned end: another one, sooner or later, or the end of the whole server."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .policy import RestartBudget, restart_delay, workers_in_words
+from .slot import State
+
+if TYPE_CHECKING:
+    from .slot import Slot
+
+__all__ = ["GAVE_UP", "Restarts"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
+
+GAVE_UP = 4
+"""The exit code when more workers have ended than `--max-restarts` allows."""
+
+
+class Restarts:
+    """Decides when a worker that ended without a plan gets another in its place, and says so.
+
+    :param budget: how many may end
+    :param chance: returns a number from 0 to 1
+    """
+
+    def __init__(self, budget: RestartBudget, chance: Callable[[], float] = random.random) -> None:
+        self._budget = budget
+        self._chance = chance
+
+    def after(self, slot: Slot, words: str, was: State, lived: float, now: float) -> float | None:
+        """Return the seconds until the slot's next worker starts, or None: the budget is used up.
+
+        :param words: how the worker ended
+        :param was: its state before
+        :param lived: seconds
+        :param now: on the loop's clock
+        """
+        slot.restarts += 1
+        slot.failures, delay = restart_delay(slot.failures, lived, self._chance())
+        budget = self._budget
+        over = budget.spend(now)
+        then = "none follows" if over else f"the next one starts {f'in {delay:.2g} s' if delay else 'now'}"
+        ready = "ready" if was is State.READY else "not ready"
+        logger.error("Worker %d %s, %s after %.1f s; %s", slot.number, words, ready, lived, then)
+        if not over:
+            return delay
+        logger.critical(
+            "%s ended unplanned within %g s, and --max-restarts is %d: giving up, with exit code %d",
+            workers_in_words(budget.spent), budget.window, budget.limit, GAVE_UP,
+        )  # fmt: skip
+        return None

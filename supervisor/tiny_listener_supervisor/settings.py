@@ -1,0 +1,26 @@
+"""What the supervisor, or the only process, is told by the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .policy import Limits
+
+__all__ = ["SupervisorSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorSettings:
+    """How many workers, and how long they may take; times in seconds.
+
+    :ivar max_restarts: workers that may end unplanned within `max_restarts_window`; None: any number
+    """
+
+    workers: int
+    graceful_timeout: float = 30.0
+    boot_timeout: float = 60.0
+    hang_timeout: float = 30.0
+    drain_delay: float = 0.0
+    limits: Limits = field(default_factory=Limits)
+    max_restarts: int | None = None
+    max_restarts_window: float = 60.0
