@@ -188,12 +188,13 @@ class RequestReader:
             method_bytes, target_bytes, rest = data.split(b" ", 2)
             method, target = COMMON_METHODS[method_bytes], target_bytes.decode("ascii")
         except (KeyError, ValueError):
-            rest = b""
+            is_usual = False
             method, target, version, data = read_line(data, self._settings)
         else:
             version = 1
-            if rest[:10] != b"HTTP/1.1\r\n" or not target.isprintable():
-                rest = b""
+            is_usual = rest[: self._usual_size] == self._usual_start
+            if not (is_usual or rest[:10] == b"HTTP/1.1\r\n") or not target.isprintable():
+                is_usual = False
                 method, target, version, data = read_line(data, self._settings)
         if len(data) > self._safe_size:
             check_sizes(data, self._settings)
@@ -212,8 +213,7 @@ class RequestReader:
         if not unfinished:
             unfinished.append(True)
             # PERF: without a body the Host says it all, if it is the one that it was, and no other line has a say.
-            size = self._usual_size
-            if rest[:size] == self._usual_start and further_framing(data, len(data) - len(rest) + size - 1) is None:
+            if is_usual and further_framing(rest, self._usual_size - 1) is None:
                 head.is_plain = True
                 head.length = 0
                 self.position = end
@@ -223,6 +223,15 @@ class RequestReader:
             head.is_plain = True
             head.length = 0
             self.position = end
+            return head
+        keep_alive, length, _ = framing
+        if keep_alive and version and length is not None and len(buffer) - end >= length:
+            # What came whole need not be put together: no reader of pieces ever hears of it.
+            head.is_plain = True
+            head.length = length
+            self.position = end = end + length
+            head.content = content = buffer[end - length : end]
+            grammar.finish(content)
         else:
             self._apply(framing, head, buffer, end)
         return head
@@ -245,10 +254,8 @@ class RequestReader:
         head.length = length
         self._next = RequestReader._read_head if framing.keep_alive else RequestReader._read_nothing
         if length is not None and len(buffer) - end >= length:
-            # What came whole need not be put together: no reader of pieces ever hears of it.
             self.position = end + length
             head.content = buffer[end : self.position]
-            head.is_plain = framing.keep_alive and head.version == 1
             self._step = self._next
             self._grammar.finish(head.content)
             return

@@ -35,6 +35,9 @@ class Refusal:
 
     __slots__ = ("allow", "body", "close", "status")
 
+    route: None = None
+    """What tells it from an event."""
+
     def __init__(self, status: int, detail: str = "", allow: str | None = None, *, close: bool = False) -> None:
         self.status = status
         self.body = f"{detail}\n".encode() if detail else b""

@@ -16,7 +16,7 @@ from ..dispatch import run_hooks
 from ..runner import Pending
 from .errors import ProtocolError
 from .response import OK_TEXT, TEXT, Response, as_body, plain_bytes
-from .routing import NOT_FOUND, Refusal
+from .routing import NOT_FOUND
 
 if TYPE_CHECKING:
     from .connection import HTTPConnection
@@ -59,9 +59,9 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
     answers = server.answers
     max_body = server.settings.max_body
 
-    def answer_pipelined(connection: HTTPConnection, answer: bytes) -> None:
+    def answer_pipelined(connection: HTTPConnection, answer: bytes, *, first: bool) -> None:
         # Responses to requests that came together leave together; but they may not pile up.
-        together = answers[-1][1] if answers else None
+        together = answers[-1][1] if answers and not first else None
         if isinstance(together, list):
             together.append(answer)
             if len(together) == MAX_UNWRITTEN:
@@ -71,8 +71,9 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
 
     def serve(arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901
         clock = perf_counter()  # when the request began, which is when the last one ended
+        now = server.now
         for connection, data in arrived:
-            position = 0
+            position, size = 0, len(data)
             try:
                 while connection.is_free:
                     reader = connection.reader
@@ -87,7 +88,7 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                     request.started = clock
                     method = request.method
                     event = find_event(request)
-                    if type(event) is Refusal:
+                    if event.route is None:
                         if event is not NOT_FOUND or method == "HEAD":
                             reader.forget()
                             break
@@ -133,16 +134,16 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         pending.append((method, ended - clock))
                         answer = plain_bytes(start, body)
                     clock = ended
-                    connection.last_active = server.now
-                    if position:
-                        answer_pipelined(connection, answer)
-                        position = reader.position
-                    else:
-                        position = reader.position
-                        answers.append((connection, answer if position == len(data) else [answer]))
-                    if position == len(data):
+                    connection.last_active = now
+                    if reader.position == size and not position:
+                        answers.append((connection, answer))
+                        position = size
                         break
-                if position < len(data):
+                    answer_pipelined(connection, answer, first=not position)
+                    position = reader.position
+                    if position == size:
+                        break
+                if position < size:
                     connection.read(data[position:])
                     clock = perf_counter()
             except Exception as exc:
