@@ -27,7 +27,7 @@ from .row import (
     RowWriter,
     format_row,
 )
-from .series import Series
+from .series import DISPATCH, Series
 
 __all__ = ["Ledger", "Row"]
 
@@ -97,6 +97,22 @@ class Row:
                 self._last = self._at_their_places(words, size)
         missing = size - len(self._last)
         return self._last if missing <= 0 else (*self._last, *repeat(0, missing))
+
+    def events(self) -> int:
+        """How many events its worker has dispatched; of a damaged row those that can be read."""
+        with contextlib.suppress(RowError):
+            self._reader.refresh()
+        try:
+            words = self._reader.words()
+        except RowError:
+            return 0
+        shift = len(words) - len(self.memory) // 8
+        counted = (
+            words[first + shift + 1 : first + shift + family.words]  # behind the sum
+            for _, family, first in self._reader.entries
+            if family is DISPATCH
+        )
+        return sum(map(sum, counted))
 
     def _at_their_places(self, words: list[int], size: int) -> tuple[int, ...]:
         if self._arranged_for != (len(self._places), size):

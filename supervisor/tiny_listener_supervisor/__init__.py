@@ -1,6 +1,7 @@
 """The processes of tiny-listener: a supervisor that owns sockets, and its workers."""
 
 from .admin import Admin
+from .control import Control
 from .pidfile import PidFile
 from .policy import Limits
 from .reloading import WatchPlan, distrust_bytecode
@@ -11,6 +12,7 @@ from .worker import WorkerPlan
 
 __all__ = [
     "Admin",
+    "Control",
     "Limits",
     "PidFile",
     "Single",

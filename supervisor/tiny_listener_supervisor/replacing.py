@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from .slot import State
+
 if TYPE_CHECKING:
     from .slot import Slot, Worker
 
@@ -78,6 +80,15 @@ class Replacer:
             self._let_go(slot, left)
         self._replacing = None
         self.replace_next()
+
+    def end_what_boots(self) -> None:
+        """End workers that may have read code from before a change; who develops does not wait for them."""
+        for slot in self._slots:
+            for worker in slot.workers():
+                if worker.state is State.STARTING:
+                    worker.fate = "is out of date"
+                    worker.process.kill()
+            self._start(slot)
 
     def start_over(self, slot: Slot) -> None:
         """A worker did not boot, with code that is out of date since: the slot tries the newest."""

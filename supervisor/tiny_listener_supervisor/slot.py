@@ -89,6 +89,7 @@ class Slot:
     :ivar retired: it is to have no worker; its sockets stay, and a sibling serves them
     :ivar joining: it was added to a server that is ready, which is no less so while this one boots
     :ivar restarts: how often a worker that died was followed by another
+    :ivar last_exit: how the last process that ended here did, in words; None while all live
     """
 
     number: int
@@ -100,6 +101,7 @@ class Slot:
     retired: bool = False
     joining: bool = False
     restarts: int = 0
+    last_exit: str | None = None
 
     @property
     def is_ready(self) -> bool:

@@ -29,7 +29,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Workers": (
         "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "max_requests",
         "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts", "max_restarts_window", "cpu_affinity",
-        "pid_file",
+        "pid_file", "control_socket",
     ),
     "Metrics": ("admin_host", "admin_port", "no_metrics"),
     "Logs": ("log_level", "log_format"),
@@ -231,7 +231,15 @@ class Command(click.Command):
 )
 @click.option("--cpu-affinity", is_flag=True, help="Pin each worker to one core.")
 @click.option("--pid-file", type=click.Path(dir_okay=False), help="Keep the process id in this file.")
-@click.option("--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /livez, /readyz listen.")
+@click.option(
+    "--control-socket",
+    metavar="PATH",
+    help="Where tiny-listenerctl asks; '' for nowhere.  [default: a file in $XDG_RUNTIME_DIR/tiny-listener or "
+    "/tmp/tiny-listener-UID, found by itself]",
+)
+@click.option(
+    "--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /status.json, /livez, /readyz listen."
+)
 @click.option(
     "--admin-port",
     type=click.IntRange(0, 65535),
@@ -239,7 +247,7 @@ class Command(click.Command):
     show_default=True,
     help="Their port; 0 for a free one.",
 )
-@click.option("--no-metrics", is_flag=True, help="Measure nothing; /livez and /readyz remain.")
+@click.option("--no-metrics", is_flag=True, help="Measure nothing; /status.json, /livez and /readyz remain.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"]),
@@ -295,6 +303,8 @@ def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
             if one in given:
                 option = f"--{one.replace('_', '-')}"
                 raise click.UsageError(f"{option} needs a supervisor: add --workers 2, or leave it out")
+        if options["control_socket"]:
+            raise click.UsageError("--control-socket needs a supervisor: add --workers 2, or leave it out")
     if "max_requests_jitter" in given and options["max_requests"] is None:
         raise click.UsageError("--max-requests-jitter does nothing without --max-requests")
     if "max_restarts_window" in given and options["max_restarts"] is None:

@@ -74,6 +74,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     # The command line shows --help without the weight of what it runs.
     from tiny_listener_supervisor import (  # noqa: PLC0415
         Admin,
+        Control,
         Limits,
         PidFile,
         Single,
@@ -125,7 +126,9 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         if options["preload"]:
             listener = load_app()
             plan = WorkerPlan(lambda: listener, options["graceful_timeout"], options["cpu_affinity"])
-        return Supervisor(plan, settings, ledger, admin, watch).run()
+        path = options["control_socket"]  # None: the usual place
+        control = Control(path) if path != "" else None
+        return Supervisor(plan, settings, ledger, admin, watch, control=control).run()
 
 
 def _watch(
