@@ -2,6 +2,7 @@
 
 from .admin import Admin
 from .control import Control
+from .logfile import LogFile
 from .pidfile import PidFile
 from .policy import Limits
 from .reloading import WatchPlan, distrust_bytecode
@@ -14,6 +15,7 @@ __all__ = [
     "Admin",
     "Control",
     "Limits",
+    "LogFile",
     "PidFile",
     "Single",
     "Supervisor",

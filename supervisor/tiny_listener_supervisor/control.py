@@ -93,7 +93,7 @@ def obey(commanded: Commanded, request: Request) -> Answer:
             when = "at once" if request.at_once else "when it has finished what it has in hand"
             refusal, done = None, f"the server stops {when}"
         case Dump():
-            refusal, done = None, f"{workers_in_words(commanded.dump())} told to write stacks to the server's stderr"
+            refusal, done = None, f"{workers_in_words(commanded.dump())} told to write stacks to the server's log"
     return Done(done) if refusal is None else Denied(refusal)
 
 

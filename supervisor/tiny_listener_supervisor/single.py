@@ -6,7 +6,7 @@ import asyncio
 import faulthandler
 import gc
 import logging
-import sys
+import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from tiny_listener.host import Host
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
+from .logfile import reopen
 from .queues import queue_depth
 from .status import Status, of_the_only_process, state_in_a_word
 from .worker import WorkerPlan, describe_boot_failure
@@ -70,6 +71,7 @@ class Single:
         # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1.
         faulthandler.dump_traceback_later(self._settings.boot_timeout, exit=True)
         self._plan.pin(0)
+        signal.signal(signal.SIGUSR1, lambda *_: reopen(self._plan.log_file))
         try:
             listener = self._plan.load()
             self._life, self._hooks = listener.lifecycle, listener.hooks
@@ -88,7 +90,7 @@ class Single:
                 logger.critical("The application failed", exc_info=exc)
                 return 1
             code, text = describe_boot_failure(exc)
-            sys.stderr.write(text)
+            logger.critical("The application cannot boot", extra={"as_is": text})
             return code
         finally:
             faulthandler.cancel_dump_traceback_later()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .channel import Channel
     from .messages import FromWorker, ToWorker
 
-__all__ = ["IllegalStep", "Slot", "State", "Worker"]
+__all__ = ["IllegalStep", "Slot", "State", "Worker", "about"]
 
 
 class State(Enum):
@@ -141,3 +141,8 @@ class Slot:
             self.successor = None
         else:
             self.leaving.remove(worker)
+
+
+def about(slot: Slot, worker: Worker) -> dict[str, int]:
+    """Return the fields of a log line that is about a worker; `--log-format json` shows them."""
+    return {"slot": slot.number, "pid": worker.pid}

@@ -8,7 +8,6 @@ import logging
 import os
 import random
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 from tiny_listener.loop import AsyncioLoop
@@ -18,6 +17,7 @@ from .channel import ChannelClosed, GarbledMessage
 from .forking import Forker
 from .health import Health
 from .lending import Lender
+from .logfile import reopen
 from .messages import Acquire, BootFailed, Due, FromWorker, Ready, Stop
 from .policy import RestartBudget, describe_exit, workers_in_words
 from .reloading import Reloader
@@ -25,7 +25,7 @@ from .replacing import Replacer
 from .restarts import GAVE_UP, Restarts
 from .rollout import Rollout
 from .scaling import Scaler, in_use
-from .slot import Slot, State, Worker
+from .slot import Slot, State, Worker, about
 from .status import Status, processes, state_in_a_word
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ HANDLED = (
     signal.SIGINT,
     signal.SIGQUIT,
     signal.SIGHUP,
+    signal.SIGUSR1,
     signal.SIGUSR2,
     signal.SIGCHLD,
     signal.SIGTTIN,
@@ -82,6 +83,7 @@ class Supervisor:
         self._admin = admin
         self._control = control
         self._broker = SocketBroker()
+        self._log_file = plan.log_file
         self._forker = Forker(plan, ledger, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None
         self._all_were_ready = False
@@ -153,6 +155,8 @@ class Supervisor:
             self.reload()
         elif sig in (signal.SIGTTIN, signal.SIGTTOU):
             self.scale(len(in_use(self.slots)) + (1 if sig == signal.SIGTTIN else -1), sig.name)
+        elif sig == signal.SIGUSR1:
+            reopen(self._log_file, [worker for slot in self.slots for worker in slot.workers()])
         elif sig == signal.SIGUSR2:
             self.dump()
         elif sig == signal.SIGQUIT or self.stopping:
@@ -214,7 +218,7 @@ class Supervisor:
         for slot in self.slots:
             for worker in slot.workers():
                 if worker.state is State.DRAINING and self._exit_code in (0, GAVE_UP):
-                    logger.warning("Worker %d (pid %d) is killed", slot.number, worker.pid)
+                    logger.warning("Worker %d (pid %d) is killed", slot.number, worker.pid, extra=about(slot, worker))
                 worker.process.kill()
 
     def _finish_if_empty(self) -> None:
@@ -243,6 +247,7 @@ class Supervisor:
             logger.error(
                 "Worker %d (pid %d) is not ready after %g s (--boot-timeout): it is killed",
                 slot.number, worker.pid, limit,
+                extra={**about(slot, worker), "reason": "boot timeout", "duration": limit},
             )  # fmt: skip
             worker.fate = f"was not ready after {limit:g} s"
             worker.process.kill()
@@ -257,7 +262,9 @@ class Supervisor:
         except ChannelClosed:
             self._loop.remove_reader(worker.channel.fileno())
         except GarbledMessage as exc:
-            logger.error("Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc)
+            logger.error(
+                "Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc, extra=about(slot, worker)
+            )
             self._loop.remove_reader(worker.channel.fileno())
             worker.fate = "sent what is no message"
             worker.process.kill()
@@ -279,8 +286,7 @@ class Supervisor:
         reloader = self._reloader
         outdated = reloader is not None and worker.version < self._replacer.version
         if not self.stopping and not outdated and (reloader is None or reloader.is_news(message.text)):
-            sys.stderr.write(message.text)
-            sys.stderr.flush()
+            logger.critical("The application cannot boot", extra={"as_is": message.text, "pid": worker.pid})
         # Where files are watched the next change may mend it; but not a command that names no application.
         if not self._all_were_ready and (reloader is None or (message.exit_code == 1 and self._replacer.version == 0)):
             self.stop(message.exit_code, at_once=True)
@@ -290,7 +296,11 @@ class Supervisor:
             return
         worker.step(State.READY)
         logger.log(
-            logging.INFO if slot.joining else logging.DEBUG, "Worker %d (pid %d) is ready", slot.number, worker.pid
+            logging.INFO if slot.joining else logging.DEBUG,
+            "Worker %d (pid %d) is ready",
+            slot.number,
+            worker.pid,
+            extra={**about(slot, worker), "duration": round(self._loop.time() - worker.started, 3)},
         )
         slot.joining = False
         if worker is slot.successor:
@@ -330,6 +340,8 @@ class Supervisor:
         words = slot.last_exit = worker.fate or describe_exit(code)
         if was is State.STARTING:
             self._rollout.worker_failed(worker.version, f"worker {slot.number} {words}", code)
+        lived = self._loop.time() - worker.started
+        fields = {**about(slot, worker), "reason": words, "duration": round(lived, 3)}
         if self.stopping:
             self._finish_if_empty()
         elif was is State.STARTING and worker.version < self._replacer.version:
@@ -340,15 +352,18 @@ class Supervisor:
             self._replacer.give_up(slot, words)
         elif was is State.STARTING and self._reloader is not None:
             if self._reloader.is_news("waiting"):
-                logger.error("Worker %d %s before it was ready: waiting for the next change", slot.number, words)
+                logger.error(
+                    "Worker %d %s before it was ready: waiting for the next change", slot.number, words, extra=fields
+                )
         elif not self._all_were_ready and self._reloader is None:
-            sys.stderr.write(f"Error: worker {slot.number} {words} before it was ready\n")
+            text = f"Error: worker {slot.number} {words} before it was ready\n"
+            logger.critical("A worker ended before it was ready", extra={"as_is": text, **fields})
             self.stop(3, at_once=True)
         elif role == "worker":
-            self._restart(slot, words, was, self._loop.time() - worker.started)
+            self._restart(slot, words, was, lived, worker.pid)
 
-    def _restart(self, slot: Slot, words: str, was: State, lived: float) -> None:
-        delay = self._restarts.after(slot, words, was, lived, self._loop.time())
+    def _restart(self, slot: Slot, words: str, was: State, lived: float, pid: int) -> None:
+        delay = self._restarts.after(slot, words, was, lived, self._loop.time(), pid=pid)
         if delay is None:
             self.stop(GAVE_UP)
         else:
@@ -377,7 +392,9 @@ class Supervisor:
 
     def _kill_late(self, slot: Slot, worker: Worker) -> None:
         if worker.state is State.DRAINING:
-            logger.warning("Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid)
+            logger.warning(
+                "Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid, extra=about(slot, worker)
+            )
             worker.process.kill()
 
     # --- the number of workers ----------------------------------------------------------------------
@@ -390,7 +407,12 @@ class Supervisor:
         """Let the workers of a slot that was retired go."""
         self._lender.look()  # a sibling takes its queue over, and those it served, before it stops to accept
         for worker in leaving:
-            logger.info("Worker %d (pid %d) leaves: siblings serve its queue", slot.number, worker.pid)
+            logger.info(
+                "Worker %d (pid %d) leaves: siblings serve its queue",
+                slot.number,
+                worker.pid,
+                extra=about(slot, worker),
+            )
             self._let_go(slot, worker)
         self._replacer.forget(slot)
         self._rollout.look()

@@ -102,7 +102,7 @@ def test_a_server_is_found_shown_scaled_and_stopped(run: Path) -> None:
 def test_a_reload_a_restart_and_a_dump(run: Path) -> None:
     with controlled(run) as server:
         first = server.workers()
-        assert ctl(run, "dump").stdout == "2 workers told to write stacks to the server's stderr\n"
+        assert ctl(run, "dump").stdout == "2 workers told to write stacks to the server's log\n"
         wait_for(lambda: server.log.count("Current thread") == 2)
         said = ctl(run, "reload").stdout
         assert said.startswith("2 workers reloaded within ")

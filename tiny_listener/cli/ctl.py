@@ -233,7 +233,7 @@ def stop(place: tuple[str | None, int | None], *, now: bool) -> None:
 def dump(place: tuple[str | None, int | None]) -> None:
     """Let every worker write its stacks, as USR2 does.
 
-    They are in the server's stderr.
+    They are in the server's log.
     """
     from tiny_listener_supervisor.control_messages import Dump  # noqa: PLC0415
 

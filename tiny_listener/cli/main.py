@@ -32,7 +32,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "pid_file", "control_socket",
     ),
     "Metrics": ("admin_host", "admin_port", "no_metrics"),
-    "Logs": ("log_level", "log_format"),
+    "Logs": ("log_level", "log_format", "log_file"),
 }  # fmt: skip
 
 seconds = click.FloatRange(min=0)
@@ -261,6 +261,9 @@ class Command(click.Command):
     default="text",
     show_default=True,
     help="Lines for people, or one JSON object a line.",
+)
+@click.option(
+    "--log-file", type=click.Path(dir_okay=False), help="Append to this file, in place of stderr; USR1 reopens it."
 )
 @click.version_option(__version__, prog_name="tiny-listener", message="%(prog)s %(version)s")
 @click.pass_context

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         Admin,
         Control,
         Limits,
+        LogFile,
         PidFile,
         Single,
         Supervisor,
@@ -92,13 +94,18 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     if options["reload"]:
         watch, load_app = _watch(load_app, options)
 
+    log_file = None
+    if options["log_file"]:
+        log_file = LogFile(options["log_file"])
+        set_up_logging(options["log_level"], options["log_format"], log_file.fd)
+
     ledger = exposition = None
     if not options["no_metrics"]:
         from tiny_listener_metrics import Exposition, Ledger  # noqa: PLC0415
 
         ledger = Ledger()
         exposition = Exposition(ledger, version=__version__)
-    plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"])
+    plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"], log_file)
     admin = Admin(exposition, options["admin_host"], options["admin_port"], required="admin_port" in given)
     settings = SupervisorSettings(
         workers=options["workers"],
@@ -125,7 +132,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
             return Single(plan, settings, observer, admin).run()
         if options["preload"]:
             listener = load_app()
-            plan = WorkerPlan(lambda: listener, options["graceful_timeout"], options["cpu_affinity"])
+            plan = replace(plan, load=lambda: listener)
         path = options["control_socket"]  # None: the usual place
         control = Control(path) if path != "" else None
         return Supervisor(plan, settings, ledger, admin, watch, control=control).run()
