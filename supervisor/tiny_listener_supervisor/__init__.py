@@ -2,6 +2,7 @@
 
 from .admin import Admin
 from .control import Control
+from .identity import Identity, find_identity
 from .logfile import LogFile
 from .pidfile import PidFile
 from .policy import Limits
@@ -14,6 +15,7 @@ from .worker import WorkerPlan
 __all__ = [
     "Admin",
     "Control",
+    "Identity",
     "Limits",
     "LogFile",
     "PidFile",
@@ -23,4 +25,5 @@ __all__ = [
     "WatchPlan",
     "WorkerPlan",
     "distrust_bytecode",
+    "find_identity",
 ]

@@ -34,7 +34,8 @@ class _Group:
 class SocketBroker:
     """Makes listening sockets, and keeps them until `close()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: tuple[int, int] | None = None) -> None:
+        self._owner = owner
         self._groups: dict[tuple[int, str, int, int], _Group] = {}
 
     def acquire(self, slot: int, address: Address) -> socket.socket:
@@ -49,7 +50,7 @@ class SocketBroker:
             if group is None:
                 group = _Group(address, 0 if unix else _free_port(address))
                 if unix:
-                    group.unix = listen_unix(address.host, address.backlog, address.mode)
+                    group.unix = listen_unix(address.host, address.backlog, address.mode, self._owner)
                     group.sockets[0] = group.unix.sock
                 self._groups[key] = group
             place = 0 if unix else slot

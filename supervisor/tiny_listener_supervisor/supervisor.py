@@ -82,7 +82,7 @@ class Supervisor:
         self._ledger = ledger
         self._admin = admin
         self._control = control
-        self._broker = SocketBroker()
+        self._broker = SocketBroker(plan.identity.owner if plan.identity is not None else None)
         self._log_file = plan.log_file
         self._forker = Forker(plan, ledger, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None

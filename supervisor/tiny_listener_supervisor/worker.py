@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tiny_listener import Listener
     from tiny_listener.borrowing import Borrower
 
+    from .identity import Identity
     from .logfile import LogFile
 
 __all__ = [
@@ -74,12 +75,14 @@ class WorkerPlan:
     :ivar graceful_timeout: seconds that running events may take after a stop
     :ivar cpu_affinity: whether to stay on one core, by the number of the slot
     :ivar log_file: where it logs, if that is not stderr
+    :ivar identity: the user that it becomes before it loads the application
     """
 
     load: Callable[[], Listener[Any]]
     graceful_timeout: float
     cpu_affinity: bool = False
     log_file: LogFile | None = None
+    identity: Identity | None = None
 
     def pin(self, slot: int) -> None:
         """Stay on one core, where that was asked for (sched_setaffinity(2))."""
@@ -226,6 +229,9 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         channel.send(Ready())
 
     try:
+        if plan.identity is not None:
+            plan.identity.assume()
+            _die_with_the_supervisor(terms.supervisor_pid)
         listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
         client = SocketClient(

@@ -223,7 +223,7 @@ def test_a_socket_of_ones_own_and_none(run: Path, tmp_path: Path) -> None:
         assert list(run.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@pytest.mark.root
 def test_another_user_is_refused(run: Path) -> None:
     with controlled(run) as server:
         path = run / "tiny-listener" / f"{server.process.pid}.sock"
