@@ -12,6 +12,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
+
     from tiny_listener_metrics import Row
 
     from .channel import Channel
@@ -55,6 +57,7 @@ class Worker:
     :ivar started: when, on the loop's clock
     :ivar version: how many reloads had been asked for when it was forked
     :ivar fate: why the supervisor killed it, in words
+    :ivar timers: what is to be looked at while it lives
     """
 
     process: Any
@@ -66,6 +69,7 @@ class Worker:
     version: int = 0
     state: State = State.STARTING
     fate: str | None = None
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:
         """Go on to a state.
@@ -75,6 +79,14 @@ class Worker:
         if new not in STEPS[self.state]:
             raise IllegalStep(self.state, new)
         self.state = new
+
+    def release(self) -> None:
+        """Let go of what was kept for it, which is dead: a timer would hold it, and its memory, until it is due."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        self.beat.release()
+        self.process.close()
 
 
 @dataclass(slots=True, eq=False)

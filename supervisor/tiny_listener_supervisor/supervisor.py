@@ -238,7 +238,7 @@ class Supervisor:
         max_events = limits.max_requests + spread if limits.max_requests is not None else None
         worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._replacer.version)
         self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
-        self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker)
+        worker.timers.append(self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker))
         return worker
 
     def _check_boot(self, slot: Slot, worker: Worker) -> None:
@@ -331,7 +331,7 @@ class Supervisor:
             worker.channel.close()
         was = worker.state
         worker.step(State.DEAD)
-        worker.process.close()
+        worker.release()
         role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
         slot.remove(worker)
         if worker.row is not None and self._ledger is not None:
@@ -388,7 +388,8 @@ class Supervisor:
 
     def _let_go(self, slot: Slot, worker: Worker) -> None:
         self._drain(worker)
-        self._loop.call_later(self.settings.graceful_timeout + KILL_GRACE, self._kill_late, slot, worker)
+        limit = self.settings.graceful_timeout + KILL_GRACE
+        worker.timers.append(self._loop.call_later(limit, self._kill_late, slot, worker))
 
     def _kill_late(self, slot: Slot, worker: Worker) -> None:
         if worker.state is State.DRAINING:
