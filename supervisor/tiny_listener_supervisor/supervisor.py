@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -107,6 +108,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""
+        # A collection writes to every object that it looks at, and the kernel then copies their pages for each process.
+        # What there is now stays shared with all workers: it takes two fifths off their memory (make bench-start).
+        gc.collect()
+        gc.freeze()
         # On asyncio's own loop: a fork copies it as plain memory, and it starts no threads.
         with asyncio.Runner(loop_factory=AsyncioLoop) as runner:
             return runner.run(self._main())
