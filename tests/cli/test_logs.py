@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import select
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tiny_listener.cli import logs
 from tiny_listener.cli.logs import SOCKET_LIMIT, JSONFormatter, LineHandler, TextFormatter, atomic_limit, escaped
 
 NASTY = "a\r\nINFO: forged\x1b[2J\x00\x7f\x9b\u2028\ud800é"
@@ -135,6 +138,31 @@ def test_a_log_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     LineHandler(full, TextFormatter()).handle(record("lost"))
     os.close(full)
+
+
+def fill(writing: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4095 + b"\n")
+
+
+def test_a_full_pipe_that_does_not_block_is_waited_for_and_not_for_ever(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = pipe
+    os.set_blocking(writing, False)
+    fill(writing)
+    handler = LineHandler(writing, TextFormatter())
+    monkeypatch.setattr(logs, "FULL_PIPE_TIME", 20.0)
+    reader = threading.Timer(0.05, os.read, (reading, 65536))
+    reader.start()
+    handler.handle(record("kept"))
+    reader.join()
+    assert os.read(reading, 2**20).endswith(b"INFO:     kept\n")
+    fill(writing)
+    monkeypatch.setattr(logs, "FULL_PIPE_TIME", 0.01)
+    handler.handle(record("lost"))
+    assert b"lost" not in os.read(reading, 2**20)
 
 
 def test_threads_and_processes_do_not_mix_their_lines(tmp_path: Path) -> None:

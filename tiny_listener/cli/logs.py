@@ -29,6 +29,8 @@ AS_IS = "as_is"
 STDERR = 2
 SOCKET_LIMIT = 32 * 1024
 """Bytes: far less than what the kernel takes into a stream socket's queue at once; such is journald's stderr."""
+FULL_PIPE_TIME = 1.0
+"""Seconds to wait for the reader of a full pipe that does not block; then the line is lost."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """C0, DEL and C1 (ECMA-48), the line separators of Unicode, and surrogates, which UTF-8 cannot write."""
 _NOT_ASCII_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029]")
@@ -158,10 +160,12 @@ class LineHandler(logging.Handler):
             self.handleError(record)
 
     def _write(self, data: bytes) -> None:
-        written = os.write(self._fd, data)
-        while written < len(data):  # a disk that is all but full, a pipe that does not block
-            data = data[written:]
-            written = os.write(self._fd, data)
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]  # not all of it, where a disk is all but full
+            except BlockingIOError:  # somebody who shares the pipe made it so; its reader is waited for all the same
+                if not select.select([], [self._fd], [], FULL_PIPE_TIME)[1]:
+                    raise
 
 
 def atomic_limit(fd: int) -> int | None:
