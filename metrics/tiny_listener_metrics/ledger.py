@@ -102,17 +102,7 @@ class Row:
         """How many events its worker has dispatched; of a damaged row those that can be read."""
         with contextlib.suppress(RowError):
             self._reader.refresh()
-        try:
-            words = self._reader.words()
-        except RowError:
-            return 0
-        shift = len(words) - len(self.memory) // 8
-        counted = (
-            words[first + shift + 1 : first + shift + family.words]  # behind the sum
-            for _, family, first in self._reader.entries
-            if family is DISPATCH
-        )
-        return sum(map(sum, counted))
+        return self._reader.count_of(DISPATCH)
 
     def _at_their_places(self, words: list[int], size: int) -> tuple[int, ...]:
         if self._arranged_for != (len(self._places), size):

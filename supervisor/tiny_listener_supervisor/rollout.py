@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from .slot import Slot
 
 __all__ = ["ReloadStatus", "Rollout"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
 
 
 class ReloadStatus(msgspec.Struct, frozen=True):
@@ -40,14 +44,17 @@ class Rollout:
     :ivar failed: how many did not
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], clock: Callable[[], float] = time.monotonic) -> None:
         self._slots = slots
+        self._clock = clock
+        self._began = 0.0
         self.last: ReloadStatus | None = None
         self.done = self.failed = 0
 
     def begin(self, version: int) -> None:
         """A reload was asked for."""
         self.last = ReloadStatus(version, "running")
+        self._began = self._clock()
 
     def look(self) -> None:
         """See whether every slot in use is served by code of now; to be called when that may have come true."""
@@ -58,6 +65,8 @@ class Rollout:
         if len(workers) == len(in_use(self._slots)) and all(one and one.version >= last.version for one in workers):
             self.last = ReloadStatus(last.version, "done")
             self.done += 1
+            took = self._clock() - self._began
+            logger.info("Reload %d is done after %.1f s", last.version, took, extra={"duration": round(took, 3)})
 
     def worker_failed(self, version: int, failure: str, exit_code: int) -> None:
         """A worker with code of this version ended before it was ready.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+import pytest
 from tiny_listener_supervisor.rollout import ReloadStatus, Rollout
 from tiny_listener_supervisor.slot import Slot, State, Worker
 
@@ -31,6 +33,19 @@ def test_a_reload_is_done_when_every_slot_in_use_serves_its_code() -> None:
     slots[0].worker = None
     rollout.look()
     assert (rollout.last, rollout.done, rollout.failed) == (ReloadStatus(1, "done"), 1, 0)
+
+
+def test_how_long_it_took_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    rollout = Rollout([Slot(0, worker(1))], clock=lambda: now)
+    rollout.begin(1)
+    now = 102.25
+    with caplog.at_level(logging.INFO, "tiny_listener.supervisor"):
+        rollout.look()
+        rollout.look()
+    (record,) = caplog.records
+    assert record.getMessage() == "Reload 1 is done after 2.2 s"
+    assert vars(record)["duration"] == 2.25
 
 
 def test_it_fails_with_the_first_worker_of_its_code_that_does_not_boot() -> None:
