@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help serve install tools check format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak chaos loadtest clean
+.PHONY: help serve install tools check format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos loadtest clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -64,6 +64,12 @@ bench-idle: $(VENV)/.dev  ## memory of an idle connection, of 10,000
 
 bench-soak: tools $(VENV)/.dev  ## memory over 10,000,000 requests
 	$(BIN)/python loadtest/bench_soak.py
+
+bench-reloads: $(VENV)/.dev  ## what 1,000 reloads leave in the supervisor
+	$(BIN)/python loadtest/bench_reloads.py
+
+bench-start: $(VENV)/.dev  ## how soon 8 workers are ready, and their memory
+	$(BIN)/python loadtest/bench_start.py
 
 chaos: $(VENV)/.dev  ## what clients notice while workers are replaced, killed, recycled, and become more and fewer
 	$(BIN)/python loadtest/chaos.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -11,8 +12,9 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["cpu_seconds", "free_port", "pinned", "resident_bytes", "running", "wait_for_port"]
+__all__ = ["ask", "children", "cpu_seconds", "free_port", "pinned", "resident_bytes", "running", "wait_for_port"]
 
 
 def free_port() -> int:
@@ -81,3 +83,18 @@ def resident_bytes(pid: int) -> int:
     """Return the memory that a process and its descendants have resident, proc_pid_statm(5)."""
     pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in tree(pid))
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def children(pid: int) -> int:
+    """Return how many processes a process has started that it has not buried yet."""
+    return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def ask(path: str, request: str) -> dict[str, Any]:
+    """Send a request to a control socket, and return the answer."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(30)
+        sock.connect(path)
+        sock.sendall(json.dumps({"type": request}).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(sock.makefile("rb").read())
+    return answer

@@ -27,11 +27,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 pytest.fail(f"{reason}; in CI no test skips")
             pytest.skip(reason)
 
+    if item.get_closest_marker("root") is not None and os.geteuid() != 0:
+        _missing["root"] = _missing.get("root", 0) + 1
+        pytest.skip("only root can become another user")
+
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Count what was skipped for want of a program."""
     for program, count in sorted(_missing.items()):
-        terminalreporter.write_line(f"{count} tests were skipped: {program} is not installed")
+        why = "they need root" if program == "root" else f"{program} is not installed"
+        terminalreporter.write_line(f"{count} tests were skipped: {why}")
 
 
 def _debug_loop() -> asyncio.AbstractEventLoop:
@@ -46,6 +51,14 @@ def runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
     """A runner on uvloop, and one on asyncio's loop in debug mode."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the control sockets of servers that tests start away from those of the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -49,10 +49,11 @@ class UnixSocket:
                 Path(self.path).unlink()
 
 
-def listen_unix(path: str, backlog: int, mode: int | None = None) -> UnixSocket:
+def listen_unix(path: str, backlog: int, mode: int | None = None, owner: tuple[int, int] | None = None) -> UnixSocket:
     """Bind a path and listen at it, over the file of a server that is dead.
 
     :param mode: the file's permissions, whatever the umask; None: what the umask leaves of 0777
+    :param owner: user and group that its file is to belong to; None: those of the process
     :raises ListenError: a server lives there, it is no socket, or it cannot be bound
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -64,6 +65,8 @@ def listen_unix(path: str, backlog: int, mode: int | None = None) -> UnixSocket:
         with _locked(path):
             _remove_stale(path)
             _bind(sock, path, mode)
+            if owner is not None:
+                _give_to(path, *owner)
             sock.listen(backlog)
             return UnixSocket(sock, path, _identity_of(path))
     except OSError as exc:
@@ -89,6 +92,16 @@ def _bind(sock: socket.socket, path: str, mode: int | None) -> None:
         if umask is not None:  # pragma: no cover
             os.umask(umask)
     Path(path).chmod(mode)
+
+
+def _give_to(path: str, user: int, group: int) -> None:
+    """Let a socket's file belong to somebody; only that of a socket, whatever somebody put in its place meanwhile."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.chown(f"/proc/self/fd/{fd}", user, group)
+    finally:
+        os.close(fd)
 
 
 def has_file(path: str) -> bool:

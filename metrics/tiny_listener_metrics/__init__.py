@@ -10,12 +10,14 @@ what Prometheus fetches. The owner and the worker can be one process.
     ledger      the owner adds up
     exposition  the owner writes the page
     queues      how many connections wait to be accepted
+    reloads     what became of reloads
 """
 
 from .exposition import Exposition, LedgerCollector
 from .ledger import Ledger, Row
 from .queues import AcceptQueues
 from .recorder import Recorder, RouteRecorder
+from .reloads import ReloadCounts, Reloads
 from .row import RowError, RowReader, RowWriter, format_row, read_row
 from .series import FAMILIES, Family, Series
 
@@ -27,6 +29,8 @@ __all__ = [
     "Ledger",
     "LedgerCollector",
     "Recorder",
+    "ReloadCounts",
+    "Reloads",
     "RouteRecorder",
     "Row",
     "RowError",

@@ -27,7 +27,7 @@ from .row import (
     RowWriter,
     format_row,
 )
-from .series import Series
+from .series import DISPATCH, Series
 
 __all__ = ["Ledger", "Row"]
 
@@ -97,6 +97,12 @@ class Row:
                 self._last = self._at_their_places(words, size)
         missing = size - len(self._last)
         return self._last if missing <= 0 else (*self._last, *repeat(0, missing))
+
+    def events(self) -> int:
+        """How many events its worker has dispatched; of a damaged row those that can be read."""
+        with contextlib.suppress(RowError):
+            self._reader.refresh()
+        return self._reader.count_of(DISPATCH)
 
     def _at_their_places(self, words: list[int], size: int) -> tuple[int, ...]:
         if self._arranged_for != (len(self._places), size):

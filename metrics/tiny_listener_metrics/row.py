@@ -273,6 +273,11 @@ class RowReader:
             self._sums_from_end.append(first - len(self._counts))
         return Entry(series, family, first)
 
+    def count_of(self, family: Family) -> int:
+        """How many observations a histogram has, over all its series. Reads no other words."""
+        counts = self._counts
+        return sum(sum(counts[first + 1 : first + family.words]) for _, one, first in self.entries if one is family)
+
     def words(self) -> list[int]:
         """All words of the row as they are now, from that of the last entry's `first` to the end of the row.
         So from one call to the next the list grows at its front, and a word keeps its distance from the end.

@@ -1,6 +1,9 @@
 """The processes of tiny-listener: a supervisor that owns sockets, and its workers."""
 
 from .admin import Admin
+from .control import Control
+from .identity import Identity, find_identity
+from .logfile import LogFile
 from .pidfile import PidFile
 from .policy import Limits
 from .reloading import WatchPlan, distrust_bytecode
@@ -11,7 +14,10 @@ from .worker import WorkerPlan
 
 __all__ = [
     "Admin",
+    "Control",
+    "Identity",
     "Limits",
+    "LogFile",
     "PidFile",
     "Single",
     "Supervisor",
@@ -19,4 +25,5 @@ __all__ = [
     "WatchPlan",
     "WorkerPlan",
     "distrust_bytecode",
+    "find_identity",
 ]

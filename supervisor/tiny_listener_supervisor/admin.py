@@ -12,6 +12,9 @@ from tiny_listener.http import HTTPListener, Request, Response
 if TYPE_CHECKING:
     from tiny_listener_metrics import Exposition
 
+    from .rollout import Rollout
+    from .status import Status
+
 __all__ = ["Admin", "Watched"]
 
 logger = logging.getLogger("tiny_listener.admin")
@@ -23,6 +26,9 @@ class Watched(Protocol):
     @property
     def is_ready(self) -> bool:
         """Whether events are taken in."""
+
+    def status(self) -> Status:
+        """Return what there is to know of its processes."""
 
 
 class _AdminListener(HTTPListener):
@@ -42,17 +48,18 @@ class Admin:
         self.listener = _AdminListener(host=host, port=port)
         self._exposition = exposition
         self._required = required
-        self._is_ready: Callable[[], bool] = lambda: False
+        self._watched: Watched | None = None
         self.listener.get("/metrics")(self.metrics)
         self.listener.get("/livez")(self.livez)
         self.listener.get("/readyz")(self.readyz)
+        self.listener.get("/status.json")(self.status)
 
     async def start(self, watched: Watched) -> None:
         """Listen.
 
         :raises ListenError: the port cannot be had, and it was asked for
         """
-        self._is_ready = lambda: watched.is_ready
+        self._watched = watched
         settings = self.listener.settings
         try:
             await self.listener.listen()
@@ -68,6 +75,18 @@ class Admin:
             from tiny_listener_metrics import AcceptQueues  # noqa: PLC0415 - only where there are metrics
 
             self._exposition.registry.register(AcceptQueues(look))
+
+    def show_reloads(self, rollout: Rollout) -> None:
+        """Show on the metrics' page what became of reloads."""
+        if self._exposition is not None:
+            from tiny_listener_metrics import ReloadCounts, Reloads  # noqa: PLC0415 - only where there are metrics
+
+            def look() -> ReloadCounts:
+                last = rollout.last
+                failed = last is not None and last.state == "failed"
+                return ReloadCounts(rollout.done, rollout.failed, failed, last.exit_code if last is not None else 0)
+
+            self._exposition.registry.register(Reloads(look))
 
     def warm_up(self) -> None:
         """Render the metrics once: the first time takes long where there are many routes, and a scrape has a limit."""
@@ -91,4 +110,10 @@ class Admin:
 
     async def readyz(self) -> Response:
         """Say whether every worker takes events in: 200 or 503."""
-        return Response("ready\n") if self._is_ready() else Response("not ready\n", 503)
+        ready = self._watched is not None and self._watched.is_ready
+        return Response("ready\n") if ready else Response("not ready\n", 503)
+
+    async def status(self) -> Status:
+        """Tell of every process, as `tiny-listenerctl status --json` does."""
+        assert self._watched is not None
+        return self._watched.status()

@@ -8,12 +8,14 @@ all slots.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from tiny_listener.addresses import ListenError, listen_error, name_of
 from tiny_listener.unix import UnixSocket, listen_unix
 
-from .messages import Address
+from .channel import Channel, ChannelClosed
+from .messages import Acquire, Address, FromWorker, Granted, Refused, ToWorker
 from .queues import queue_depth
 
 __all__ = ["SocketBroker"]
@@ -32,7 +34,8 @@ class _Group:
 class SocketBroker:
     """Makes listening sockets, and keeps them until `close()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: tuple[int, int] | None = None) -> None:
+        self._owner = owner
         self._groups: dict[tuple[int, str, int, int], _Group] = {}
 
     def acquire(self, slot: int, address: Address) -> socket.socket:
@@ -47,7 +50,7 @@ class SocketBroker:
             if group is None:
                 group = _Group(address, 0 if unix else _free_port(address))
                 if unix:
-                    group.unix = listen_unix(address.host, address.backlog, address.mode)
+                    group.unix = listen_unix(address.host, address.backlog, address.mode, self._owner)
                     group.sockets[0] = group.unix.sock
                 self._groups[key] = group
             place = 0 if unix else slot
@@ -57,6 +60,16 @@ class SocketBroker:
         except OSError as exc:
             raise (exc if isinstance(exc, ListenError) else listen_error(exc, address.host, address.port)) from None
         return group.sockets[place]
+
+    def answer(self, slot: int, channel: Channel[FromWorker, ToWorker], message: Acquire) -> None:
+        """Send a worker the sockets that it asks for, or why it cannot have them."""
+        with contextlib.suppress(ChannelClosed):
+            try:
+                sockets = [self.acquire(slot, address) for address in message.addresses]
+            except OSError as exc:
+                channel.send(Refused(message.id, exc.errno or 0, exc.strerror or str(exc)))
+            else:
+                channel.send(Granted(message.id), [sock.fileno() for sock in sockets])
 
     @property
     def sockets(self) -> list[socket.socket]:

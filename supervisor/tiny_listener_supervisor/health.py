@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .policy import is_hung, reason_to_recycle
-from .slot import Slot, State, Worker
+from .slot import Slot, State, Worker, about
 
 if TYPE_CHECKING:
     import asyncio
@@ -78,7 +78,7 @@ class Health:
         limit = self._hang_timeout
         logger.error(
             "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout); these are its stacks:",
-            slot.number, worker.pid, limit,
+            slot.number, worker.pid, limit, extra={**about(slot, worker), "reason": "hang", "duration": limit},
         )  # fmt: skip
         worker.fate = f"hung for {limit:g} s"
         os.kill(worker.pid, signal.SIGUSR2)

@@ -20,6 +20,7 @@ __all__ = [
     "Ready",
     "Refused",
     "Stop",
+    "TakeLog",
     "ToWorker",
     "WatchFailed",
     "Watching",
@@ -100,6 +101,10 @@ class GiveBack(msgspec.Struct, tag=True, frozen=True):
     slot: int
 
 
+class TakeLog(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: the log file was opened anew; it comes with this. Go on there."""
+
+
 class Watching(msgspec.Struct, tag=True, frozen=True):
     """Watcher: from now on no change is missed."""
 
@@ -122,5 +127,5 @@ class WatchFailed(msgspec.Struct, tag=True, frozen=True):
 
 
 FromWorker: TypeAlias = Acquire | Ready | Due | BootFailed
-ToWorker: TypeAlias = Granted | Refused | Lend | GiveBack | Stop
+ToWorker: TypeAlias = Granted | Refused | Lend | GiveBack | TakeLog | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

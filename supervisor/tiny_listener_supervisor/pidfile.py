@@ -26,8 +26,10 @@ class PidFile:
             if other is not None:
                 raise CannotLoad(f"{self._path} says that process {other} runs this already; stop it first")
             new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-            new.write_text(f"{os.getpid()}\n")
-            new.chmod(0o644)
+            new.unlink(missing_ok=True)
+            # Nobody but the owner may write to it, or could choose whom root signals.
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
+                file.write(f"{os.getpid()}\n")
             new.rename(self._path)
         except OSError as exc:
             raise CannotLoad(f"cannot write the pid file {self._path}: {exc.strerror}") from None

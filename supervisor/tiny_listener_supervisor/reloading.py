@@ -88,7 +88,7 @@ class Reloader:
     :param on_change: called with words that say what changed
     """
 
-    def __init__(self, plan: WatchPlan, on_change: Callable[[str], None]) -> None:
+    def __init__(self, plan: WatchPlan, on_change: Callable[[str], object]) -> None:
         self._plan = plan
         self._on_change = on_change
         self._failure: str | None = None

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from .slot import State, about
+
 if TYPE_CHECKING:
     from .slot import Slot, Worker
 
@@ -67,7 +69,10 @@ class Replacer:
             slot, reason = self._due.popleft()
             if slot.is_ready:  # any other will start with the newest code as it is
                 assert slot.worker is not None
-                logger.info("Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason)
+                logger.info(
+                    "Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason,
+                    extra={**about(slot, slot.worker), "reason": reason},
+                )  # fmt: skip
                 self._replacing = slot
                 slot.successor = self._fork(slot)
 
@@ -78,6 +83,15 @@ class Replacer:
             self._let_go(slot, left)
         self._replacing = None
         self.replace_next()
+
+    def end_what_boots(self) -> None:
+        """End workers that may have read code from before a change; who develops does not wait for them."""
+        for slot in self._slots:
+            for worker in slot.workers():
+                if worker.state is State.STARTING:
+                    worker.fate = "is out of date"
+                    worker.process.kill()
+            self._start(slot)
 
     def start_over(self, slot: Slot) -> None:
         """A worker did not boot, with code that is out of date since: the slot tries the newest."""
@@ -93,7 +107,10 @@ class Replacer:
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         if slot.worker is None:
             self._start(slot)
-        logger.error("The new worker %d %s before it was ready: the old ones keep serving", slot.number, words)
+        logger.error(
+            "The new worker %d %s before it was ready: the old ones keep serving", slot.number, words,
+            extra={"slot": slot.number, "reason": words},
+        )  # fmt: skip
 
     def forget(self, slot: Slot) -> None:
         """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""

@@ -32,13 +32,14 @@ class Restarts:
         self._budget = budget
         self._chance = chance
 
-    def after(self, slot: Slot, words: str, was: State, lived: float, now: float) -> float | None:
+    def after(self, slot: Slot, words: str, was: State, lived: float, now: float, *, pid: int) -> float | None:
         """Return the seconds until the slot's next worker starts, or None: the budget is used up.
 
         :param words: how the worker ended
         :param was: its state before
         :param lived: seconds
         :param now: on the loop's clock
+        :param pid: the worker's, for the log
         """
         slot.restarts += 1
         slot.failures, delay = restart_delay(slot.failures, lived, self._chance())
@@ -46,7 +47,10 @@ class Restarts:
         over = budget.spend(now)
         then = "none follows" if over else f"the next one starts {f'in {delay:.2g} s' if delay else 'now'}"
         ready = "ready" if was is State.READY else "not ready"
-        logger.error("Worker %d %s, %s after %.1f s; %s", slot.number, words, ready, lived, then)
+        logger.error(
+            "Worker %d %s, %s after %.1f s; %s", slot.number, words, ready, lived, then,
+            extra={"slot": slot.number, "pid": pid, "reason": words, "duration": round(lived, 3)},
+        )  # fmt: skip
         if not over:
             return delay
         logger.critical(

@@ -6,14 +6,18 @@ import asyncio
 import faulthandler
 import gc
 import logging
-import sys
+import signal
+import time
 from typing import TYPE_CHECKING, Any
 
+from tiny_listener.addresses import name_of
 from tiny_listener.host import Host
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
+from .logfile import reopen
 from .queues import queue_depth
+from .status import Status, of_the_only_process, state_in_a_word
 from .worker import WorkerPlan, describe_boot_failure
 
 if TYPE_CHECKING:
@@ -45,20 +49,32 @@ class Single:
         self._admin = admin
         self._state = State.NEW
         self._was_ready = False
+        self._servers: list[Any] = []
+        self._started = time.monotonic()
 
     @property
     def is_ready(self) -> bool:
         """Whether the listener takes events in."""
         return self._was_ready and self._life.state is State.READY
 
+    def status(self) -> Status:
+        """Return what there is to know of it; no restarts and no reloads, which need a supervisor."""
+        stopping = self._life.state not in (State.NEW, State.STARTING, State.READY)
+        state = state_in_a_word(ready=self.is_ready, was_ready=self._was_ready, stopping=stopping)
+        servers = self._servers
+        addresses = [name_of(sock) for server in servers if server.is_serving() for sock in server.sockets]
+        age, queue = round(time.monotonic() - self._started, 3), _queues(servers)["0"]
+        return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched)
+
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""
         # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1.
         faulthandler.dump_traceback_later(self._settings.boot_timeout, exit=True)
         self._plan.pin(0)
+        signal.signal(signal.SIGUSR1, lambda *_: reopen(self._plan.log_file))
         try:
             listener = self._plan.load()
-            self._life = listener.lifecycle
+            self._life, self._hooks = listener.lifecycle, listener.hooks
             listener.attach(
                 Host(
                     observer=self._observer,
@@ -74,7 +90,7 @@ class Single:
                 logger.critical("The application failed", exc_info=exc)
                 return 1
             code, text = describe_boot_failure(exc)
-            sys.stderr.write(text)
+            logger.critical("The application cannot boot", extra={"as_is": text})
             return code
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -84,6 +100,7 @@ class Single:
         if self._admin is None:
             return
         servers = getattr(asyncio.get_running_loop(), "servers", [])
+        self._servers = servers
         before = len(servers)
         self._admin.show_queues(lambda: _queues(servers))
         await self._admin.start(self)

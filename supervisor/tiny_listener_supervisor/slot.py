@@ -12,12 +12,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
+
     from tiny_listener_metrics import Row
 
     from .channel import Channel
     from .messages import FromWorker, ToWorker
 
-__all__ = ["IllegalStep", "Slot", "State", "Worker"]
+__all__ = ["IllegalStep", "Slot", "State", "Worker", "about"]
 
 
 class State(Enum):
@@ -55,6 +57,7 @@ class Worker:
     :ivar started: when, on the loop's clock
     :ivar version: how many reloads had been asked for when it was forked
     :ivar fate: why the supervisor killed it, in words
+    :ivar timers: what is to be looked at while it lives
     """
 
     process: Any
@@ -66,6 +69,7 @@ class Worker:
     version: int = 0
     state: State = State.STARTING
     fate: str | None = None
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:
         """Go on to a state.
@@ -75,6 +79,14 @@ class Worker:
         if new not in STEPS[self.state]:
             raise IllegalStep(self.state, new)
         self.state = new
+
+    def release(self) -> None:
+        """Let go of what was kept for it, which is dead: a timer would hold it, and its memory, until it is due."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        self.beat.release()
+        self.process.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +101,7 @@ class Slot:
     :ivar retired: it is to have no worker; its sockets stay, and a sibling serves them
     :ivar joining: it was added to a server that is ready, which is no less so while this one boots
     :ivar restarts: how often a worker that died was followed by another
+    :ivar last_exit: how the last process that ended here did, in words; None while all live
     """
 
     number: int
@@ -100,6 +113,7 @@ class Slot:
     retired: bool = False
     joining: bool = False
     restarts: int = 0
+    last_exit: str | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -139,3 +153,8 @@ class Slot:
             self.successor = None
         else:
             self.leaving.remove(worker)
+
+
+def about(slot: Slot, worker: Worker) -> dict[str, int]:
+    """Return the fields of a log line that is about a worker; `--log-format json` shows them."""
+    return {"slot": slot.number, "pid": worker.pid}

@@ -37,12 +37,16 @@ from .messages import (
     Ready,
     Refused,
     Stop,
+    TakeLog,
     ToWorker,
 )
 
 if TYPE_CHECKING:
     from tiny_listener import Listener
     from tiny_listener.borrowing import Borrower
+
+    from .identity import Identity
+    from .logfile import LogFile
 
 __all__ = [
     "SLOT_VARIABLE",
@@ -70,11 +74,15 @@ class WorkerPlan:
     :ivar load: returns the application, configured; raises CannotLoad
     :ivar graceful_timeout: seconds that running events may take after a stop
     :ivar cpu_affinity: whether to stay on one core, by the number of the slot
+    :ivar log_file: where it logs, if that is not stderr
+    :ivar identity: the user that it becomes before it loads the application
     """
 
     load: Callable[[], Listener[Any]]
     graceful_timeout: float
     cpu_affinity: bool = False
+    log_file: LogFile | None = None
+    identity: Identity | None = None
 
     def pin(self, slot: int) -> None:
         """Stay on one core, where that was asked for (sched_setaffinity(2))."""
@@ -86,9 +94,12 @@ class WorkerPlan:
 class SocketClient:
     """The worker's end of the broker: asks the supervisor for sockets, and hears when to stop."""
 
-    def __init__(self, channel: Channel[ToWorker, FromWorker], on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, channel: Channel[ToWorker, FromWorker], on_stop: Callable[[], None], log_file: LogFile | None
+    ) -> None:
         self._channel = channel
         self._on_stop = on_stop
+        self._log_file = log_file
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
         self._lent: dict[Address, socket.socket] = {}
         self._next_id = 0
@@ -145,6 +156,9 @@ class SocketClient:
                 _borrower().borrow(message.slot, [socket.socket(fileno=fd) for fd in fds])
             case GiveBack():
                 _borrower().give_back(message.slot)
+            case TakeLog():
+                if self._log_file is not None:
+                    self._log_file.take(fds[0])
             case Stop():
                 self._on_stop()
 
@@ -202,6 +216,8 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     become_a_process_of_its_own(terms.keep_fds | {channel.fileno()}, terms.supervisor_pid)
     os.environ[SLOT_VARIABLE] = str(terms.slot)
     plan.pin(terms.slot)
+    if plan.log_file is not None:
+        faulthandler.register(signal.SIGUSR2, file=plan.log_file.fd, all_threads=True, chain=False)
     ready = False
 
     def on_ready() -> None:
@@ -213,9 +229,14 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         channel.send(Ready())
 
     try:
+        if plan.identity is not None:
+            plan.identity.assume()
+            _die_with_the_supervisor(terms.supervisor_pid)
         listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
-        client = SocketClient(channel, lambda: stopping.append(asyncio.ensure_future(listener.graceful_shutdown())))
+        client = SocketClient(
+            channel, lambda: stopping.append(asyncio.ensure_future(listener.graceful_shutdown())), plan.log_file
+        )
         host = Host(
             observer=terms.make_observer() if terms.make_observer is not None else NULL_OBSERVER,
             sockets=client,
@@ -273,13 +294,13 @@ def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -
         signal.SIGCHLD,
         signal.SIGHUP,
         signal.SIGQUIT,
-        signal.SIGUSR1,
         signal.SIGUSR2,
     ):
         signal.signal(sig, signal.SIG_DFL)
     # Ctrl-C reaches the whole foreground group: the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # These may reach the group as well, and would stop a worker by default.
+    # These may reach the group as well, and would stop or end a worker by default.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     # Written by the C handler: it works while Python code, or a C function, never returns.

@@ -33,6 +33,7 @@ ADMIN = ("--admin-port", "0")
         (["--uds", "/tmp/x", "--port", "1", "web:app"], 2, "--uds and --port name two places"),
         (["--uds", "/tmp/x", "--fd", "3", "web:app"], 2, "--uds and --fd name two places"),
         (["--fd", "3", "--host", "::", "web:app"], 2, "--fd and --host name two places"),
+        (["--control-socket", "/no/such/folder/x", "--workers", "2", "web:app"], 1, "/no/such/folder/x"),
         (["--check", "--pid-file", "x", "web:app"], 2, "--check runs nothing"),
         (["--graceful-timeout", "-1", "web:app"], 2, "-1.0 is not in the range"),
         (["--workers", "1", "--max-restarts", "1", "web:app"], 2, "--max-restarts needs a supervisor: add --workers 2"),

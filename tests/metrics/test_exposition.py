@@ -15,7 +15,7 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import DuplicateTimeseries
-from tiny_listener_metrics import FAMILIES, Exposition, Ledger, LedgerCollector
+from tiny_listener_metrics import FAMILIES, Exposition, Ledger, LedgerCollector, ReloadCounts, Reloads
 from tiny_listener_metrics.exposition import accepts_openmetrics
 from tiny_listener_metrics.series import OUTCOMES, label_text
 
@@ -233,3 +233,19 @@ def test_public_names() -> None:
 
     assert tiny_listener_metrics.__all__ == sorted(tiny_listener_metrics.__all__, key=lambda n: (not n.isupper(), n))
     assert all(hasattr(tiny_listener_metrics, name) for name in tiny_listener_metrics.__all__)
+
+
+def test_reloads_are_shown() -> None:
+    exposition = Exposition(Ledger(), version="2")
+    counts = ReloadCounts(3, 1, True, -9)  # noqa: FBT003 - its fields are documented
+    exposition.registry.register(Reloads(lambda: counts))
+    page = exposition.render()[0].decode()
+    for line in (
+        'tiny_listener_reloads_total{outcome="done"} 3.0',
+        'tiny_listener_reloads_total{outcome="failed"} 1.0',
+        "tiny_listener_last_reload_successful 0.0",
+        "tiny_listener_last_reload_exit_code -9.0",
+    ):
+        assert f"{line}\n" in page
+    with pytest.raises(ValueError, match="Duplicated"):
+        exposition.registry.register(Reloads(lambda: counts))

@@ -55,6 +55,23 @@ def test_workers_are_added_up() -> None:
     assert ledger.totals() == totals
 
 
+def test_the_events_of_one_worker() -> None:
+    ledger = Ledger()
+    with worker(ledger) as (row, recorder):
+        assert row.events() == 0
+        work(recorder, 2)
+        work(recorder, 1, "GET:/other")
+        assert row.events() == 3 * len(OUTCOMES)
+        before = ledger.totals()
+        work(recorder, 1, "GET:/third")
+        assert row.events() == 4 * len(OUTCOMES)
+        assert_not_less(ledger.totals(), before)  # what was looked at in between is not lost to the totals
+        dispatched = [sum(words[1:]) for series, words in ledger.totals().items() if series.family == DISPATCH.name]
+        assert dispatched == [2 * len(OUTCOMES), len(OUTCOMES), len(OUTCOMES)]
+        row.memory[:8] = b"damaged!"
+        assert row.events() == 4 * len(OUTCOMES)
+
+
 def test_series_in_another_order_in_each_worker() -> None:
     ledger = Ledger()
     paths = ["GET:/a", "GET:/b", "GET:/c"]

@@ -29,10 +29,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Workers": (
         "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "max_requests",
         "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts", "max_restarts_window", "cpu_affinity",
-        "pid_file",
+        "pid_file", "control_socket", "user", "group", "umask",
     ),
     "Metrics": ("admin_host", "admin_port", "no_metrics"),
-    "Logs": ("log_level", "log_format"),
+    "Logs": ("log_level", "log_format", "log_file"),
 }  # fmt: skip
 
 seconds = click.FloatRange(min=0)
@@ -40,15 +40,21 @@ positive = click.FloatRange(min=0, min_open=True)
 
 
 class Permissions(click.ParamType[int]):
-    """Permissions as chmod(1) takes them, in octal digits."""
+    """Permissions as chmod(1) takes them, in octal digits.
+
+    :param example: for who gave something else
+    """
 
     name = "mode"
+
+    def __init__(self, example: str) -> None:
+        self._example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """See `click.ParamType`; a number in a file is read as its digits."""
         text = str(value)
         if not text.isascii() or not text.isdigit() or set(text) - set("01234567") or int(text, 8) > 0o777:
-            self.fail(f"{value!r} are no permissions: three octal digits, such as 660", param, ctx)
+            self.fail(f"{value!r} are no permissions: three octal digits, such as {self._example}", param, ctx)
         return int(text, 8)
 
 
@@ -98,7 +104,9 @@ class Command(click.Command):
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option("--uds", type=click.Path(), help="A unix socket, in place of host and port.")
-@click.option("--uds-mode", type=Permissions(), help="The permissions of its file, such as 660.  [default: by umask]")
+@click.option(
+    "--uds-mode", type=Permissions("660"), help="The permissions of its file, such as 660.  [default: by umask]"
+)
 @click.option("--fd", type=click.IntRange(min=0), help="An open listening socket, in place of host and port.")
 @click.option(
     "--backlog",
@@ -231,7 +239,20 @@ class Command(click.Command):
 )
 @click.option("--cpu-affinity", is_flag=True, help="Pin each worker to one core.")
 @click.option("--pid-file", type=click.Path(dir_okay=False), help="Keep the process id in this file.")
-@click.option("--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /livez, /readyz listen.")
+@click.option(
+    "--user", help="Root's workers become this user, before they import the application. Brings a supervisor."
+)
+@click.option("--group", help="And this group.  [default: that of the user]")
+@click.option("--umask", type=Permissions("027"), help="What new files may not be, such as 027.")
+@click.option(
+    "--control-socket",
+    metavar="PATH",
+    help="Where tiny-listenerctl asks; '' for nowhere.  [default: a file in $XDG_RUNTIME_DIR/tiny-listener or "
+    "/tmp/tiny-listener-UID, found by itself]",
+)
+@click.option(
+    "--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /status.json, /livez, /readyz listen."
+)
 @click.option(
     "--admin-port",
     type=click.IntRange(0, 65535),
@@ -239,7 +260,7 @@ class Command(click.Command):
     show_default=True,
     help="Their port; 0 for a free one.",
 )
-@click.option("--no-metrics", is_flag=True, help="Measure nothing; /livez and /readyz remain.")
+@click.option("--no-metrics", is_flag=True, help="Measure nothing; /status.json, /livez and /readyz remain.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"]),
@@ -253,6 +274,9 @@ class Command(click.Command):
     default="text",
     show_default=True,
     help="Lines for people, or one JSON object a line.",
+)
+@click.option(
+    "--log-file", type=click.Path(dir_okay=False), help="Append to this file, in place of stderr; USR1 reopens it."
 )
 @click.version_option(__version__, prog_name="tiny-listener", message="%(prog)s %(version)s")
 @click.pass_context
@@ -290,11 +314,11 @@ def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
         for other in others:
             if {one, other} <= given:
                 raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
-    if options["workers"] == 1 and not options["reload"]:
-        for one in ("hang_timeout", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts"):
-            if one in given:
-                option = f"--{one.replace('_', '-')}"
-                raise click.UsageError(f"{option} needs a supervisor: add --workers 2, or leave it out")
+    becomes = options["user"] is not None or options["group"] is not None
+    if options["workers"] == 1 and not options["reload"] and not becomes:
+        _refuse_what_needs_a_supervisor(given, options)
+    if options["preload"] and becomes:
+        raise click.UsageError("--preload imports the application before workers become --user or --group: choose one")
     if "max_requests_jitter" in given and options["max_requests"] is None:
         raise click.UsageError("--max-requests-jitter does nothing without --max-requests")
     if "max_restarts_window" in given and options["max_restarts"] is None:
@@ -302,6 +326,15 @@ def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
     for one in ("check", "routes"):
         if one in given and "pid_file" in given:
             raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")
+
+
+def _refuse_what_needs_a_supervisor(given: set[str], options: dict[str, Any]) -> None:
+    for one in ("hang_timeout", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts"):
+        if one in given:
+            option = f"--{one.replace('_', '-')}"
+            raise click.UsageError(f"{option} needs a supervisor: add --workers 2, or leave it out")
+    if options["control_socket"]:
+        raise click.UsageError("--control-socket needs a supervisor: add --workers 2, or leave it out")
 
 
 def _refuse_around_reload(typed: set[str], options: dict[str, Any]) -> None:

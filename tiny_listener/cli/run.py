@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,15 +75,24 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     # The command line shows --help without the weight of what it runs.
     from tiny_listener_supervisor import (  # noqa: PLC0415
         Admin,
+        Control,
         Limits,
+        LogFile,
         PidFile,
         Single,
         Supervisor,
         SupervisorSettings,
         WorkerPlan,
+        find_identity,
     )
 
-    supervised = options["workers"] > 1 or options["reload"]
+    if options["umask"] is not None:
+        os.umask(options["umask"])
+    identity = None
+    if options["user"] is not None or options["group"] is not None:
+        identity = find_identity(options["user"], options["group"])
+        load_app = _readable(load_app, identity.name, options["app_dir"])
+    supervised = options["workers"] > 1 or options["reload"] or identity is not None
     if supervised and sys.platform != "linux":
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
         without = "without it --workers 1" if options["reload"] else "--workers 1"
@@ -91,13 +101,18 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     if options["reload"]:
         watch, load_app = _watch(load_app, options)
 
+    log_file = None
+    if options["log_file"]:
+        log_file = LogFile(options["log_file"])
+        set_up_logging(options["log_level"], options["log_format"], log_file.fd)
+
     ledger = exposition = None
     if not options["no_metrics"]:
         from tiny_listener_metrics import Exposition, Ledger  # noqa: PLC0415
 
         ledger = Ledger()
         exposition = Exposition(ledger, version=__version__)
-    plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"])
+    plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"], log_file, identity)
     admin = Admin(exposition, options["admin_host"], options["admin_port"], required="admin_port" in given)
     settings = SupervisorSettings(
         workers=options["workers"],
@@ -124,8 +139,21 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
             return Single(plan, settings, observer, admin).run()
         if options["preload"]:
             listener = load_app()
-            plan = WorkerPlan(lambda: listener, options["graceful_timeout"], options["cpu_affinity"])
-        return Supervisor(plan, settings, ledger, admin, watch).run()
+            plan = replace(plan, load=lambda: listener)
+        path = options["control_socket"]  # None: the usual place
+        control = Control(path) if path != "" else None
+        return Supervisor(plan, settings, ledger, admin, watch, control=control).run()
+
+
+def _readable(load_app: Callable[[], Listener[Any]], name: str, folder: str) -> Callable[[], Listener[Any]]:
+    """Return a way to load the application that says so when its folder is closed to who runs it."""
+
+    def load_what_can_be_read() -> Listener[Any]:
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise CannotLoad(f"{name} may not read {Path(folder).absolute()}, where the application is to be")
+        return load_app()
+
+    return load_what_can_be_read
 
 
 def _watch(

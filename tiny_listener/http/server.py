@@ -117,6 +117,13 @@ class HTTPServer:
             response.status,
             HTTPStatus(response.status).phrase if response.status in HTTPStatus._value2member_map_ else "",
             seconds * 1000,
+            extra={
+                "client": client,
+                "method": request.method,
+                "target": request.target,
+                "status": response.status,
+                "duration": round(seconds, 6),
+            },
         )
 
     def connection_closed(self) -> None:

@@ -1,0 +1,105 @@
+"""What many reloads leave behind in a supervisor: open files, processes, shared memory, memory.
+
+    python loadtest/bench_reloads.py [RELOADS] [WORKERS]
+
+Reloads a server (1,000 times and 4 workers unless told) by its control socket, and prints every tenth part what there
+is once the old workers have ended. Exit code 1 when anything is more at the end than after the first tenth, in which
+caches and the allocator's arenas fill. Memory goes up and down by 2 MiB as the allocator takes and gives back; the
+least of the last five looks may be 1 MiB more.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from processes import ask, children, free_port, running
+
+RELOADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+WORKERS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
+MAY_GROW_KIB = 1024
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LIMIT = 30.0
+"""Seconds that a reload may take."""
+
+
+class Belongings(NamedTuple):
+    """What the supervisor has."""
+
+    files: int
+    processes: int
+    maps: int
+    """Mappings of shared memory, /proc/PID/maps."""
+    segments: int
+    """Files in /dev/shm."""
+    kib: int
+    """Resident, of the supervisor alone."""
+
+
+def look(pid: int) -> Belongings:
+    """Return what a supervisor has now."""
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return Belongings(
+        len(os.listdir(f"/proc/{pid}/fd")),
+        children(pid),
+        sum("/dev/zero" in line for line in maps),
+        len(os.listdir("/dev/shm")),
+        pages * os.sysconf("SC_PAGE_SIZE") // 1024,
+    )
+
+
+def reload(path: str, pid: int) -> None:
+    """Reload, and return when all workers are new and the old ones have ended.
+
+    :raises RuntimeError: the reload failed, or takes too long
+    """
+    version, deadline = ask(path, "Reload")["version"], time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        now = ask(path, "AskStatus")["reload"]
+        if now["state"] == "failed" or now["version"] != version:
+            raise RuntimeError(f"reload {version}: {now}")
+        if now["state"] == "done" and children(pid) == WORKERS:
+            ask(path, "AskStatus")  # whoever answers has buried the last one
+            return
+        time.sleep(0.005)
+    raise RuntimeError(f"reload {version} took more than {LIMIT:g} s")
+
+
+def main() -> int:
+    """Reload, print, and judge."""
+    os.chdir(EXAMPLES)
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "control")
+        command = [
+            sys.executable, "-m", "tiny_listener", "--workers", str(WORKERS), "--port", str(port), "--admin-port", "0",
+            "--control-socket", path, "--log-level", "error", "http_web:app",
+        ]  # fmt: skip
+        with running(command, port) as process:
+            while ask(path, "AskStatus")["state"] != "ready":
+                time.sleep(0.01)
+            started, looks = time.monotonic(), [look(process.pid)]
+            print("reloads   files  processes  shared maps  /dev/shm  supervisor KiB   ms each")
+            for number in range(1, RELOADS + 1):
+                reload(path, process.pid)
+                if number % max(1, RELOADS // 10) == 0:
+                    now, each = look(process.pid), (time.monotonic() - started) / number * 1000
+                    print(f"{number:7,}{now.files:8}{now.processes:11}{now.maps:13}{now.segments:10}", end="")
+                    print(f"{now.kib:16,}{each:10.0f}", flush=True)
+                    looks.append(now)
+    settled, end = looks[1], looks[-1]
+    grown = [name for name in ("files", "processes", "maps", "segments") if getattr(end, name) > getattr(settled, name)]
+    kib = min(now.kib for now in looks[-5:]) - settled.kib
+    print(f"memory grew by {kib:,} KiB after the first tenth; {MAY_GROW_KIB:,} are allowed")
+    if grown:
+        print(f"more than after the first tenth: {', '.join(grown)}")
+    return int(bool(grown) or kib > MAY_GROW_KIB)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

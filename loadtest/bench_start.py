@@ -1,0 +1,101 @@
+"""How soon a server is there, and what it takes when it idles.
+
+    python loadtest/bench_start.py [WORKERS]
+
+Starts the command from cold, reloads it, and looks at its memory, with 8 workers unless told; each time is the median
+of five. Memory is the proportional set size of the workers together (PSS, proc_pid_smaps(5)): a page that several
+processes share counts once. Prints each figure beside its target; exit code 1 when one is missed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from processes import ask, children, free_port
+
+WORKERS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+TIMES = 5
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LIMIT = 60.0
+"""Seconds until something that does not come is given up."""
+
+
+def wait_for_state(path: str, version: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when all workers serve code of a version, and no others are left.
+
+    :raises RuntimeError: they do not, in time
+    """
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with code {process.returncode}")
+        if Path(path).exists():
+            status = ask(path, "AskStatus")
+            reload = status["reload"]
+            done = reload is not None and reload["version"] == version and reload["state"] == "done"
+            if status["state"] == "ready" and (done or version == 0):
+                return
+        time.sleep(0.002)
+    raise RuntimeError(f"version {version} did not come within {LIMIT:g} s")
+
+
+def pss_mib(pid: int) -> float:
+    """Return the proportional set size of a process's children, in MiB."""
+    total = 0
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        lines = Path(f"/proc/{child}/smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
+def measure(path: str) -> tuple[float, float, float]:
+    """Return the seconds of a start and of a reload, and MiB of the workers before it."""
+    command = [
+        sys.executable, "-m", "tiny_listener", "--workers", str(WORKERS), "--port", str(free_port()),
+        "--admin-port", "0", "--control-socket", path, "--log-level", "error", "http_web:app",
+    ]  # fmt: skip
+    began = time.monotonic()
+    process = subprocess.Popen(command, cwd=EXAMPLES, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_state(path, 0, process)
+        start = time.monotonic() - began
+        memory = pss_mib(process.pid)
+        began = time.monotonic()
+        process.send_signal(signal.SIGHUP)
+        wait_for_state(path, 1, process)
+        while children(process.pid) > WORKERS:
+            time.sleep(0.002)
+        return start, time.monotonic() - began, memory
+    finally:
+        process.terminate()
+        process.wait(LIMIT)
+
+
+def main() -> int:
+    """Measure, print, and judge."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = [measure(str(Path(folder) / "control")) for _ in range(TIMES)]
+    start, reload, memory = (statistics.median(column) for column in zip(*found, strict=True))
+    rows = [
+        (f"command to {WORKERS} ready workers", start * 1000, 1000.0, "ms"),
+        (f"HUP to {WORKERS} new ones, the old ones gone", reload * 1000, 5000.0, "ms"),
+        (f"PSS of {WORKERS} idle workers", memory, 80.0, "MiB"),
+    ]
+    missed = False
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
+    for name, value, target, unit in rows:
+        met = value <= target
+        missed |= not met
+        print(f"{name:45}{value:8.0f} {unit:4}  target {target:5.0f} {unit:4} {'' if met else 'MISSED'}".rstrip())
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

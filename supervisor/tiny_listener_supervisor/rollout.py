@@ -1,0 +1,79 @@
+"""What became of the reload that was asked for last: it runs, every worker has the new code, or it failed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from .scaling import in_use
+
+if TYPE_CHECKING:
+    from .slot import Slot
+
+__all__ = ["ReloadStatus", "Rollout"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
+
+
+class ReloadStatus(msgspec.Struct, frozen=True):
+    """The last reload.
+
+    :ivar version: how many had been asked for, with this one
+    :ivar state: running, done, failed
+    :ivar failure: how the worker ended that was to bring the new code; None unless the reload failed
+    :ivar exit_code: its exit code, or minus the number of the signal that killed it; 0 unless the reload failed
+    """
+
+    version: int
+    state: Literal["running", "done", "failed"]
+    failure: str | None = None
+    exit_code: int = 0
+
+
+class Rollout:
+    """Follows reloads, each from its beginning to what becomes of it.
+
+    One that is asked for while another runs takes its place: the newest code is what is waited for.
+
+    :ivar last: None before the first
+    :ivar done: how many ended well
+    :ivar failed: how many did not
+    """
+
+    def __init__(self, slots: Sequence[Slot], clock: Callable[[], float] = time.monotonic) -> None:
+        self._slots = slots
+        self._clock = clock
+        self._began = 0.0
+        self.last: ReloadStatus | None = None
+        self.done = self.failed = 0
+
+    def begin(self, version: int) -> None:
+        """A reload was asked for."""
+        self.last = ReloadStatus(version, "running")
+        self._began = self._clock()
+
+    def look(self) -> None:
+        """See whether every slot in use is served by code of now; to be called when that may have come true."""
+        last = self.last
+        if last is None or last.state != "running":
+            return
+        workers = [slot.worker for slot in in_use(self._slots) if slot.is_ready]
+        if len(workers) == len(in_use(self._slots)) and all(one and one.version >= last.version for one in workers):
+            self.last = ReloadStatus(last.version, "done")
+            self.done += 1
+            took = self._clock() - self._began
+            logger.info("Reload %d is done after %.1f s", last.version, took, extra={"duration": round(took, 3)})
+
+    def worker_failed(self, version: int, failure: str, exit_code: int) -> None:
+        """A worker with code of this version ended before it was ready.
+
+        :param failure: how, in words, with the number of its slot
+        """
+        last = self.last
+        if last is not None and last.state == "running" and version >= last.version:
+            self.last = ReloadStatus(last.version, "failed", failure, exit_code)
+            self.failed += 1

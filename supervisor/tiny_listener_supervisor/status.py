@@ -1,0 +1,116 @@
+"""What there is to know about a server at one instant: its slots and their processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from .health import resident_bytes
+from .rollout import ReloadStatus
+from .slot import Slot, Worker
+
+__all__ = ["ProcessStatus", "Status", "of_the_only_process", "processes", "state_in_a_word"]
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    """A process in a slot, or a slot without a worker.
+
+    :ivar slot: its number
+    :ivar state: starting, ready, draining; of a slot without a worker: dead, or retired
+    :ivar pid: None without a worker, as are `age` and `version`
+    :ivar age: seconds since the fork
+    :ivar version: how many reloads had been asked for by then
+    :ivar restarts: how often a worker of the slot died and was followed by another
+    :ivar rss: bytes of resident memory
+    :ivar accept_queue: connections that wait at the slot's own sockets; None where it has none, and for those of its
+        processes that it is not shown with
+    :ivar events: those that the process has dispatched; None without metrics
+    :ivar last_exit: how the last process that ended in the slot did, in words; None while all live
+    """
+
+    slot: int
+    state: str
+    pid: int | None = None
+    age: float | None = None
+    version: int | None = None
+    restarts: int = 0
+    rss: int = 0
+    accept_queue: int | None = None
+    events: int | None = None
+    last_exit: str | None = None
+
+
+class Status(msgspec.Struct, frozen=True, tag=True):
+    """A server.
+
+    :ivar pid: of the supervisor, or of the only process
+    :ivar state: starting, ready, degraded (some slot has no ready worker), stopping
+    :ivar age: seconds since it started
+    :ivar version: how many reloads were asked for
+    :ivar workers: how many there are to be
+    :ivar addresses: where clients find it
+    :ivar shared_queue: connections that wait at unix sockets, which have one queue for all; None without
+    :ivar reload: the last one; None before the first
+    :ivar processes: by slot
+    """
+
+    pid: int
+    state: str
+    age: float
+    version: int
+    workers: int
+    addresses: list[str]
+    shared_queue: int | None
+    reload: ReloadStatus | None
+    processes: list[ProcessStatus]
+
+
+def processes(slots: Sequence[Slot], queues: Mapping[str, int], now: float) -> list[ProcessStatus]:
+    """Return the processes of all slots: first who serves, then who is about to, then who leaves.
+
+    :param queues: how many connections wait at each slot's sockets; see `SocketBroker.queues`
+    :param now: on the clock of the workers' starts
+    """
+    found = []
+    for slot in slots:
+        queue = queues.get(str(slot.number))
+        if slot.worker is None:
+            state = "retired" if slot.retired else "dead"
+            found.append(
+                ProcessStatus(slot.number, state, restarts=slot.restarts, accept_queue=queue, last_exit=slot.last_exit)
+            )
+        for worker in slot.workers():
+            found.append(_process(slot, worker, now, queue if worker is slot.worker else None))  # noqa: PERF401
+    return found
+
+
+def _process(slot: Slot, worker: Worker, now: float, queue: int | None) -> ProcessStatus:
+    return ProcessStatus(
+        slot.number,
+        worker.state.value,
+        worker.pid,
+        round(max(0.0, now - worker.started), 3),
+        worker.version,
+        slot.restarts,
+        resident_bytes(worker.pid),
+        queue,
+        worker.row.events() if worker.row is not None else None,
+        slot.last_exit,
+    )
+
+
+def state_in_a_word(*, ready: bool, was_ready: bool, stopping: bool) -> str:
+    """Return the state of a server."""
+    if stopping:
+        return "stopping"
+    return "ready" if ready else "degraded" if was_ready else "starting"
+
+
+def of_the_only_process(state: str, age: float, addresses: list[str], queue: int | None, events: int) -> Status:
+    """Return the status of a server that is one process."""
+    pid = os.getpid()
+    worker = "ready" if state == "ready" else "draining" if state == "stopping" else "starting"
+    process = ProcessStatus(0, worker, pid, age, 0, 0, resident_bytes(pid), queue, events)
+    return Status(pid, state, age, 0, 1, addresses, None, None, [process])

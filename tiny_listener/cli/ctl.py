@@ -1,0 +1,272 @@
+"""`tiny-listenerctl`: asks a running server how it is, and tells it what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import __version__
+from ..errors import CannotLoad
+from .status_table import fit, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tiny_listener_supervisor.control_messages import Answer, Request
+    from tiny_listener_supervisor.status import Status
+
+__all__ = ["command", "main"]
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks of --watch."""
+POLL_INTERVAL = 0.1
+"""Seconds between two looks at a reload that runs."""
+HOME_AND_CLEAR = "\x1b[H\x1b[J"
+
+
+class Refusal(click.ClickException):
+    """What cannot be done; exit code 1."""
+
+
+def ask(path: str, request: Request) -> Answer:
+    """Send a request to the server at a control socket and return its answer.
+
+    :raises Refusal: nobody answers there, or not in time, or something else
+    """
+    from tiny_listener_supervisor.control_messages import (  # noqa: PLC0415 - --help does without
+        ANSWER_LIMIT,
+        TIME_LIMIT,
+        read_answer,
+        to_line,
+    )
+
+    deadline = time.monotonic() + TIME_LIMIT
+    data = bytearray()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(TIME_LIMIT)
+            sock.connect(path)
+            sock.sendall(to_line(request))
+            while not data.endswith(b"\n"):
+                sock.settimeout(max(0.001, deadline - time.monotonic()))
+                piece = sock.recv(65536)
+                if not piece or len(data) > ANSWER_LIMIT:
+                    raise Refusal(f"what listens at {path} gave no whole answer; is it a tiny-listener?")
+                data += piece
+    except TimeoutError:
+        raise Refusal(f"the server at {path} did not answer within {TIME_LIMIT:g} s") from None
+    except OSError as exc:
+        raise Refusal(f"no server answers at {path}: {exc.strerror or exc}") from None
+    try:
+        return read_answer(bytes(data))
+    except ValueError:  # msgspec's, and that of bytes which are no text
+        raise Refusal(f"what listens at {path} gave no answer of a tiny-listener of version {__version__}") from None
+
+
+def find(path: str | None, pid: int | None) -> str:
+    """Return the path of the control socket of the server that is meant.
+
+    :raises Refusal: there is none, or there are several
+    """
+    from tiny_listener_supervisor.instances import control_folder, living  # noqa: PLC0415
+
+    if path:
+        return path
+    try:
+        found = living(os.environ, os.geteuid())
+    except (CannotLoad, OSError) as exc:
+        raise Refusal(str(exc)) from None
+    if pid is not None and pid in found:
+        return str(found[pid])
+    folder = control_folder(os.environ, os.geteuid())
+    which = "no server" if pid is None else f"no server with pid {pid}"
+    if not found or pid is not None:
+        raise Refusal(f"{which} has its control socket in {folder}; one with a --control-socket is named by --socket")
+    if len(found) > 1:
+        servers = ", ".join(f"{one} ({_where(str(socket_path))})" for one, socket_path in found.items())
+        raise Refusal(f"{len(found)} servers run: {servers}; choose one with --pid")
+    return str(next(iter(found.values())))
+
+
+def _where(path: str) -> str:
+    try:
+        return ", ".join(_status(path).addresses) or "no address yet"
+    except Refusal as exc:
+        return exc.message
+
+
+@click.group(context_settings={"max_content_width": 110})
+@click.option(
+    "--socket",
+    "socket_path",
+    envvar="TINY_LISTENER_CONTROL_SOCKET",
+    metavar="PATH",
+    help="The server's --control-socket; without it, the one that runs is found.",
+)
+@click.option("--pid", type=click.IntRange(min=1), help="The server's process, where several run.")
+@click.version_option(__version__, prog_name="tiny-listenerctl", message="%(prog)s %(version)s")
+@click.pass_context
+def command(ctx: click.Context, socket_path: str | None, pid: int | None) -> None:
+    """Ask a server with workers how it is, or tell it what to do.
+
+    Exit codes: 0; 1 for no server, or what it refuses; 2 for a wrong command.
+    """
+    if socket_path and pid is not None and ctx.get_parameter_source("socket_path") is _TYPED:
+        raise click.UsageError("--socket and --pid name a server twice: choose one")
+    ctx.obj = (socket_path if pid is None else None, pid)
+
+
+_TYPED = click.core.ParameterSource.COMMANDLINE
+
+
+@command.command()
+@click.option(
+    "--watch/--once",
+    default=None,
+    help="Again each second, until Ctrl-C, or one time.  [default: --watch on a terminal]",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as /status.json has it.")
+@click.pass_obj
+def status(place: tuple[str | None, int | None], *, watch: bool | None, as_json: bool) -> None:
+    """Show the server and its workers."""
+    path = find(*place)
+    on_terminal = sys.stdout.isatty()
+    if watch is None:
+        watch = on_terminal and not as_json
+    try:
+        while True:
+            click.echo(_shown(_status(path), live=watch and on_terminal, as_json=as_json), nl=False)
+            sys.stdout.flush()
+            if not watch:
+                return
+            time.sleep(WATCH_INTERVAL)
+    except KeyboardInterrupt:  # that is how one ends it
+        pass
+
+
+def _shown(found: Status, *, live: bool, as_json: bool) -> str:
+    if as_json:
+        from tiny_listener_supervisor.control_messages import to_line  # noqa: PLC0415
+
+        return to_line(found).decode()
+    if not live:
+        return table(found) + "\n"
+    size = shutil.get_terminal_size()
+    return HOME_AND_CLEAR + fit(table(found), size.columns, size.lines - 1) + "\n"
+
+
+def _status(path: str) -> Status:
+    from tiny_listener_supervisor.control_messages import AskStatus  # noqa: PLC0415
+    from tiny_listener_supervisor.status import Status  # noqa: PLC0415
+
+    answer = ask(path, AskStatus())
+    if not isinstance(answer, Status):
+        raise _unexpected(answer)
+    return answer
+
+
+@command.command()
+@click.option("--no-wait", is_flag=True, help="Return when it has begun, not when it has ended.")
+@click.pass_obj
+def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
+    """Replace every worker, and say what became of it.
+
+    The application is imported anew, as by HUP.
+
+    Exit code 1 when a new worker cannot boot: the old ones keep serving.
+    """
+    from tiny_listener_supervisor.control_messages import Reload, Reloading  # noqa: PLC0415
+
+    path, began = find(*place), time.monotonic()
+    answer = ask(path, Reload())
+    if not isinstance(answer, Reloading):
+        raise _unexpected(answer)
+    if no_wait:
+        click.echo("every worker gets a successor, one after the other")
+        return
+    while True:
+        found = _status(path)
+        now = found.reload
+        if found.state == "stopping":
+            raise Refusal("the server stops, and the reload with it")
+        # A later reload takes the place of this one, and its code is newer.
+        if now is not None and now.version >= answer.version and now.state != "running":
+            break
+        time.sleep(POLL_INTERVAL)
+    if now.state == "failed":
+        raise Refusal(f"the reload failed: {now.failure} before it was ready; the old workers keep serving")
+    count = f"{found.workers} worker{'s' if found.workers != 1 else ''}"
+    click.echo(f"{count} reloaded within {time.monotonic() - began:.1f} s: version {now.version}")
+
+
+@command.command()
+@click.argument("workers", metavar="N", type=click.IntRange(1, 1024))
+@click.pass_obj
+def scale(place: tuple[str | None, int | None], workers: int) -> None:
+    """Have N workers."""
+    from tiny_listener_supervisor.control_messages import Scale  # noqa: PLC0415
+
+    _tell(place, Scale(workers))
+
+
+@command.command()
+@click.option("--now", is_flag=True, help="Kill the workers, with what they have in hand, as QUIT does.")
+@click.pass_obj
+def stop(place: tuple[str | None, int | None], *, now: bool) -> None:
+    """Stop the server, as TERM does.
+
+    What it has in hand it finishes first, and the command does not wait for that.
+    """
+    from tiny_listener_supervisor.control_messages import StopServer  # noqa: PLC0415
+
+    _tell(place, StopServer(now))
+
+
+@command.command()
+@click.pass_obj
+def dump(place: tuple[str | None, int | None]) -> None:
+    """Let every worker write its stacks, as USR2 does.
+
+    They are in the server's log.
+    """
+    from tiny_listener_supervisor.control_messages import Dump  # noqa: PLC0415
+
+    _tell(place, Dump())
+
+
+def _tell(place: tuple[str | None, int | None], request: Request) -> None:
+    from tiny_listener_supervisor.control_messages import Done  # noqa: PLC0415
+
+    answer = ask(find(*place), request)
+    if not isinstance(answer, Done):
+        raise _unexpected(answer)
+    click.echo(answer.text)
+
+
+def _unexpected(answer: Answer) -> Refusal:
+    from tiny_listener_supervisor.control_messages import Denied  # noqa: PLC0415
+
+    return Refusal(answer.text if isinstance(answer, Denied) else "the answer was to another request")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command; whatever is wrong is one line on stderr and an exit code."""
+    try:
+        command.main(args, prog_name="tiny-listenerctl", standalone_mode=False)
+    except click.ClickException as exc:
+        hint = " (--help shows how)" if isinstance(exc, click.UsageError) else ""
+        click.echo(f"Error: {' '.join(exc.format_message().split())}{hint}", err=True)
+        sys.exit(exc.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
