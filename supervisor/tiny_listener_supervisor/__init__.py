@@ -1,6 +1,7 @@
 """The processes of tiny-listener: a supervisor that owns sockets, and its workers."""
 
 from .admin import Admin
+from .notify import Notifier
 from .pidfile import PidFile
 from .policy import Limits
 from .reloading import WatchPlan, distrust_bytecode
@@ -12,6 +13,7 @@ from .worker import WorkerPlan
 __all__ = [
     "Admin",
     "Limits",
+    "Notifier",
     "PidFile",
     "Single",
     "Supervisor",

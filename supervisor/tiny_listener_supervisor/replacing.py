@@ -26,6 +26,7 @@ class Replacer:
     :param start: forks a worker into a slot that is empty
     :param let_go: lets a worker that was replaced finish what it has in hand
     :param is_stopping: whether nothing is replaced any more
+    :param on_end: called when nobody is being replaced, nor due; with the reason if a successor could not boot
     :ivar version: how often a reload was asked for
     """
 
@@ -36,6 +37,8 @@ class Replacer:
         start: Callable[[Slot], None],
         let_go: Callable[[Slot, Worker], None],
         is_stopping: Callable[[], bool],
+        *,
+        on_end: Callable[[str | None], None],
     ) -> None:
         self.version = 0
         self._slots = slots
@@ -43,6 +46,7 @@ class Replacer:
         self._start = start
         self._let_go = let_go
         self._is_stopping = is_stopping
+        self._on_end = on_end
         self._due: deque[tuple[Slot, str]] = deque()
         self._replacing: Slot | None = None
 
@@ -70,6 +74,8 @@ class Replacer:
                 logger.info("Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason)
                 self._replacing = slot
                 slot.successor = self._fork(slot)
+        if self._replacing is None:
+            self._on_end(None)
 
     def hand_over(self, slot: Slot) -> None:
         """Let the successor serve, which is ready."""
@@ -93,7 +99,9 @@ class Replacer:
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         if slot.worker is None:
             self._start(slot)
-        logger.error("The new worker %d %s before it was ready: the old ones keep serving", slot.number, words)
+        failure = f"the new worker {slot.number} {words} before it was ready: the old ones keep serving"
+        logger.error("%s", failure[0].upper() + failure[1:])
+        self._on_end(failure)
 
     def forget(self, slot: Slot) -> None:
         """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""

@@ -13,6 +13,7 @@ from tiny_listener.host import Host
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
+from .notify import Notifier
 from .queues import queue_depth
 from .worker import WorkerPlan, describe_boot_failure
 
@@ -30,6 +31,7 @@ class Single:
 
     :param observer: where events are counted; None without metrics
     :param admin: the admin endpoint, if there is one
+    :param notifier: the way to the service manager, if there is one
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class Single:
         settings: SupervisorSettings,
         observer: Observer | None = None,
         admin: Admin | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
         self._observer = observer or NULL_OBSERVER
         self._admin = admin
+        self._notifier = notifier or Notifier()
         self._state = State.NEW
         self._was_ready = False
 
@@ -67,7 +71,7 @@ class Single:
                     drain_delay=self._settings.drain_delay,
                 )
             )
-            self._life.startup.insert(0, self._start_admin)
+            self._life.startup[:0] = [self._start_admin, self._wait_for_the_end]
             listener.run()
         except Exception as exc:
             if self._was_ready:
@@ -90,6 +94,13 @@ class Single:
         # A drain closes the listener's servers; this one still tells how the drain goes.
         del servers[before:]
 
+    async def _wait_for_the_end(self) -> None:
+        async def say() -> None:
+            await self._life.wait_for_shutdown()
+            self._notifier.stopping("draining")
+
+        self._saying = asyncio.ensure_future(say())  # the loop keeps only weak references to tasks
+
     async def _stop_admin(self) -> None:
         if self._admin is not None:
             self._admin.stop()
@@ -99,6 +110,8 @@ class Single:
         faulthandler.cancel_dump_traceback_later()
         if self._admin is not None:
             self._admin.warm_up()
+        self._notifier.ready("ready")
+        self._notifier.watch(asyncio.get_running_loop(), lambda: True)  # a loop that stands still says nothing
         self._life.shutdown.append(self._stop_admin)
         # What start-up made stays: the collector need not look at it again and again.
         gc.collect()

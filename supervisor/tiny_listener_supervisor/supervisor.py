@@ -19,7 +19,8 @@ from .forking import Forker
 from .health import Health
 from .lending import Lender
 from .messages import Acquire, BootFailed, Due, FromWorker, Granted, Ready, Refused, Stop
-from .policy import RestartBudget, describe_exit, workers_in_words
+from .notify import Notifier
+from .policy import RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .reloading import Reloader
 from .replacing import Replacer
 from .restarts import GAVE_UP, Restarts
@@ -59,6 +60,7 @@ class Supervisor:
     :param ledger: where workers' counters live; None without metrics
     :param admin: the admin endpoint, if there is one
     :param watch: files whose change lets the workers be replaced; None: none
+    :param notifier: the way to the service manager, if there is one
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Supervisor:
         ledger: Ledger | None = None,
         admin: Admin | None = None,
         watch: WatchPlan | None = None,
+        *,
+        notifier: Notifier | None = None,
     ) -> None:
         self.settings = settings
         self.slots = [Slot(number) for number in range(settings.workers)]
@@ -77,12 +81,15 @@ class Supervisor:
         self._broker = SocketBroker()
         self._forker = Forker(plan, ledger, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None
+        self._notifier = notifier or Notifier()
         self._all_were_ready = False
         self._exit_code = 0
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining = False
-        self._replacer = Replacer(self.slots, self._fork, self._start, self._let_go, lambda: self.stopping)
+        self._replacer = Replacer(
+            self.slots, self._fork, self._start, self._let_go, lambda: self.stopping, on_end=self._reload_is_over
+        )
         self._scaler = Scaler(self.slots, self._start, self._leave)
         self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace)
         self._lender = Lender(self.slots, self._broker, lambda: self._draining)
@@ -156,6 +163,7 @@ class Supervisor:
         self.stopping = True
         if first:
             self._exit_code = exit_code
+            self._notifier.stopping(f"draining {workers_in_words(len(in_use(self.slots)))}")
         if at_once:
             self._kill_all()
         elif first:
@@ -201,9 +209,7 @@ class Supervisor:
             slot.worker = self._fork(slot)
 
     def _fork(self, slot: Slot) -> Worker:
-        limits = self.settings.limits
-        spread = random.randint(0, limits.jitter)  # noqa: S311 - it only keeps workers from being due at once
-        max_events = limits.max_requests + spread if limits.max_requests is not None else None
+        max_events = self.settings.limits.draw_max_requests(random.random())  # noqa: S311 - no secret
         worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._replacer.version)
         self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
         self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker)
@@ -283,9 +289,17 @@ class Supervisor:
             if self._admin is not None:
                 self._admin.warm_up()
             where = ", ".join(self._broker.names())
-            be = "is" if len(in_use(self.slots)) == 1 else "are"
-            words = f"{workers_in_words(len(in_use(self.slots)))} {be} ready"
-            logger.info("%s%s", words, f" on {where}" if where else "")
+            logger.info("%s%s", self._readiness(), f" on {where}" if where else "")
+            self._notifier.ready(self._readiness())
+            self._notifier.watch(self._loop, lambda: self.stopping or self._health.any_serves())
+        self._notifier.status(self._readiness())
+
+    def _readiness(self) -> str:
+        slots = in_use(self.slots)
+        return readiness_in_words(sum(slot.is_ready for slot in slots), len(slots))
+
+    def _reload_is_over(self, failure: str | None) -> None:
+        self._notifier.reloaded(failure or self._readiness())
 
     def _reap(self) -> None:
         for slot in self.slots:
@@ -307,6 +321,7 @@ class Supervisor:
         if worker.row is not None and self._ledger is not None:
             self._ledger.close_row(worker.row)
         self._lender.look()
+        self._notifier.status(self._readiness())
         words = worker.fate or describe_exit(code)
         if self.stopping:
             self._finish_if_empty()
@@ -341,6 +356,7 @@ class Supervisor:
             return
         logger.info("%s: reloading %s", cause, workers_in_words(len(in_use(self.slots))))
         self._replacer.version += 1
+        self._notifier.reloading(f"reloading {workers_in_words(len(in_use(self.slots)))}")
         if self._reloader is not None:
             self._reloader.forget()
             self._end_what_boots()

@@ -75,6 +75,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     from tiny_listener_supervisor import (  # noqa: PLC0415
         Admin,
         Limits,
+        Notifier,
         PidFile,
         Single,
         Supervisor,
@@ -87,6 +88,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
         without = "without it --workers 1" if options["reload"] else "--workers 1"
         raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
+    notifier = Notifier.take(os.environ, os.getpid())
     watch = None
     if options["reload"]:
         watch, load_app = _watch(load_app, options)
@@ -121,11 +123,11 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
                 from tiny_listener_metrics import Recorder  # noqa: PLC0415
 
                 observer = Recorder(ledger.open_row("the process").writer())
-            return Single(plan, settings, observer, admin).run()
+            return Single(plan, settings, observer, admin, notifier).run()
         if options["preload"]:
             listener = load_app()
             plan = WorkerPlan(lambda: listener, options["graceful_timeout"], options["cpu_affinity"])
-        return Supervisor(plan, settings, ledger, admin, watch).run()
+        return Supervisor(plan, settings, ledger, admin, watch, notifier=notifier).run()
 
 
 def _watch(
