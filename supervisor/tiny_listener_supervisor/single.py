@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import gc
 import logging
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ class Single:
         """Run until it is told to stop; return the exit code."""
         # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1.
         faulthandler.dump_traceback_later(self._settings.boot_timeout, exit=True)
+        faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
         self._plan.pin(0)
         try:
             listener = self._plan.load()
