@@ -1,6 +1,7 @@
 """The processes of tiny-listener: a supervisor that owns sockets, and its workers."""
 
 from .admin import Admin
+from .init import leave_process_1
 from .notify import Notifier
 from .pidfile import PidFile
 from .policy import Limits
@@ -21,4 +22,5 @@ __all__ = [
     "WatchPlan",
     "WorkerPlan",
     "distrust_bytecode",
+    "leave_process_1",
 ]

@@ -38,10 +38,11 @@ class Notifier:
         self._status = ""
 
     @classmethod
-    def take(cls, environ: MutableMapping[str, str], pid: int) -> Notifier:
+    def take(cls, environ: MutableMapping[str, str], pid: int, parent: int) -> Notifier:
         """Return the notifier that the environment asks for, and take the variables away: they are for no child.
 
         :param pid: of this process; a watchdog of another is none of ours
+        :param parent: of its parent
         :raises CannotLoad: the variables make no sense
         """
         name = environ.pop("NOTIFY_SOCKET", "")
@@ -54,8 +55,9 @@ class Notifier:
                 f"NOTIFY_SOCKET={name} is neither a path nor an abstract name (@...); unset it to go without"
             )
         address = f"\0{name[1:]}" if name[0] == "@" else name
-        # A script may stand between the manager and us; the first process of a container has another number outside.
-        main = pid if pid != 1 else None
+        # A script may stand between the manager and us, but not when process 1 started us: that is the manager, or the
+        # init of a container, where our number is another than outside.
+        main = pid if parent != 1 else None
         if not usec or watched != str(pid):
             return cls(address, pid=main)
         if not (usec.isascii() and usec.isdigit() and int(usec)):

@@ -22,7 +22,7 @@ from tiny_listener.errors import CannotLoad
 )
 def test_variables_are_taken(variables: dict[str, str], address: str | None, watchdog: float | None) -> None:
     environ = {"HOME": "/", **variables}
-    notifier = Notifier.take(environ, 7)
+    notifier = Notifier.take(environ, 7, 6)
     assert (notifier._address, notifier._watchdog) == (address, watchdog)
     assert environ == {"HOME": "/"}
 
@@ -38,9 +38,9 @@ def test_variables_are_taken(variables: dict[str, str], address: str | None, wat
 )
 def test_variables_that_make_no_sense_are_refused(variables: dict[str, str], words: str) -> None:
     with pytest.raises(CannotLoad, match=words):
-        Notifier.take(variables, 7)
+        Notifier.take(variables, 7, 6)
 
 
-def test_the_first_process_of_a_container_does_not_say_its_number() -> None:
-    assert Notifier.take({"NOTIFY_SOCKET": "@notify"}, 7)._main == ("MAINPID=7",)
-    assert Notifier.take({"NOTIFY_SOCKET": "@notify"}, 1)._main == ()
+def test_a_process_that_process_1_started_does_not_say_its_number() -> None:
+    assert Notifier.take({"NOTIFY_SOCKET": "@notify"}, 7, 6)._main == ("MAINPID=7",)
+    assert Notifier.take({"NOTIFY_SOCKET": "@notify"}, 7, 1)._main == ()

@@ -53,6 +53,7 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
 
     if options["check"] or options["routes"]:
         return _show(app, load_app, routes=options["routes"])
+    _leave_process_1()
     try:
         if fds := take_from_systemd(os.environ, os.getpid()):
             _refuse_another_place(given)
@@ -61,6 +62,13 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
         return 1
+
+
+def _leave_process_1() -> None:
+    if os.getpid() == 1:
+        from tiny_listener_supervisor import leave_process_1  # noqa: PLC0415
+
+        leave_process_1(os.environ)
 
 
 def _refuse_another_place(given: set[str]) -> None:
@@ -88,7 +96,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
         without = "without it --workers 1" if options["reload"] else "--workers 1"
         raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
-    notifier = Notifier.take(os.environ, os.getpid())
+    notifier = Notifier.take(os.environ, os.getpid(), os.getppid())
     watch = None
     if options["reload"]:
         watch, load_app = _watch(load_app, options)
