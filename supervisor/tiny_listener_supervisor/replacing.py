@@ -73,7 +73,10 @@ class Replacer:
                 assert slot.worker is not None
                 logger.info("Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason)
                 self._replacing = slot
-                slot.successor = self._fork(slot)
+                try:
+                    slot.successor = self._fork(slot)
+                except OSError as exc:  # such as EAGAIN of fork(2)
+                    self.give_up(slot, f"cannot be forked ({exc.strerror or exc})")
         if self._replacing is None:
             self._on_end(None)
 
@@ -99,7 +102,7 @@ class Replacer:
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         if slot.worker is None:
             self._start(slot)
-        failure = f"the new worker {slot.number} {words} before it was ready: the old ones keep serving"
+        failure = f"the new worker {slot.number} {words}: the old ones keep serving"
         logger.error("%s", failure[0].upper() + failure[1:])
         self._on_end(failure)
 

@@ -90,7 +90,7 @@ class Supervisor:
         self._replacer = Replacer(
             self.slots, self._fork, self._start, self._let_go, lambda: self.stopping, on_end=self._reload_is_over
         )
-        self._scaler = Scaler(self.slots, self._start, self._leave)
+        self._scaler = Scaler(self.slots, self._start_now, self._leave)
         self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace)
         self._lender = Lender(self.slots, self._broker, lambda: self._draining)
         # Who develops mends what fails: --reload goes on for ever.
@@ -204,7 +204,22 @@ class Supervisor:
     # --- one worker -------------------------------------------------------------------------------
 
     def _start(self, slot: Slot) -> None:
-        """Fork a worker into an empty slot."""
+        """Fork a worker into an empty slot; where the system has none to give, later."""
+        try:
+            self._start_now(slot)
+        except OSError as exc:
+            words = f"cannot be forked: {exc.strerror or exc}"
+            if self._all_were_ready or self._reloader is not None:
+                self._loop.call_later(self._restarts.after_no_fork(slot, words), self._start, slot)
+            else:
+                sys.stderr.write(f"Error: worker {slot.number} {words}\n")
+                self.stop(1, at_once=True)
+
+    def _start_now(self, slot: Slot) -> None:
+        """Fork a worker into an empty slot.
+
+        :raises OSError: EAGAIN of fork(2), EMFILE, ENOMEM
+        """
         if not self.stopping and not slot.retired and slot.worker is None and slot.successor is None:
             slot.worker = self._fork(slot)
 
@@ -232,12 +247,19 @@ class Supervisor:
                 for fd in fds:
                     os.close(fd)
                 self._answer(slot, worker, message)
-        except ChannelClosed:
+        except ChannelClosed:  # it is about to end, or else it has closed its side and hears nobody
             self._loop.remove_reader(worker.channel.fileno())
+            self._loop.call_later(KILL_GRACE, self._kill_deaf, slot, worker)
         except GarbledMessage as exc:
             logger.error("Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc)
             self._loop.remove_reader(worker.channel.fileno())
             worker.fate = "sent what is no message"
+            worker.process.kill()
+
+    def _kill_deaf(self, slot: Slot, worker: Worker) -> None:
+        if worker.state in (State.STARTING, State.READY):
+            logger.error("Worker %d (pid %d) has closed its line to the supervisor: killed", slot.number, worker.pid)
+            worker.fate = "closed its line to the supervisor"
             worker.process.kill()
 
     def _answer(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
@@ -330,7 +352,7 @@ class Supervisor:
         elif role == "leaving":
             pass
         elif role == "successor":
-            self._replacer.give_up(slot, words)
+            self._replacer.give_up(slot, f"{words} before it was ready")
         elif was is State.STARTING and self._reloader is not None:
             if self._reloader.is_news("waiting"):
                 logger.error("Worker %d %s before it was ready: waiting for the next change", slot.number, words)
