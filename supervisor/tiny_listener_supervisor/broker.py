@@ -69,6 +69,10 @@ class SocketBroker:
         found = [group.sockets[slot] for group in groups if slot in group.sockets]
         return [sock for sock in found if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
 
+    def depth(self, slot: int) -> int:
+        """Return how many connections wait at the sockets that are a slot's own."""
+        return sum(queue_depth(sock.fileno()) or 0 for sock in self.of_slot(slot))
+
     def queues(self) -> dict[str, int]:
         """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
         depths: dict[str, int] = {}
