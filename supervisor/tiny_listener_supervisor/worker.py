@@ -111,7 +111,9 @@ class SocketClient:
     def _address(self, address: ListenAddress) -> Address:
         index = 0
         while True:
-            wanted = Address(address.family, address.host, address.port, address.backlog, index, address.mode)
+            wanted = Address(
+                address.family, address.host, address.port, address.backlog, index, address.mode, int(address.kind)
+            )
             lent = self._lent.get(wanted)
             if lent is None or lent.fileno() < 0:
                 return wanted
