@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 
 from tiny_listener.http import HTTPListener
@@ -37,6 +38,13 @@ async def who() -> str:
 async def close() -> None:
     with socket.socket(fileno=os.dup(line())) as sock:
         sock.shutdown(socket.SHUT_RDWR)
+
+
+@app.get("/deaf")
+async def deaf() -> None:
+    with socket.socket(fileno=os.dup(line())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+    time.sleep(3600)
 
 
 @app.get("/garble")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -57,7 +58,7 @@ def test_a_first_fork_that_fails_ends_the_server_with_one_line(tmp_path: Path, e
         [*broken("os.fork", where), *COMMAND, "--port", str(port), "--admin-port", "0", "--workers", "2", "web:app"],
         cwd=APPS, capture_output=True, text=True, check=False, timeout=20,
     )  # fmt: skip
-    words = os.strerror(getattr(__import__("errno"), error))
+    words = os.strerror(getattr(errno, error))
     assert done.returncode == 1
     assert f"Error: worker 1 cannot be forked: {words}\n" in done.stderr
     assert "Traceback" not in done.stderr
@@ -115,6 +116,7 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
     [
         ("/die", "exited with code 5, ready"),
         ("/close", "exited with code 1, ready"),  # it takes the supervisor for dead
+        ("/deaf", "has closed its line to the supervisor: killed"),  # it takes nothing for anything: it is blocked
         ("/garble", "sent what is no message"),
     ],
 )
