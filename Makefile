@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak loadtest clean
+.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak chaos loadtest clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -68,6 +68,9 @@ bench-idle: $(VENV)/.dev  ## memory of an idle connection, of 10,000
 
 bench-soak: tools $(VENV)/.dev  ## memory over 10,000,000 requests
 	$(BIN)/python loadtest/bench_soak.py
+
+chaos: $(VENV)/.dev  ## what clients notice while workers are replaced, killed, recycled, and become more and fewer
+	$(BIN)/python loadtest/chaos.py
 
 loadtest: $(VENV)/.dev  ## a short locust run against a server of its own
 	$(BIN)/python loadtest/run.py

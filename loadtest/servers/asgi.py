@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -27,6 +28,13 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
+    elif path == "/stream":
+        await send({"type": "http.response.start", "status": 200, "headers": TEXT})
+        for _ in range(20):
+            await send({"type": "http.response.body", "body": b"piece\n", "more_body": True})
+            await asyncio.sleep(0.25)
+        await send({"type": "http.response.body"})
+        return
     else:
         status, body = 404, b"Page Not Found\n"
     length = (b"content-length", b"%d" % len(body))

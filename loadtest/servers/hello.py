@@ -5,6 +5,9 @@ tiny-listener --app-dir loadtest/servers hello:app
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from tiny_listener import Param
 from tiny_listener.http import HTTPListener, Request
 
@@ -27,3 +30,11 @@ async def hello(username: Param) -> str:
 async def echo(request: Request) -> bytes:
     """Return what was sent."""
     return await request.body()
+
+
+@app.get("/stream")
+async def stream() -> AsyncIterator[bytes]:
+    """Take five seconds."""
+    for _ in range(20):
+        yield b"piece\n"
+        await asyncio.sleep(0.25)

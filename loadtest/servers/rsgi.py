@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 TEXT = [("content-type", "text/plain; charset=utf-8")]
@@ -15,5 +16,10 @@ async def app(scope: Any, protocol: Any) -> None:
         protocol.response_str(200, TEXT, f"Hello, {path[6:]}!")
     elif path == "/echo" and scope.method == "POST":
         protocol.response_bytes(200, BYTES, await protocol())
+    elif path == "/stream":
+        transport = protocol.response_stream(200, TEXT)
+        for _ in range(20):
+            await transport.send_str("piece\n")
+            await asyncio.sleep(0.25)
     else:
         protocol.response_str(404, TEXT, "Page Not Found\n")

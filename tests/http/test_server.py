@@ -347,6 +347,50 @@ def test_a_drain_answers_what_was_asked(runner: asyncio.Runner) -> None:
     runner.run(main())
 
 
+def test_a_drain_closes_what_was_idle_and_lets_those_in_use_ask_once_more(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving(linger_timeout=0.08) as server:  # sweeps follow each other as fast
+            old, used, unused = [await server.connect() for _ in range(3)]
+            assert (await old.ask(b"GET /x HTTP/1.1\r\n" + HOST)).status == 404
+            http = server.app.server
+            assert http is not None
+            (idle,) = [c for c in http.connections if c.reader.position]
+            await until(lambda: idle.last_active < http.now - 0.04)
+            for client in (used, unused):
+                assert (await client.ask(b"GET /x HTTP/1.1\r\n" + HOST)).status == 404
+            http.drain()
+            assert await old.is_closed()
+            assert http.connections  # the others
+            last = await used.ask(b"GET /x HTTP/1.1\r\n" + HOST)
+            assert (last.status, last.headers["connection"]) == (404, "close")
+            assert await unused.is_closed()  # in the end
+            await asyncio.wait_for(http.wait_drained(), 10)
+
+    runner.run(main())
+
+
+def test_what_was_answered_late_is_idle_from_its_answer_on(runner: asyncio.Runner) -> None:
+    app = HTTPListener(keep_alive_timeout=0.2)
+
+    @app.get("/slow")
+    async def slow() -> str:
+        await asyncio.sleep(0.5)
+        return "done"
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            assert (await client.ask(b"GET /slow HTTP/1.1\r\n" + HOST)).body == b"done"
+            http = app.server
+            assert http is not None
+            swept = http.now
+            await until(lambda: http.now > swept)
+            assert (await client.ask(b"GET /x HTTP/1.1\r\n" + HOST)).status == 404
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
 def test_the_access_log_escapes_what_clients_send(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         async with serving(access_log=True) as server:

@@ -52,6 +52,7 @@ class Answering(asyncio.Protocol):
         "_streaming",
         "_writable",
         "is_free",
+        "last_active",
         "reader",
         "transport",
     )
@@ -62,6 +63,8 @@ class Answering(asyncio.Protocol):
         self.transport: Any = None
         self.is_free = True
         """Whether nothing waits here, so that what arrives may go the usual way."""
+        self.last_active = 0.0
+        """When something was last read or answered, on the loop's clock; up to a sweep of the server too early."""
         self._closing = False  # no request is taken in any more
         self._ended = False  # the client will send nothing more
         self._incoming: Body | None = None  # that is being read
@@ -270,6 +273,7 @@ class Answering(asyncio.Protocol):
 
     def _responded(self, request: Request) -> None:
         self._current = None
+        self.last_active = self._server.now
         self._server.in_hand -= 1
         if request.arriving is not None:
             # When the answer is out before the body was in, the rest is read over.

@@ -8,6 +8,7 @@ piles up, and while the client takes no bytes.
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -37,13 +38,12 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class HTTPConnection(Answering):
     """One connection of an `HTTPServer`."""
 
-    __slots__ = ("__weakref__", "_blocked_since", "_head_since", "_reading_paused", "client", "last_read")
+    __slots__ = ("__weakref__", "_blocked_since", "_head_since", "_reading_paused", "client")
 
     def __init__(self, server: HTTPServer) -> None:
         super().__init__(server)
         self.client: tuple[str, int] | None = None
         """Address and port of the peer; None on a unix socket."""
-        self.last_read = 0.0
         self._head_since = 0.0
         self._reading_paused = False
         self._blocked_since = 0.0
@@ -56,7 +56,7 @@ class HTTPConnection(Answering):
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self.client = (peer[0], peer[1])
-        self.last_read = self._server.now
+        self.last_active = self._server.now
         self._server.connections.add(self)
         if self._server.handshaking:
             self._server.handshaking.discard(self)
@@ -130,7 +130,7 @@ class HTTPConnection(Answering):
         self.is_free = False
         if self._closing:
             return
-        self.last_read = now = self._server.now
+        self.last_active = now = self._server.now
         reader = self.reader
         for event in reader.receive(data):
             if type(event) is Request:  # PERF: a third of isinstance
@@ -223,7 +223,7 @@ class HTTPConnection(Answering):
             if full:
                 self.transport.pause_reading()
             else:
-                self.last_read = self._server.now
+                self.last_active = self._server.now
                 self.transport.resume_reading()
 
     # --- time and end ---------------------------------------------------------------------------
@@ -240,14 +240,14 @@ class HTTPConnection(Answering):
             if now - self._blocked_since > settings.write_timeout:
                 self.transport.abort()
         elif self.reader.in_body and not self._reading_paused:
-            if now - self.last_read > settings.body_timeout:
+            if now - self.last_active > settings.body_timeout:
                 self._time_out("the body stalled")
         elif self.in_hand:
             return
         elif self._head_since:
             if now - self._head_since > settings.header_timeout:
                 self._refuse(408, f"the head was not complete after {settings.header_timeout:g} seconds")
-        elif now - self.last_read > settings.keep_alive_timeout:
+        elif now - self.last_active > settings.keep_alive_timeout:
             self._close()
 
     def _time_out(self, detail: str) -> None:
@@ -265,12 +265,13 @@ class HTTPConnection(Answering):
             self.flush()
             linger(self, self._server, self.transport)
 
-    def drain(self, *, fresh: bool = False) -> None:
-        """Close when nothing is in hand.
+    def drain(self, before: float = inf, *, fresh: bool = False) -> None:
+        """Close when nothing is in hand; or leave it, for a while, to a client that may have sent the next request.
 
-        :param fresh: also when no request has come yet at all; its client may be about to send one
+        :param before: close when the connection was last active before, on the loop's clock
+        :param fresh: also when no request has come yet at all
         """
-        if not self.in_hand and self.reader.is_idle and (self.reader.position or fresh):
+        if not self.in_hand and self.reader.is_idle and (self.last_active < before if self.reader.position else fresh):
             self._close()
 
     def abort(self) -> str:

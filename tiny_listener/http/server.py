@@ -30,6 +30,9 @@ __all__ = ["HTTPServer"]
 logger = logging.getLogger("tiny_listener")
 access_logger = logging.getLogger("tiny_listener.access")
 
+KEPT_GRACE = 1.0
+"""Seconds that a connection in use has, once a drain began, for a next request: that one's answer says that it is the
+last. A client that sends while the server closes would get no answer at all (RFC 9112 section 9.6)."""
 FRESH_GRACE = 2.0
 """Seconds that a new connection has, once a drain began, to send the request that it was opened for."""
 
@@ -197,18 +200,23 @@ class HTTPServer:
     # --- as a source of events --------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Close idle connections, and every other with its last answer."""
+        """Close connections that have been idle for a while, and every other with its last answer."""
         self.work()
         self.draining = True
         self.serve = general_way
         for connection in list(self.connections):
-            connection.drain()
+            connection.drain(before=self.now - 1.5 * self._period)  # stamps are those of a sweep
+        self.loop.call_later(KEPT_GRACE, self._drain_idle)
         self.loop.call_later(FRESH_GRACE, self._drain_fresh)
+
+    def _drain_idle(self, *, fresh: bool = False) -> None:
+        self.work()  # what arrived is no connection's idleness
+        for connection in list(self.connections):
+            connection.drain(fresh=fresh)
 
     def _drain_fresh(self) -> None:
         self.handshaking.clear()
-        for connection in list(self.connections):
-            connection.drain(fresh=True)
+        self._drain_idle(fresh=True)
         self.connection_closed()
 
     async def wait_drained(self) -> None:

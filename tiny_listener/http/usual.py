@@ -133,7 +133,7 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         pending.append((method, ended - clock))
                         answer = plain_bytes(start, body)
                     clock = ended
-                    connection.last_read = server.now
+                    connection.last_active = server.now
                     if position:
                         answer_pipelined(connection, answer)
                         position = reader.position

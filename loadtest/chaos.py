@@ -1,0 +1,317 @@
+"""What clients notice while a server's workers are replaced, killed, recycled, and become more and fewer.
+
+    python loadtest/chaos.py [--servers NAME,...] [--scenarios NAME,...] [--seconds 60] [--workers 4] [--clients 8]
+
+Most clients connect anew for each request, for a connection that is lost while it waits to be accepted is what they
+would notice first; two keep theirs, and one reads a slow stream. Every request has one outcome: answered, refused,
+late, or lost (reset, or closed without a whole answer). Prints Markdown and leaves it in loadtest/results/. Exit code
+1 when ours lost a request that it need not lose: a worker that is killed takes with it what it has in hand, at most a
+request of each client, and nothing else is ever lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse
+from itertools import cycle
+from pathlib import Path
+
+from environment import bench_python
+from processes import free_port, running
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+OURS = "tiny-listener"
+PERIOD = 1.5
+"""Seconds between two disturbances."""
+MAX_REQUESTS = 500
+LATE = 10.0
+"""Seconds without a byte after which a client gives up."""
+ENDS = (b"Hello, Bob!", b"piece\n" * 20)
+"""How the bodies of complete responses end."""
+ANEW = b"GET /user/Bob HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
+KEPT = b"GET /user/Bob HTTP/1.1\r\nHost: chaos\r\n\r\n"
+STREAM = b"GET /stream HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
+NO_WORKERS = ("resource_tracker", "semaphore_tracker")
+"""Words in the command line of children that serve nobody."""
+
+
+@dataclass
+class Outcomes:
+    """What became of the requests of all clients.
+
+    :ivar anew: of those that connect anew for each request, by outcome: answered, refused, lost, late
+    :ivar kept: of those that keep their connection for as long as the server does
+    :ivar streams: of those that read a response which takes five seconds
+    :ivar disturbances: how often the server was disturbed meanwhile
+    """
+
+    anew: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    streams: Counter[str] = field(default_factory=Counter)
+    disturbances: int = 0
+
+
+class Client:
+    """Asks for one path again and again, on a connection that it keeps if it may.
+
+    :param port: of the server
+    :param request: bytes to send
+    """
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self.port = port
+        self.request = request
+        self.sock: socket.socket | None = None
+
+    def ask(self) -> str:
+        """Send a request, take the response; return the outcome."""
+        try:
+            sock = self._connection()
+            sock.sendall(self.request)
+            response = HTTPResponse(sock)
+            response.begin()
+            body = response.read()
+        except ConnectionRefusedError:
+            return self._close("refused")
+        except TimeoutError:
+            return self._close("late")
+        except (OSError, HTTPException):
+            return self._close("lost")
+        if response.will_close:
+            self._close("")
+        return "answered" if response.status == 200 and body.endswith(ENDS) else self._close("lost")
+
+    def _connection(self) -> socket.socket:
+        """Return one that the server has not closed, as far as one can see (urllib3 looks in the same way)."""
+        if self.sock is not None and select.select([self.sock], [], [], 0)[0]:
+            self._close("")
+        if self.sock is None:
+            self.sock = socket.create_connection(("127.0.0.1", self.port), LATE)
+        return self.sock
+
+    def _close(self, outcome: str) -> str:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+        return outcome
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the children of a process that serve."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(c) for c in children if not any(word in _command_line(c) for word in NO_WORKERS)]
+
+
+def _command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:  # it has ended
+        return ""
+
+
+Disturb = Callable[[int, int], None]
+"""Disturbs a server: takes the process id of its main process, and how often it has been disturbed."""
+
+
+def hang_up(pid: int, _count: int) -> None:
+    """Ask for a reload."""
+    os.kill(pid, signal.SIGHUP)
+
+
+def kill_a_worker(pid: int, count: int) -> None:
+    """Kill one of the workers, another each time."""
+    workers = workers_of(pid)
+    if workers:
+        os.kill(workers[count % len(workers)], signal.SIGKILL)
+
+
+def scale(pid: int, count: int) -> None:
+    """Ask for a worker more, or for one fewer, in turns."""
+    os.kill(pid, signal.SIGTTIN if count % 2 == 0 else signal.SIGTTOU)
+
+
+def nothing(_pid: int, _count: int) -> None:
+    """Leave it alone: what it does by itself is enough."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How servers are disturbed.
+
+    :ivar disturb: done again and again
+    :ivar recycles: whether workers are to end after so many requests
+    :ivar may_lose: of ours: requests of each client, for each disturbance
+    """
+
+    title: str
+    disturb: Disturb
+    recycles: bool = False
+    may_lose: int = 0
+
+
+SCENARIOS = {
+    "reload": Scenario(f"HUP every {PERIOD:g} s", hang_up),
+    "kill": Scenario(f"a worker killed every {PERIOD:g} s", kill_a_worker, may_lose=1),
+    "scale": Scenario(f"TTIN and TTOU in turns every {PERIOD:g} s", scale),
+    "recycle": Scenario(f"workers end after {MAX_REQUESTS} requests", nothing, recycles=True),
+}
+
+
+def commands(python: str, port: int, admin: int, workers: int, *, recycles: bool) -> dict[str, list[str]]:
+    """Return the servers to compare, each as a command."""
+    bin_folder, servers, count = Path(python).parent, HERE / "servers", str(workers)
+    limit = str(MAX_REQUESTS)
+
+    def gunicorn(*options: str) -> list[str]:
+        recycling = ["--max-requests", limit] if recycles else []
+        return [
+            str(bin_folder / "gunicorn"), "--chdir", str(servers), "--bind", f"127.0.0.1:{port}", "--workers", count,
+            "--threads", "8", "--log-level", "critical", *recycling, *options, "wsgi:app",
+        ]  # fmt: skip
+
+    all_of_them = {
+        OURS: [
+            str(bin_folder / "tiny-listener"), "--app-dir", str(servers), "--port", str(port), "--workers", count,
+            "--admin-port", str(admin), "--log-level", "critical",
+            *(["--max-requests", limit, "--max-requests-jitter", "100"] if recycles else []), "hello:app",
+        ],
+        "gunicorn": gunicorn(),
+        "gunicorn --reuse-port": gunicorn("--reuse-port"),
+        "uvicorn": [
+            str(bin_folder / "uvicorn"), "--app-dir", str(servers), "--port", str(port), "--workers", count,
+            "--no-access-log", "--log-level", "critical",
+            *(["--limit-max-requests", limit] if recycles else []), "asgi:app",
+        ],
+        "granian": [
+            str(bin_folder / "granian"), "--interface", "rsgi", "--working-dir", str(servers), "--port", str(port),
+            "--workers", count, "--no-access-log", "--log-level", "critical", "--respawn-failed-workers", "rsgi:app",
+        ],
+    }  # fmt: skip
+    if recycles:
+        del all_of_them["granian"]  # it recycles by age and memory only
+    return all_of_them
+
+
+CANNOT = {("granian", "scale")}
+"""What a server has no way to be asked for; the signal would end it."""
+
+
+def measure(command: list[str], port: int, scenario: Scenario, seconds: float, clients: int) -> Outcomes:
+    """Let clients ask a server while it is disturbed."""
+    outcomes, over = Outcomes(), threading.Event()
+    tallies: list[tuple[Counter[str], Counter[str]]] = []
+    threads: list[threading.Thread] = []
+
+    def ask(client: Client, tally: Counter[str]) -> None:
+        while not over.is_set():
+            tally[client.ask()] += 1
+
+    kinds = [(outcomes.anew, ANEW)] * clients + [(outcomes.kept, KEPT)] * 2 + [(outcomes.streams, STREAM)]
+    for total, request in kinds:
+        tallies.append((total, Counter()))
+        threads.append(threading.Thread(target=ask, args=(Client(port, request), tallies[-1][1])))
+    with running(command, port) as server:
+        while Client(port, ANEW).ask() != "answered":  # all that it starts with is there
+            time.sleep(0.1)
+        for thread in threads:
+            thread.start()
+        for pause in _until(time.monotonic() + seconds):
+            over.wait(pause)
+            if server.poll() is not None:
+                break
+            if pause == PERIOD:
+                scenario.disturb(server.pid, outcomes.disturbances)
+                outcomes.disturbances += 1
+        over.set()
+        for thread in threads:
+            thread.join()
+    for total, tally in tallies:
+        total.update(tally)
+    return outcomes
+
+
+def _until(end: float) -> Iterator[float]:
+    """Yield pauses of a period, and last a shorter one, until the clock says `end`."""
+    for _ in cycle([None]):
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        yield min(PERIOD, left)
+
+
+HEAD = """\
+| disturbance | server | anew: answered | refused | lost | late | kept: answered | failed | streams: whole | cut |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
+
+
+def row(server: str, scenario: Scenario, outcomes: Outcomes) -> str:
+    """Return a line of the table."""
+    anew = [outcomes.anew[outcome] for outcome in ("answered", "refused", "lost", "late")]
+    others = [n for c in (outcomes.kept, outcomes.streams) for n in (c["answered"], c.total() - c["answered"])]
+    return f"| {scenario.title} | {server} | {' | '.join(f'{number:,}' for number in anew + others)} |"
+
+
+def is_good(scenario: Scenario, outcomes: Outcomes, clients: int) -> bool:
+    """Whether a server lost no more than it must."""
+    anew, kept, streams = outcomes.anew, outcomes.kept, outcomes.streams
+    may_lose = scenario.may_lose * outcomes.disturbances
+    return (
+        min(anew["answered"], kept["answered"]) > 0
+        and not anew["refused"] + anew["late"] + kept["refused"] + kept["late"]
+        and anew["lost"] <= may_lose * clients
+        and kept["lost"] <= may_lose * 2
+        and streams["lost"] <= may_lose
+    )
+
+
+def main() -> int:
+    """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", help="some of them, with commas between")
+    parser.add_argument("--scenarios", help=f"some of {', '.join(SCENARIOS)}, with commas between")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=8)
+    options = parser.parse_args()
+    python = bench_python()
+    lines = [
+        (
+            f"{options.workers} workers, {options.seconds:g} s each, {options.clients} clients that connect anew for "
+            "each request, two that keep their connection, one that reads a stream of five seconds"
+        ),
+        "",
+        HEAD,
+    ]
+    print("\n".join(lines), flush=True)
+    bad = []
+    for name in options.scenarios.split(",") if options.scenarios else SCENARIOS:
+        scenario = SCENARIOS[name]
+        port, admin = free_port(), free_port()
+        servers = commands(python, port, admin, options.workers, recycles=scenario.recycles)
+        for server in options.servers.split(",") if options.servers else servers:
+            if server not in servers or (server, name) in CANNOT:
+                continue
+            outcomes = measure(servers[server], port, scenario, options.seconds, options.clients)
+            lines.append(row(server, scenario, outcomes))
+            print(lines[-1], flush=True)
+            if server == OURS and not is_good(scenario, outcomes, options.clients):
+                bad.append(f"{OURS} lost more than it must: {scenario.title}: {outcomes}")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "chaos.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(["", *bad, "loadtest/results/chaos.md"]))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
