@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help serve install tools check format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos loadtest clean
+.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos loadtest clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -30,10 +30,14 @@ serve: $(VENV)/.runtime  ## run examples/http_web.py on 8 workers
 tools:  ## install the programs that tests and benchmarks run (Debian, as root)
 	@deploy/install-tools
 
-check: $(VENV)/.dev  ## ruff, its formatter, mypy --strict
+check: $(VENV)/.dev  ## ruff, its formatter, mypy --strict, the docs' drawings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
+
+docs: $(VENV)/.dev  ## draw what the docs show of tables in the code
+	$(BIN)/python docs/generate.py
 
 format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -22,7 +22,7 @@ class Borrower:
 
     def __init__(self, servers: list[Any]) -> None:
         self._servers = servers
-        self._recipes: dict[tuple[int, Any], tuple[Recipe, Any]] = {}
+        self._recipes: dict[tuple[int, int, Any], tuple[Recipe, Any]] = {}
         self._borrowed: dict[int, list[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -81,5 +81,5 @@ class Borrower:
         task.add_done_callback(self._tasks.discard)
 
 
-def _name(sock: socket.socket) -> tuple[int, Any]:
-    return sock.family, sock.getsockname()
+def _name(sock: socket.socket) -> tuple[int, int, Any]:
+    return sock.family, sock.type, sock.getsockname()

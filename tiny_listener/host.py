@@ -22,6 +22,7 @@ class ListenAddress:
     :param port: 0 for a port of the system's choice
     :param backlog: how many connections may wait to be accepted, see listen(2)
     :param mode: of a unix socket's file; None: as the umask says
+    :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM` for UDP
     """
 
     family: int
@@ -29,6 +30,7 @@ class ListenAddress:
     port: int = 0
     backlog: int = 2048
     mode: int | None = None
+    kind: int = socket.SOCK_STREAM
 
 
 class SocketProvider(Protocol):

@@ -15,6 +15,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from .descriptors import DescriptorWatch
 from .errors import ListenerError
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Lifecycle:
         loop: Any = asyncio.get_running_loop()
         asked = asyncio.ensure_future(self.wait_for_shutdown())
         listening: asyncio.Future[Any] | None = None
+        descriptors = DescriptorWatch()
         try:
             for callback in self.startup:
                 await callback()
@@ -141,6 +143,7 @@ class Lifecycle:
                 self._is_ready.set()
                 self.step(State.READY)
                 host.on_ready()
+                descriptors.start()
             if not listening.done():
                 await asyncio.wait({listening, asked}, return_when="FIRST_COMPLETED")
             if listening.done() and not listening.cancelled():
@@ -148,6 +151,7 @@ class Lifecycle:
             await asked
             await self._stopped.wait()
         finally:
+            descriptors.stop()
             asked.cancel()
             if listening is not None:
                 listening.cancel()

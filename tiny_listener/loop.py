@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from .addresses import listen_error
 from .borrowing import Borrower
+from .datagrams import DatagramServer
 from .dispatch import without_our_frames
 from .host import ListenAddress, SocketProvider
 from .unix import UnixSocket, listen_unix
@@ -139,7 +140,7 @@ class ServerLoop:
                 raise listen_error(exc, host if isinstance(host, str) else None, port or 0) from None
         for owned in ("reuse_address", "reuse_port", "keep_alive"):
             options.pop(owned, None)
-        addresses = await self._resolve(host, port or 0, family, flags, backlog)
+        addresses = await self._resolve(host, port or 0, family, flags, backlog=backlog)
         sockets = await self.socket_provider.acquire(addresses)
 
         def open_at(sock: socket.socket) -> Any:
@@ -184,6 +185,38 @@ class ServerLoop:
             unix.sock.close()
             raise
 
+    @_opening
+    async def create_datagram_endpoint(
+        self,
+        protocol_factory: Any,
+        local_addr: Any = None,
+        remote_addr: Any = None,
+        *,
+        family: int = 0,
+        sock: socket.socket | None = None,
+        **options: Any,
+    ) -> Any:
+        """See `asyncio.loop.create_datagram_endpoint`; a place to receive at comes from the supervisor."""
+        ours = self.socket_provider is not None and isinstance(local_addr, tuple) and remote_addr is None
+        if not ours or sock is not None or family == socket.AF_UNIX:
+            create: Any = super().create_datagram_endpoint  # type: ignore[misc]
+            return await create(protocol_factory, local_addr, remote_addr, family=family, sock=sock, **options)
+        assert self.socket_provider is not None
+        host, port = local_addr
+        where = await self._resolve(host, port, family, socket.AI_PASSIVE, kind=socket.SOCK_DGRAM)
+        (sock,) = await self.socket_provider.acquire(where[:1])  # asyncio takes the first too
+        if options.get("allow_broadcast"):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        loop: Any = self
+        server, endpoint, protocol = DatagramServer.open(loop, sock, protocol_factory)
+
+        async def open_at(sock: socket.socket) -> DatagramServer:
+            return DatagramServer.open(loop, sock, protocol_factory)[0]
+
+        self.borrower.learn(sock, server, open_at)
+        self._opened(server)
+        return endpoint, protocol
+
     def close(self) -> None:
         """See `asyncio.loop.close`; the files of unix sockets go with it, if they are still ours."""
         for unix in self._unix:
@@ -200,15 +233,22 @@ class ServerLoop:
             self.on_servers()
 
     async def _resolve(
-        self, host: str | Sequence[str] | None, port: int, family: int, flags: int, backlog: int
+        self,
+        host: str | Sequence[str] | None,
+        port: int,
+        family: int,
+        flags: int,
+        *,
+        backlog: int = DEFAULT_BACKLOG,
+        kind: int = socket.SOCK_STREAM,
     ) -> list[ListenAddress]:
         hosts: Iterable[str | None] = [host or None] if host is None or isinstance(host, str) else host
         resolve: Any = self.getaddrinfo  # type: ignore[attr-defined]
         found: dict[ListenAddress, None] = {}
         for name in hosts:
-            for af, _, _, _, sockaddr in await resolve(name, port, family=family, type=socket.SOCK_STREAM, flags=flags):
+            for af, _, _, _, sockaddr in await resolve(name, port, family=family, type=kind, flags=flags):
                 if af in (socket.AF_INET, socket.AF_INET6):
-                    found[ListenAddress(int(af), sockaddr[0], sockaddr[1], backlog)] = None
+                    found[ListenAddress(int(af), sockaddr[0], sockaddr[1], backlog, kind=int(kind))] = None
         if not found:
             raise OSError(f"getaddrinfo({host!r}) returned no address")
         return list(found)

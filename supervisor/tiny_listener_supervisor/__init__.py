@@ -3,7 +3,9 @@
 from .admin import Admin
 from .control import Control
 from .identity import Identity, find_identity
+from .init import leave_process_1
 from .logfile import LogFile
+from .notify import Notifier
 from .pidfile import PidFile
 from .policy import Limits
 from .reloading import WatchPlan, distrust_bytecode
@@ -18,6 +20,7 @@ __all__ = [
     "Identity",
     "Limits",
     "LogFile",
+    "Notifier",
     "PidFile",
     "Single",
     "Supervisor",
@@ -26,4 +29,5 @@ __all__ = [
     "WorkerPlan",
     "distrust_bytecode",
     "find_identity",
+    "leave_process_1",
 ]

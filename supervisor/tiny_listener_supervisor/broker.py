@@ -1,6 +1,6 @@
 """The listening sockets: the supervisor makes each one once and keeps it for its whole life.
 
-A slot has a socket of its own for each TCP address; the kernel spreads connections over them (SO_REUSEPORT,
+A slot has a socket of its own for each TCP or UDP address; the kernel spreads connections over them (SO_REUSEPORT,
 socket(7)). The slot's workers, one after the other, are lent the same socket, so that connections which wait in
 its queue while a worker dies are served by the next. A unix socket cannot be shared that way: there is one for
 all slots.
@@ -36,14 +36,14 @@ class SocketBroker:
 
     def __init__(self, owner: tuple[int, int] | None = None) -> None:
         self._owner = owner
-        self._groups: dict[tuple[int, str, int, int], _Group] = {}
+        self._groups: dict[tuple[int, int, str, int, int], _Group] = {}
 
     def acquire(self, slot: int, address: Address) -> socket.socket:
         """Return the slot's socket for an address, bound; it stays the broker's. A unix socket listens from now on.
 
         :raises ListenError: it cannot be bound
         """
-        key = (address.family, address.host, address.port, address.index)
+        key = (address.family, address.kind, address.host, address.port, address.index)
         group = self._groups.get(key)
         unix = address.family == socket.AF_UNIX
         try:
@@ -55,7 +55,7 @@ class SocketBroker:
                 self._groups[key] = group
             place = 0 if unix else slot
             if place not in group.sockets:
-                group.sockets[place] = sock = _bind_tcp(address, group.port)
+                group.sockets[place] = sock = _bind_shared(address, group.port)
                 group.port = sock.getsockname()[1]
         except OSError as exc:
             raise (exc if isinstance(exc, ListenError) else listen_error(exc, address.host, address.port)) from None
@@ -77,10 +77,15 @@ class SocketBroker:
         return [sock for group in self._groups.values() for sock in group.sockets.values()]
 
     def of_slot(self, slot: int) -> list[socket.socket]:
-        """Return the sockets that are a slot's own and listen: connections may wait there."""
+        """Return the sockets that are a slot's own and listen, or take datagrams: somebody may wait there."""
         groups = [group for group in self._groups.values() if group.unix is None]
         found = [group.sockets[slot] for group in groups if slot in group.sockets]
-        return [sock for sock in found if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)]
+        accepts = (socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        return [sock for sock in found if sock.type == socket.SOCK_DGRAM or sock.getsockopt(*accepts)]
+
+    def depth(self, slot: int) -> int:
+        """Return how many connections wait at the sockets that are a slot's own."""
+        return sum(queue_depth(sock.fileno()) or 0 for sock in self.of_slot(slot))
 
     def queues(self) -> dict[str, int]:
         """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
@@ -113,13 +118,13 @@ def _free_port(address: Address) -> int:
     A socket without it does not.
     """
     if address.port:
-        with socket.socket(address.family, socket.SOCK_STREAM) as probe:
+        with socket.socket(address.family, address.kind) as probe:
             _bind(probe, address, address.port)
     return address.port
 
 
-def _bind_tcp(address: Address, port: int) -> socket.socket:
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
+def _bind_shared(address: Address, port: int) -> socket.socket:
+    sock = socket.socket(address.family, address.kind)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         _bind(sock, address, port)
@@ -130,7 +135,10 @@ def _bind_tcp(address: Address, port: int) -> socket.socket:
 
 
 def _bind(sock: socket.socket, address: Address, port: int) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if (
+        address.kind == socket.SOCK_STREAM
+    ):  # for UDP it would share the port as SO_REUSEPORT does, and the probe with it
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if address.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.bind((address.host, port))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import mmap
 import os
 import signal
+import stat
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import multiprocess
@@ -18,7 +20,11 @@ from .worker import Terms, WorkerPlan, worker_main
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tiny_listener_metrics import Ledger
+    from tiny_listener_metrics import Ledger, Row
+
+    from .channel import Channel
+    from .messages import FromWorker, ToWorker
+
 
 __all__ = ["Forker", "open_fds"]
 
@@ -45,10 +51,25 @@ class Forker:
         :param max_events: after so many it says that it is due for a successor
         :param now: on the loop's clock
         :param version: how many reloads were asked for so far
+        :raises OSError: the system has no process, memory or file descriptor for it
         """
-        ours, theirs = channel_pair()
         ledger = self._ledger
-        row = ledger.open_row(f"worker {slot}") if ledger is not None else None
+        with ExitStack() as undo:
+            ours, theirs = channel_pair()
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            row = ledger.open_row(f"worker {slot}") if ledger is not None else None
+            if ledger is not None and row is not None:
+                undo.callback(ledger.close_row, row)
+            process, beat = self._fork(slot, theirs, row, max_events)
+            undo.pop_all()
+        theirs.close()
+        return Worker(process, process.pid, ours, row, beat, now, version)
+
+    def _fork(
+        self, slot: int, line: Channel[ToWorker, FromWorker], row: Row | None, max_events: int | None
+    ) -> tuple[Any, memoryview[float]]:
+        ledger = self._ledger
         stamp = mmap.mmap(-1, mmap.PAGESIZE)
         beat = memoryview(stamp).cast("d")
         beat[0] = time.monotonic()
@@ -62,7 +83,7 @@ class Forker:
 
         terms = Terms(
             slot=slot,
-            channel=theirs,
+            channel=line,
             make_observer=make_observer if row is not None else None,
             keep_fds=self.kept_fds,
             supervisor_pid=os.getpid(),
@@ -70,17 +91,23 @@ class Forker:
             max_events=max_events,
         )
         process = self.start(worker_main, f"worker-{slot}", self._plan, terms)
-        theirs.close()
-        return Worker(process, process.pid, ours, row, beat, now, version)
+        return process, beat
 
     def start(self, main: Callable[..., None], name: str, *args: Any) -> Any:
-        """Fork a process that runs a function, and return its handle."""
+        """Fork a process that runs a function, and return its handle.
+
+        :raises OSError: there can be none
+        """
+        before = open_fds()
         process = self._context.Process(target=main, name=name, args=args)
         sys.stdout.flush()
         sys.stderr.flush()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
             process.start()
+        except OSError:
+            _close_pipes(open_fds() - before)
+            raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         return process
@@ -90,6 +117,13 @@ def open_fds() -> frozenset[int]:
     """Return the file descriptors that are open before the supervisor opens its own: workers keep them."""
     listed = [int(name) for name in os.listdir("/proc/self/fd")]
     return frozenset(fd for fd in listed if _is_open(fd))
+
+
+def _close_pipes(fds: frozenset[int]) -> None:
+    """Close what multiprocess leaves open when its fork fails: a try a second would use up all there are."""
+    for fd in fds:
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.close(fd)
 
 
 def _is_open(fd: int) -> bool:

@@ -24,6 +24,8 @@ logger = logging.getLogger("tiny_listener.supervisor")
 
 TICK = 0.5
 """Seconds between two looks."""
+STALE = 2.0
+"""Seconds without a turn of its loop after which a worker does not count as serving, for the watchdog."""
 DUMP_TIME = 0.5
 """Seconds that a hung worker has to write its stacks."""
 
@@ -64,6 +66,12 @@ class Health:
             else:
                 self._check_age(slot, worker)
         self._loop.call_later(TICK, self._tick)
+
+    def any_serves(self) -> bool:
+        """Whether the loop of a worker that is ready has turned of late: it serves the queues of those that hang."""
+        now = time.monotonic()
+        workers = [slot.worker for slot in self._slots if slot.worker is not None and slot.is_ready]
+        return any(not is_hung(worker.beat[0], now, self._awake_since, STALE) for worker in workers)
 
     def _check_age(self, slot: Slot, worker: Worker) -> None:
         now = self._loop.time()

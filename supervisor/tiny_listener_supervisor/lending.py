@@ -27,22 +27,24 @@ __all__ = ["Lender", "plan", "serves"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 TICK = 0.05
-"""Seconds between two looks: a queue waits at most this long, after a worker's end is known or `STANDS_STILL`."""
+"""Seconds between two looks: a queue waits at most this long, after a worker's end is known or `KEEPS_WAITING`."""
 STANDS_STILL = 0.5
 """Seconds without a stamp, of which a loop makes ten a second, after which new connections go to a sibling."""
+KEEPS_WAITING = 0.15
+"""The same where connections wait at the slot: one stamp and a half. For whoever is only late a sibling is told
+twice for nothing; no connection is lost by it."""
 
 
-def serves(worker: Worker | None, now: float) -> bool:
+def serves(worker: Worker | None, now: float, waiting: Callable[[], bool] = lambda: False) -> bool:
     """Whether a worker accepts connections: it is ready, nobody is about to kill it, and its loop turns.
 
     :param now: on the clock of the worker's stamps
+    :param waiting: whether connections wait to be accepted by it; asked only when it is late
     """
-    return (
-        worker is not None
-        and worker.state is State.READY
-        and worker.fate is None
-        and now - worker.beat[0] < STANDS_STILL
-    )
+    if worker is None or worker.state is not State.READY or worker.fate is not None:
+        return False
+    still = now - worker.beat[0]
+    return still < KEEPS_WAITING or (still < STANDS_STILL and not waiting())
 
 
 def plan(unserved: Collection[int], siblings: Sequence[int], loans: Mapping[int, int]) -> dict[int, int]:
@@ -101,7 +103,7 @@ class Lender:
     def look(self) -> None:
         """Lend what nobody serves, and take back what somebody does."""
         now = self._clock()
-        serving = {slot.number: slot.worker for slot in self._slots if serves(slot.worker, now)}
+        serving = {slot.number: slot.worker for slot in self._slots if self._serves(slot, now)}
         if len(serving) == len(self._slots) and not self._loans:
             return  # as nearly always
         workers = {worker.pid: worker for worker in serving.values() if worker is not None}
@@ -114,6 +116,10 @@ class Lender:
         for slot, pid in wanted.items():
             if slot not in self._loans:
                 self._lend(slot, workers[pid])
+
+    def _serves(self, slot: Slot, now: float) -> bool:
+        # Who was found late has to stamp before it counts as serving: its queue is empty because a sibling serves it.
+        return serves(slot.worker, now, lambda: slot.number in self._loans or self._broker.depth(slot.number) > 0)
 
     def _lend(self, slot: int, worker: Worker) -> None:
         sockets = self._broker.of_slot(slot)

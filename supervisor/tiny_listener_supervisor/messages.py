@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TypeAlias
 
 import msgspec
@@ -38,6 +39,7 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     """Which of several sockets with port 0 at one host."""
     mode: int | None = None
     """Of a unix socket's file."""
+    kind: int = int(socket.SOCK_STREAM)
 
 
 class Acquire(msgspec.Struct, tag=True, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
@@ -21,17 +22,21 @@ class PidFile:
         self._path = Path(path)
 
     def __enter__(self) -> None:
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        if self._path.exists() and not self._path.is_file():
+            raise CannotLoad(f"cannot write the pid file {self._path}: that is no file; choose another path")
         try:
             other = self._holder()
             if other is not None:
                 raise CannotLoad(f"{self._path} says that process {other} runs this already; stop it first")
-            new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
             new.unlink(missing_ok=True)
             # Nobody but the owner may write to it, or could choose whom root signals.
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
                 file.write(f"{os.getpid()}\n")
             new.rename(self._path)
         except OSError as exc:
+            with contextlib.suppress(OSError):
+                new.unlink()  # half of it may be there: the disk is full
             raise CannotLoad(f"cannot write the pid file {self._path}: {exc.strerror}") from None
 
     def __exit__(

@@ -11,6 +11,7 @@ __all__ = [
     "RestartBudget",
     "describe_exit",
     "is_hung",
+    "readiness_in_words",
     "reason_to_recycle",
     "restart_delay",
     "workers_in_words",
@@ -38,6 +39,13 @@ class Limits:
     jitter: int = 0
     max_lifetime: float | None = None
     max_rss: int | None = None
+
+    def draw_max_requests(self, chance: float) -> int | None:
+        """Return the limit of events for one worker, with its share of the jitter.
+
+        :param chance: at random, at least 0 and less than 1
+        """
+        return None if self.max_requests is None else self.max_requests + int(chance * (self.jitter + 1))
 
 
 class RestartBudget:
@@ -120,6 +128,12 @@ def describe_exit(code: int) -> str:
         name = f"signal {-code}"
     hint = {"SIGKILL": ": by hand, or out of memory?", "SIGSEGV": ": a fault in native code"}.get(name, "")
     return f"killed by {name}{hint}"
+
+
+def readiness_in_words(ready: int, count: int) -> str:
+    """Return "2 workers are ready", or "1 of 2 workers is ready"."""
+    of = f"{ready} of " if ready < count else ""
+    return f"{of}{workers_in_words(count)} {'is' if ready == 1 else 'are'} ready"
 
 
 def workers_in_words(count: int) -> str:

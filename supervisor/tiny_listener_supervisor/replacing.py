@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .slot import State, about
 
 if TYPE_CHECKING:
+    from .rollout import Rollout
     from .slot import Slot, Worker
 
 __all__ = ["Replacer"]
@@ -24,6 +25,7 @@ RETRY_AFTER = 30.0
 class Replacer:
     """Gives slots successors, one after the other.
 
+    :param rollout: hears which reload failed because a successor could not even be forked
     :param fork: forks a worker for a slot
     :param start: forks a worker into a slot that is empty
     :param let_go: lets a worker that was replaced finish what it has in hand
@@ -34,13 +36,16 @@ class Replacer:
     def __init__(
         self,
         slots: Sequence[Slot],
+        rollout: Rollout,
         fork: Callable[[Slot], Worker],
         start: Callable[[Slot], None],
         let_go: Callable[[Slot, Worker], None],
+        *,
         is_stopping: Callable[[], bool],
     ) -> None:
         self.version = 0
         self._slots = slots
+        self._rollout = rollout
         self._fork = fork
         self._start = start
         self._let_go = let_go
@@ -74,7 +79,12 @@ class Replacer:
                     extra={**about(slot, slot.worker), "reason": reason},
                 )  # fmt: skip
                 self._replacing = slot
-                slot.successor = self._fork(slot)
+                try:
+                    slot.successor = self._fork(slot)
+                except OSError as exc:  # such as EAGAIN of fork(2)
+                    words = f"cannot be forked ({exc.strerror or exc})"
+                    self._rollout.worker_failed(self.version, f"worker {slot.number} {words}")
+                    self.give_up(slot, words)
 
     def hand_over(self, slot: Slot) -> None:
         """Let the successor serve, which is ready."""
@@ -108,7 +118,7 @@ class Replacer:
         if slot.worker is None:
             self._start(slot)
         logger.error(
-            "The new worker %d %s before it was ready: the old ones keep serving", slot.number, words,
+            "The new worker %d %s: the old ones keep serving", slot.number, words,
             extra={"slot": slot.number, "reason": words},
         )  # fmt: skip
 

@@ -32,6 +32,15 @@ class Restarts:
         self._budget = budget
         self._chance = chance
 
+    def after_no_fork(self, slot: Slot, words: str) -> float:
+        """Return the seconds until a worker that could not be forked is tried again; it uses no budget up."""
+        slot.failures, delay = restart_delay(max(1, slot.failures), 0.0, self._chance())
+        logger.error(
+            "Worker %d %s; the next try is in %.2g s", slot.number, words, delay,
+            extra={"slot": slot.number, "reason": words},
+        )  # fmt: skip
+        return delay
+
     def after(self, slot: Slot, words: str, was: State, lived: float, now: float, *, pid: int) -> float | None:
         """Return the seconds until the slot's next worker starts, or None: the budget is used up.
 

@@ -24,8 +24,8 @@ class ReloadStatus(msgspec.Struct, frozen=True):
 
     :ivar version: how many had been asked for, with this one
     :ivar state: running, done, failed
-    :ivar failure: how the worker ended that was to bring the new code; None unless the reload failed
-    :ivar exit_code: its exit code, or minus the number of the signal that killed it; 0 unless the reload failed
+    :ivar failure: what became of the worker that was to bring the new code; None unless the reload failed
+    :ivar exit_code: its exit code, or minus the number of the signal that killed it; 0 unless there was one
     """
 
     version: int
@@ -39,13 +39,20 @@ class Rollout:
 
     One that is asked for while another runs takes its place: the newest code is what is waited for.
 
+    :param on_end: called when one is done, or has failed, with why
     :ivar last: None before the first
     :ivar done: how many ended well
     :ivar failed: how many did not
     """
 
-    def __init__(self, slots: Sequence[Slot], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        on_end: Callable[[str | None], None] = lambda _failure: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._slots = slots
+        self._on_end = on_end
         self._clock = clock
         self._began = 0.0
         self.last: ReloadStatus | None = None
@@ -67,13 +74,15 @@ class Rollout:
             self.done += 1
             took = self._clock() - self._began
             logger.info("Reload %d is done after %.1f s", last.version, took, extra={"duration": round(took, 3)})
+            self._on_end(None)
 
-    def worker_failed(self, version: int, failure: str, exit_code: int) -> None:
-        """A worker with code of this version ended before it was ready.
+    def worker_failed(self, version: int, failure: str, exit_code: int = 0) -> None:
+        """A worker with code of this version did not become ready.
 
-        :param failure: how, in words, with the number of its slot
+        :param failure: why, in words, with the number of its slot
         """
         last = self.last
         if last is not None and last.state == "running" and version >= last.version:
             self.last = ReloadStatus(last.version, "failed", failure, exit_code)
             self.failed += 1
+            self._on_end(failure)

@@ -16,6 +16,7 @@ from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
 from .logfile import reopen
+from .notify import Notifier
 from .queues import queue_depth
 from .status import Status, of_the_only_process, state_in_a_word
 from .worker import WorkerPlan, describe_boot_failure
@@ -34,6 +35,7 @@ class Single:
 
     :param observer: where events are counted; None without metrics
     :param admin: the admin endpoint, if there is one
+    :param notifier: the way to the service manager, if there is one
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class Single:
         settings: SupervisorSettings,
         observer: Observer | None = None,
         admin: Admin | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
         self._observer = observer or NULL_OBSERVER
         self._admin = admin
+        self._notifier = notifier or Notifier()
         self._state = State.NEW
         self._was_ready = False
         self._servers: list[Any] = []
@@ -70,6 +74,7 @@ class Single:
         """Run until it is told to stop; return the exit code."""
         # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1.
         faulthandler.dump_traceback_later(self._settings.boot_timeout, exit=True)
+        self._plan.dump_on_usr2()
         self._plan.pin(0)
         signal.signal(signal.SIGUSR1, lambda *_: reopen(self._plan.log_file))
         try:
@@ -83,7 +88,7 @@ class Single:
                     drain_delay=self._settings.drain_delay,
                 )
             )
-            self._life.startup.insert(0, self._start_admin)
+            self._life.startup[:0] = [self._start_admin, self._wait_for_the_end]
             listener.run()
         except Exception as exc:
             if self._was_ready:
@@ -107,6 +112,13 @@ class Single:
         # A drain closes the listener's servers; this one still tells how the drain goes.
         del servers[before:]
 
+    async def _wait_for_the_end(self) -> None:
+        async def say() -> None:
+            await self._life.wait_for_shutdown()
+            self._notifier.stopping("draining")
+
+        self._saying = asyncio.ensure_future(say())  # the loop keeps only weak references to tasks
+
     async def _stop_admin(self) -> None:
         if self._admin is not None:
             self._admin.stop()
@@ -116,6 +128,8 @@ class Single:
         faulthandler.cancel_dump_traceback_later()
         if self._admin is not None:
             self._admin.warm_up()
+        self._notifier.ready("ready")
+        self._notifier.watch(asyncio.get_running_loop(), lambda: True)  # a loop that stands still says nothing
         self._life.shutdown.append(self._stop_admin)
         # What start-up made stays: the collector need not look at it again and again.
         gc.collect()

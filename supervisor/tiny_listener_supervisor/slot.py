@@ -1,9 +1,4 @@
-"""The life of a worker, as a table, and the slot that outlives it.
-
-starting ──ready──> ready ──stop──> draining ──exit──> dead
-   │ └──────────stop──────────────────^                 ^
-   └──exit──────────────── ready ──exit─────────────────┘
-"""
+"""The life of a worker, as a table, and the slot that outlives it; docs/signals.md draws the table."""
 
 from __future__ import annotations
 
@@ -31,12 +26,22 @@ class State(Enum):
     DEAD = "dead"
 
 
-STEPS: dict[State, frozenset[State]] = {
-    State.STARTING: frozenset({State.READY, State.DRAINING, State.DEAD}),
-    State.READY: frozenset({State.DRAINING, State.DEAD}),
-    State.DRAINING: frozenset({State.DEAD}),
-    State.DEAD: frozenset(),
+STEPS: dict[State, dict[State, str]] = {
+    State.STARTING: {
+        State.READY: "it says that it is ready",
+        State.DRAINING: "it is told to stop",
+        State.DEAD: "it exits",
+    },
+    State.READY: {
+        State.DRAINING: "it is told to stop",
+        State.DEAD: "it exits",
+    },
+    State.DRAINING: {
+        State.DEAD: "it exits",
+    },
+    State.DEAD: {},
 }
+"""From a state to those that may follow, and what takes it there."""
 
 
 class IllegalStep(Exception):  # noqa: N818

@@ -20,7 +20,8 @@ from .health import Health
 from .lending import Lender
 from .logfile import reopen
 from .messages import Acquire, BootFailed, Due, FromWorker, Ready, Stop
-from .policy import RestartBudget, describe_exit, workers_in_words
+from .notify import Notifier
+from .policy import RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .reloading import Reloader
 from .replacing import Replacer
 from .restarts import GAVE_UP, Restarts
@@ -65,6 +66,7 @@ class Supervisor:
     :param admin: the admin endpoint, if there is one
     :param watch: files whose change lets the workers be replaced; None: none
     :param control: where `tiny-listenerctl` asks; None: nowhere
+    :param notifier: the way to the service manager, if there is one
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Supervisor:
         watch: WatchPlan | None = None,
         *,
         control: Control | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self.settings = settings
         self.slots = [Slot(number) for number in range(settings.workers)]
@@ -87,14 +90,17 @@ class Supervisor:
         self._log_file = plan.log_file
         self._forker = Forker(plan, ledger, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None
+        self._notifier = notifier or Notifier()
         self._all_were_ready = False
         self._exit_code = 0
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining = False
-        self._replacer = Replacer(self.slots, self._fork, self._start, self._let_go, lambda: self.stopping)
-        self._rollout = Rollout(self.slots)
-        self._scaler = Scaler(self.slots, self._start, self._leave)
+        self._rollout = Rollout(self.slots, self._reload_is_over)
+        self._replacer = Replacer(
+            self.slots, self._rollout, self._fork, self._start, self._let_go, is_stopping=lambda: self.stopping
+        )
+        self._scaler = Scaler(self.slots, self._start_now, self._leave)
         self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace)
         self._lender = Lender(self.slots, self._broker, lambda: self._draining)
         # Who develops mends what fails: --reload goes on for ever.
@@ -193,6 +199,7 @@ class Supervisor:
         self.stopping = True
         if first:
             self._exit_code = exit_code
+            self._notifier.stopping(f"draining {workers_in_words(len(in_use(self.slots)))}")
         if at_once:
             self._kill_all()
         elif first:
@@ -233,14 +240,28 @@ class Supervisor:
     # --- one worker -------------------------------------------------------------------------------
 
     def _start(self, slot: Slot) -> None:
-        """Fork a worker into an empty slot."""
+        """Fork a worker into an empty slot; where the system has none to give, later."""
+        try:
+            self._start_now(slot)
+        except OSError as exc:
+            words = f"cannot be forked: {exc.strerror or exc}"
+            if self._all_were_ready or self._reloader is not None:
+                self._loop.call_later(self._restarts.after_no_fork(slot, words), self._start, slot)
+            else:
+                text = f"Error: worker {slot.number} {words}\n"
+                logger.critical("A worker cannot be forked", extra={"as_is": text, "slot": slot.number})
+                self.stop(1, at_once=True)
+
+    def _start_now(self, slot: Slot) -> None:
+        """Fork a worker into an empty slot.
+
+        :raises OSError: EAGAIN of fork(2), EMFILE, ENOMEM
+        """
         if not self.stopping and not slot.retired and slot.worker is None and slot.successor is None:
             slot.worker = self._fork(slot)
 
     def _fork(self, slot: Slot) -> Worker:
-        limits = self.settings.limits
-        spread = random.randint(0, limits.jitter)  # noqa: S311 - it only keeps workers from being due at once
-        max_events = limits.max_requests + spread if limits.max_requests is not None else None
+        max_events = self.settings.limits.draw_max_requests(random.random())  # noqa: S311 - no secret
         worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._replacer.version)
         self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
         worker.timers.append(self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker))
@@ -264,14 +285,24 @@ class Supervisor:
                 for fd in fds:
                     os.close(fd)
                 self._answer(slot, worker, message)
-        except ChannelClosed:
+        except ChannelClosed:  # it is about to end, or else it has closed its side and hears nobody
             self._loop.remove_reader(worker.channel.fileno())
+            self._loop.call_later(KILL_GRACE, self._kill_deaf, slot, worker)
         except GarbledMessage as exc:
             logger.error(
                 "Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc, extra=about(slot, worker)
             )
             self._loop.remove_reader(worker.channel.fileno())
             worker.fate = "sent what is no message"
+            worker.process.kill()
+
+    def _kill_deaf(self, slot: Slot, worker: Worker) -> None:
+        if worker.state in (State.STARTING, State.READY):
+            logger.error(
+                "Worker %d (pid %d) has closed its line to the supervisor: killed", slot.number, worker.pid,
+                extra=about(slot, worker),
+            )  # fmt: skip
+            worker.fate = "closed its line to the supervisor"
             worker.process.kill()
 
     def _answer(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
@@ -318,9 +349,18 @@ class Supervisor:
             if self._admin is not None:
                 self._admin.warm_up()
             where = ", ".join(self._broker.names())
-            be = "is" if len(in_use(self.slots)) == 1 else "are"
-            words = f"{workers_in_words(len(in_use(self.slots)))} {be} ready"
-            logger.info("%s%s", words, f" on {where}" if where else "")
+            logger.info("%s%s", self._readiness(), f" on {where}" if where else "")
+            self._notifier.ready(self._readiness())
+            self._notifier.watch(self._loop, lambda: self.stopping or self._health.any_serves())
+        self._notifier.status(self._readiness())
+
+    def _readiness(self) -> str:
+        slots = in_use(self.slots)
+        return readiness_in_words(sum(slot.is_ready for slot in slots), len(slots))
+
+    def _reload_is_over(self, failure: str | None) -> None:
+        failed = f"the last reload failed: {failure}; the old workers keep serving"
+        self._notifier.reloaded(failed if failure else self._readiness())
 
     def _reap(self) -> None:
         for slot in self.slots:
@@ -342,9 +382,10 @@ class Supervisor:
         if worker.row is not None and self._ledger is not None:
             self._ledger.close_row(worker.row)
         self._lender.look()
+        self._notifier.status(self._readiness())
         words = slot.last_exit = worker.fate or describe_exit(code)
         if was is State.STARTING:
-            self._rollout.worker_failed(worker.version, f"worker {slot.number} {words}", code)
+            self._rollout.worker_failed(worker.version, f"worker {slot.number} {words} before it was ready", code)
         lived = self._loop.time() - worker.started
         fields = {**about(slot, worker), "reason": words, "duration": round(lived, 3)}
         if self.stopping:
@@ -354,7 +395,7 @@ class Supervisor:
         elif role == "leaving":
             pass
         elif role == "successor":
-            self._replacer.give_up(slot, words)
+            self._replacer.give_up(slot, f"{words} before it was ready")
         elif was is State.STARTING and self._reloader is not None:
             if self._reloader.is_news("waiting"):
                 logger.error(
@@ -385,6 +426,7 @@ class Supervisor:
         logger.info("%s: reloading %s", cause, workers_in_words(len(in_use(self.slots))))
         self._replacer.version += 1
         self._rollout.begin(self._replacer.version)
+        self._notifier.reloading(f"reloading {workers_in_words(len(in_use(self.slots)))}")
         if self._reloader is not None:
             self._reloader.forget()
             self._replacer.end_what_boots()

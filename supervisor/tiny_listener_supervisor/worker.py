@@ -90,6 +90,12 @@ class WorkerPlan:
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {cores[slot % len(cores)]})
 
+    def dump_on_usr2(self) -> None:
+        """Let SIGUSR2 write all threads' stacks where this process logs."""
+        # Written by the C handler: it works while Python code, or a C function, never returns.
+        log = sys.stderr.fileno() if self.log_file is None else self.log_file.fd
+        faulthandler.register(signal.SIGUSR2, file=log, all_threads=True, chain=False)
+
 
 class SocketClient:
     """The worker's end of the broker: asks the supervisor for sockets, and hears when to stop."""
@@ -122,7 +128,9 @@ class SocketClient:
     def _address(self, address: ListenAddress) -> Address:
         index = 0
         while True:
-            wanted = Address(address.family, address.host, address.port, address.backlog, index, address.mode)
+            wanted = Address(
+                address.family, address.host, address.port, address.backlog, index, address.mode, int(address.kind)
+            )
             lent = self._lent.get(wanted)
             if lent is None or lent.fileno() < 0:
                 return wanted
@@ -216,8 +224,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     become_a_process_of_its_own(terms.keep_fds | {channel.fileno()}, terms.supervisor_pid)
     os.environ[SLOT_VARIABLE] = str(terms.slot)
     plan.pin(terms.slot)
-    if plan.log_file is not None:
-        faulthandler.register(signal.SIGUSR2, file=plan.log_file.fd, all_threads=True, chain=False)
+    plan.dump_on_usr2()
     ready = False
 
     def on_ready() -> None:
@@ -294,17 +301,15 @@ def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -
         signal.SIGCHLD,
         signal.SIGHUP,
         signal.SIGQUIT,
-        signal.SIGUSR2,
     ):
         signal.signal(sig, signal.SIG_DFL)
     # Ctrl-C reaches the whole foreground group: the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # These may reach the group as well, and would stop or end a worker by default.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    # Written by the C handler: it works while Python code, or a C function, never returns.
-    faulthandler.register(signal.SIGUSR2, all_threads=True, chain=False)
     _die_with_the_supervisor(supervisor_pid)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     asyncio._set_running_loop(None)  # noqa: SLF001 - 3.11 keeps the parent's

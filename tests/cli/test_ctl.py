@@ -390,7 +390,10 @@ def test_the_table() -> None:
     [
         (ReloadStatus(3, "running"), "reload 3 runs"),
         (ReloadStatus(3, "done"), "SLOT"),
-        (ReloadStatus(3, "failed", "worker 0 exited", 0), "reload 3 failed: worker 0 exited before it was ready"),
+        (
+            ReloadStatus(3, "failed", "worker 0 exited before it was ready", 0),
+            "reload 3 failed: worker 0 exited before it was ready",
+        ),
     ],
 )
 def test_the_table_tells_of_a_reload_that_is_no_success(reload: ReloadStatus, line: str) -> None:

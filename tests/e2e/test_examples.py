@@ -60,7 +60,18 @@ def test_tcp_chat() -> None:
         assert server.total("tiny_listener_events_total", event="/name {name}", outcome="ok") == 2
 
 
+def test_udp_counts() -> None:
+    with serving("udp_counts:app", "--workers", "2", cwd=EXAMPLES, pass_port=False) as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:  # one client has one worker
+            client.settimeout(10)
+            client.connect(("127.0.0.1", 8125))
+            for datagram in (b"visits:2|c", b"visits:40|c", b"visits"):
+                client.send(datagram)
+            assert client.recv(100) == b"42"
+        assert "Traceback" not in server.log
+
+
 def test_every_example_type_checks_its_listener() -> None:
-    for app in ("http_web", "http_streams", "steps", "tcp_chat"):
+    for app in ("http_web", "http_streams", "steps", "tcp_chat", "udp_counts"):
         done = subprocess.run([*COMMAND, "--check", f"{app}:app"], cwd=EXAMPLES, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr

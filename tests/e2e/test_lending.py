@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -99,3 +100,26 @@ def test_a_loan_goes_on_to_another_when_its_borrower_dies(gate: Path) -> None:
         wait_for(server.is_ready)
         wait_for(lambda: listeners(last) == 1)
         assert server.stop() == 0
+
+
+def test_a_handler_that_blocks_for_ever_costs_others_a_moment_until_it_is_replaced(gate: Path) -> None:
+    options = ("--workers", "4", "--hang-timeout", "3")
+    with serving("lends:app", *options, env={"GATE": str(gate)}) as server:
+        workers = server.workers()
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: "blocked" in server.log)
+            blocked = time.monotonic()
+            slowest = 0.0
+            seen: Counter[str] = Counter()
+            while len(set(server.workers()) & set(workers)) == 4:
+                before = time.monotonic()
+                seen += answers(server, 1)
+                slowest = max(slowest, time.monotonic() - before)
+            assert time.monotonic() - blocked < 3 + 2  # DUMP_TIME, and two looks
+        assert len(seen) == 3, seen
+        assert slowest < 0.5, slowest  # what STANDS_STILL alone would have them wait for
+        wait_for(lambda: len(server.workers()) == 4 and server.is_ready())
+        assert len(set(server.workers()) & set(workers)) == 3
+        assert "in block" in server.log
+        assert len(answers(server)) == 4

@@ -109,6 +109,15 @@ def test_a_successor_and_stacks_are_in_the_file_too(tmp_path: Path) -> None:
         assert server.log == ""
 
 
+def test_one_process_writes_its_stacks_to_the_file(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    with serving("web:app", "--log-file", str(log)) as server:
+        server.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: "Current thread" in log.read_text())
+        assert server.get("/")[0] == 200
+        assert server.log == ""
+
+
 def test_a_file_that_cannot_be_opened_at_first_or_later(tmp_path: Path) -> None:
     done = command("--log-file", "/no/such/folder/log", "web:app")
     assert (done.returncode, done.stdout) == (1, "")

@@ -178,12 +178,25 @@ def test_a_worker_that_hangs_is_replaced_and_its_stack_shown(version: Path) -> N
         assert server.log.count("stood still") == 1
 
 
-def test_usr2_shows_the_stacks_of_every_worker(version: Path) -> None:
-    with serving("changing:app", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
+@pytest.mark.parametrize("count", [1, 2])
+def test_usr2_shows_the_stacks_of_every_worker(version: Path, count: int) -> None:
+    with serving("changing:app", "--workers", str(count), env={"VERSION_FILE": str(version)}) as server:
         workers = server.workers()
         server.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: server.log.count("Current thread") == 2)
+        wait_for(lambda: server.log.count("Current thread") == count)
         assert server.workers() == workers
+        assert server.is_ready()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGQUIT, signal.SIGHUP])
+def test_a_worker_that_is_signalled_itself_is_replaced(version: Path, sig: signal.Signals) -> None:
+    with serving("changing:app", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
+        first, second = server.workers()
+        for ignored in (signal.SIGINT, signal.SIGTTIN, signal.SIGTTOU):
+            os.kill(first, ignored)
+        os.kill(second, sig)
+        wait_for(lambda: f"killed by {sig.name}" in server.log)
+        wait_for(lambda: first in server.workers() and second not in server.workers() and server.is_ready())
 
 
 def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:

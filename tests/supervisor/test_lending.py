@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.channel import Channel, ChannelClosed, channel_pair
-from tiny_listener_supervisor.lending import STANDS_STILL, Lender, plan, serves
+from tiny_listener_supervisor.lending import KEEPS_WAITING, STANDS_STILL, Lender, plan, serves
 from tiny_listener_supervisor.messages import Address, GiveBack, Lend
 from tiny_listener_supervisor.slot import Slot, State, Worker
 
@@ -102,6 +102,31 @@ def test_a_worker_serves_while_it_is_ready_and_its_loop_turns(crew: Crew) -> Non
 
 def test_nothing_is_lent_while_all_serve(crew: Crew) -> None:
     assert crew.heard() == []
+
+
+def test_a_late_worker_serves_as_long_as_nobody_waits(crew: Crew) -> None:
+    worker = crew.worker(0)
+    assert serves(worker, crew.now + KEEPS_WAITING - 0.01, lambda: True)
+    assert not serves(worker, crew.now + KEEPS_WAITING, lambda: True)
+    assert serves(worker, crew.now + STANDS_STILL - 0.01, lambda: False)
+
+
+def test_a_queue_that_waits_is_lent_until_its_worker_stamps(crew: Crew) -> None:
+    (sock,) = crew.broker.of_slot(2)
+    crew.now += KEEPS_WAITING
+    crew.beat(2)
+    assert crew.heard() == []
+    with socket.create_connection(sock.getsockname()):
+        (fewer,) = [number for number in range(len(crew.slots)) if crew.broker.depth(number)]
+        crew.beat()
+        crew.now += KEEPS_WAITING
+        crew.beat(fewer)
+        borrower = min(number for number in range(len(crew.slots)) if number != fewer)
+        assert crew.heard() == [(borrower, Lend(fewer), 1)]
+        crew.broker.of_slot(fewer)[0].accept()[0].close()  # the sibling served it
+        assert crew.heard() == []
+        crew.beat()
+        assert crew.heard() == [(borrower, GiveBack(fewer), 0)]
 
 
 def test_what_stands_still_is_lent_once_and_given_back(crew: Crew) -> None:

@@ -14,7 +14,15 @@ import pytest
 from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.channel import Channel, ChannelClosed, GarbledMessage, channel_pair
 from tiny_listener_supervisor.messages import Acquire, Address, BootFailed, Granted, Ready, Refused, Stop
-from tiny_listener_supervisor.policy import LIVED_LONG, MAX_DELAY, RestartBudget, describe_exit, restart_delay
+from tiny_listener_supervisor.policy import (
+    LIVED_LONG,
+    MAX_DELAY,
+    Limits,
+    RestartBudget,
+    describe_exit,
+    readiness_in_words,
+    restart_delay,
+)
 from tiny_listener_supervisor.restarts import GAVE_UP, Restarts
 from tiny_listener_supervisor.slot import STEPS, IllegalStep, Slot, State, Worker
 from tiny_listener_supervisor.worker import describe_boot_failure
@@ -43,6 +51,26 @@ def test_chance_takes_a_quarter_of_a_delay_at_most() -> None:
     assert restart_delay(3, lived=0.5, chance=0.5)[1] == pytest.approx(0.35)
     assert restart_delay(3, lived=0.5, chance=1.0)[1] == pytest.approx(0.3)
     assert restart_delay(0, lived=0.5, chance=1.0) == (1, 0.0)
+
+
+def test_the_jitter_of_requests_reaches_both_its_ends() -> None:
+    assert Limits().draw_max_requests(0.5) is None
+    limits = Limits(max_requests=10, jitter=3)
+    assert [limits.draw_max_requests(chance) for chance in (0.0, 0.3, 0.999)] == [10, 11, 13]
+    assert Limits(max_requests=10).draw_max_requests(0.999) == 10
+
+
+@pytest.mark.parametrize(
+    ("ready", "count", "words"),
+    [
+        (1, 1, "1 worker is ready"),
+        (2, 2, "2 workers are ready"),
+        (1, 2, "1 of 2 workers is ready"),
+        (0, 2, "0 of 2 workers are ready"),
+    ],
+)
+def test_readiness_in_words(ready: int, count: int, words: str) -> None:
+    assert readiness_in_words(ready, count) == words
 
 
 def test_a_budget_of_ends_is_for_a_window() -> None:

@@ -200,7 +200,7 @@ def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
             break
         time.sleep(POLL_INTERVAL)
     if now.state == "failed":
-        raise Refusal(f"the reload failed: {now.failure} before it was ready; the old workers keep serving")
+        raise Refusal(f"the reload failed: {now.failure}; the old workers keep serving")
     count = f"{found.workers} worker{'s' if found.workers != 1 else ''}"
     click.echo(f"{count} reloaded within {time.monotonic() - began:.1f} s: version {now.version}")
 

@@ -54,6 +54,7 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
 
     if options["check"] or options["routes"]:
         return _show(app, load_app, routes=options["routes"])
+    _leave_process_1()
     try:
         if fds := take_from_systemd(os.environ, os.getpid()):
             _refuse_another_place(given)
@@ -62,6 +63,13 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
         return 1
+
+
+def _leave_process_1() -> None:
+    if os.getpid() == 1:
+        from tiny_listener_supervisor import leave_process_1  # noqa: PLC0415
+
+        leave_process_1(os.environ)
 
 
 def _refuse_another_place(given: set[str]) -> None:
@@ -78,6 +86,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         Control,
         Limits,
         LogFile,
+        Notifier,
         PidFile,
         Single,
         Supervisor,
@@ -97,6 +106,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
         without = "without it --workers 1" if options["reload"] else "--workers 1"
         raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
+    notifier = Notifier.take(os.environ, os.getpid(), os.getppid())
     watch = None
     if options["reload"]:
         watch, load_app = _watch(load_app, options)
@@ -136,13 +146,13 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
                 from tiny_listener_metrics import Recorder  # noqa: PLC0415
 
                 observer = Recorder(ledger.open_row("the process").writer())
-            return Single(plan, settings, observer, admin).run()
+            return Single(plan, settings, observer, admin, notifier).run()
         if options["preload"]:
             listener = load_app()
             plan = replace(plan, load=lambda: listener)
         path = options["control_socket"]  # None: the usual place
         control = Control(path) if path != "" else None
-        return Supervisor(plan, settings, ledger, admin, watch, control=control).run()
+        return Supervisor(plan, settings, ledger, admin, watch, control=control, notifier=notifier).run()
 
 
 def _readable(load_app: Callable[[], Listener[Any]], name: str, folder: str) -> Callable[[], Listener[Any]]:

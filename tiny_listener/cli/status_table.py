@@ -25,7 +25,7 @@ def table(status: Status) -> str:
     if reload is not None and reload.state == "running":
         lines.append(f"reload {reload.version} runs")
     elif reload is not None and reload.state == "failed":
-        lines.append(f"reload {reload.version} failed: {reload.failure} before it was ready")
+        lines.append(f"reload {reload.version} failed: {reload.failure}")
     rows: list[Sequence[str]] = [COLUMNS, *map(_row, status.processes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     for row in rows:

@@ -1,0 +1,33 @@
+"""Answers each datagram with what it was and who took it."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from tiny_listener import Listener
+
+PORT = int(os.environ["UDP_PORT"])
+
+
+class Echo(asyncio.DatagramProtocol):
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self.transport.sendto(b"%s %d" % (data, os.getpid()), addr)
+
+
+class Datagrams(Listener[Any]):
+    async def listen(self) -> None:
+        for host in ("127.0.0.1", "::1"):
+            await asyncio.get_running_loop().create_datagram_endpoint(Echo, (host, PORT))
+
+
+app = Datagrams()
+
+
+@app.startup
+async def wait_at_the_gate() -> None:
+    while "SHUT" in os.environ and Path(os.environ["SHUT"]).exists():
+        await asyncio.sleep(0.01)

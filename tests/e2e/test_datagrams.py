@@ -1,0 +1,98 @@
+"""UDP: the slot's socket is the supervisor's, and no datagram that waits there is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.server import Server, free_port, serving
+from tests.waiting import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+
+HOSTS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+
+def ask(family: int, port: int, count: int) -> list[socket.socket]:
+    """Send so many datagrams, each from a socket of its own, so that the kernel spreads them."""
+    clients = []
+    for number in range(count):
+        client = socket.socket(family, socket.SOCK_DGRAM)
+        client.settimeout(10)
+        client.connect((HOSTS[socket.AddressFamily(family)], port))
+        client.send(b"%d" % number)
+        clients.append(client)
+    return clients
+
+
+def answers(clients: list[socket.socket]) -> set[int]:
+    """Whoever answered; each datagram is answered once."""
+    pids = set()
+    for number, client in enumerate(clients):
+        with client:
+            said, pid = client.recv(100).split()
+            assert int(said) == number
+            pids.add(int(pid))
+    return pids
+
+
+def replaced(server: Server, old: set[int]) -> bool:
+    return server.is_ready() and not old & set(server.workers()) and len(server.workers()) == len(old)
+
+
+@pytest.mark.parametrize("family", list(HOSTS))
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_every_worker_answers(family: int, workers: str) -> None:
+    port = free_port()
+    with serving("datagrams:app", "--workers", workers, env={"UDP_PORT": str(port)}, pass_port=False) as server:
+        pids = set(server.workers()) or {server.process.pid}
+        assert answers(ask(family, port, 90)) == pids
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("family", list(HOSTS))
+def test_reloads_lose_no_datagram(family: int) -> None:
+    port = free_port()
+    with serving("datagrams:app", "--workers", "2", env={"UDP_PORT": str(port)}, pass_port=False) as server:
+        for _ in range(3):
+            old = set(server.workers())
+            server.process.send_signal(signal.SIGHUP)
+            while not replaced(server, old):
+                answers(ask(family, port, 50))
+        assert "Traceback" not in server.log
+
+
+def test_what_waits_is_answered_by_the_next_worker(tmp_path: Path) -> None:
+    port, shut = free_port(), tmp_path / "shut"
+    env = {"UDP_PORT": str(port), "SHUT": str(shut)}
+    with serving("datagrams:app", "--workers", "2", env=env, pass_port=False) as server:
+        shut.touch()
+        old = set(server.workers())
+        for pid in old:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(server.workers()) == 2 and not old & set(server.workers()))
+        waiting = ask(socket.AF_INET, port, 60)
+        shut.unlink()
+        assert answers(waiting) <= set(server.workers())
+
+
+def test_a_slot_without_a_worker_is_read_by_a_sibling() -> None:
+    port = free_port()
+    with serving("datagrams:app", "--workers", "3", env={"UDP_PORT": str(port)}, pass_port=False) as server:
+        server.process.send_signal(signal.SIGTTOU)
+        wait_for(lambda: len(server.workers()) == 2)
+        assert answers(ask(socket.AF_INET, port, 90)) == set(server.workers())
+
+
+def test_a_port_that_is_taken_is_refused() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        env = {"UDP_PORT": str(port)}
+        with serving("datagrams:app", "--workers", "2", env=env, pass_port=False, until_ready=False) as server:
+            assert server.process.wait(20) == 1
+            assert f"cannot listen on 127.0.0.1:{port}: it is in use" in server.log
