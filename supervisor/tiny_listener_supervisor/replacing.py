@@ -1,4 +1,4 @@
-"""A new worker for an old one, one slot at a time: the new one is ready before the old one drains."""
+"""A new worker for an old one, one slot or a few at a time: the new one is ready before the old one drains."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ __all__ = ["Replacer"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
+RELOAD = "reload"
+"""Why slots are replaced a few at a time."""
 RETRY_AFTER = 30.0
 """Seconds until a worker that is due is tried again, when its successor could not boot."""
 
 
 class Replacer:
-    """Gives slots successors, one after the other.
+    """Gives slots successors: to a reload a few at a time, otherwise one after the other.
 
     :param rollout: hears which reload failed because a successor could not even be forked
     :param fork: forks a worker for a slot
     :param start: forks a worker into a slot that is empty
     :param let_go: lets a worker that was replaced finish what it has in hand
     :param is_stopping: whether nothing is replaced any more
+    :param batch: how many slots a reload replaces at a time
     :ivar version: how often a reload was asked for
     """
 
@@ -42,6 +45,7 @@ class Replacer:
         let_go: Callable[[Slot, Worker], None],
         *,
         is_stopping: Callable[[], bool],
+        batch: int = 1,
     ) -> None:
         self.version = 0
         self._slots = slots
@@ -50,35 +54,39 @@ class Replacer:
         self._start = start
         self._let_go = let_go
         self._is_stopping = is_stopping
+        self._batch = batch
         self._due: deque[tuple[Slot, str]] = deque()
-        self._replacing: Slot | None = None
+        self._replacing: set[Slot] = set()
 
-    def replace_all(self, reason: str) -> None:
-        """Replace every worker that there is."""
+    def replace_all(self) -> None:
+        """Replace every worker that there is: a reload."""
         # Slots that wait for their turn get the newest code anyway; those that had it are due again.
         waiting = {slot for slot, _ in self._due}
         for slot in self._slots:
             if slot not in waiting and not slot.retired:
-                self._due.append((slot, reason))
+                self._due.append((slot, RELOAD))
         self.replace_next()
 
     def replace(self, slot: Slot, reason: str) -> None:
         """Replace a slot's worker, when its turn comes."""
-        if slot is not self._replacing and all(slot is not due for due, _ in self._due):
+        if slot not in self._replacing and all(slot is not due for due, _ in self._due):
             self._due.append((slot, reason))
             self.replace_next()
 
     def replace_next(self) -> None:
-        """Begin with whoever is due, if nobody is being replaced."""
-        while self._due and self._replacing is None and not self._is_stopping():
-            slot, reason = self._due.popleft()
+        """Begin with whoever is due, if it need not wait for those that are being replaced."""
+        while self._due and not self._is_stopping():
+            slot, reason = self._due[0]
+            if len(self._replacing) >= (self._batch if reason == RELOAD else 1):
+                break
+            self._due.popleft()
             if slot.is_ready:  # any other will start with the newest code as it is
                 assert slot.worker is not None
                 logger.info(
                     "Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason,
                     extra={**about(slot, slot.worker), "reason": reason},
                 )  # fmt: skip
-                self._replacing = slot
+                self._replacing.add(slot)
                 try:
                     slot.successor = self._fork(slot)
                 except OSError as exc:  # such as EAGAIN of fork(2)
@@ -91,7 +99,7 @@ class Replacer:
         left = slot.promote()
         if left is not None:
             self._let_go(slot, left)
-        self._replacing = None
+        self._replacing.discard(slot)
         self.replace_next()
 
     def end_what_boots(self) -> None:
@@ -105,14 +113,13 @@ class Replacer:
 
     def start_over(self, slot: Slot) -> None:
         """A worker did not boot, with code that is out of date since: the slot tries the newest."""
-        if slot is self._replacing:
-            self._replacing = None
+        self._replacing.discard(slot)
         self._start(slot)
         self.replace_next()
 
     def give_up(self, slot: Slot, words: str) -> None:
         """A successor could not boot: whoever serves goes on."""
-        self._replacing = None
+        self._replacing.discard(slot)
         self._due.clear()
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         if slot.worker is None:
@@ -125,6 +132,5 @@ class Replacer:
     def forget(self, slot: Slot) -> None:
         """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""
         self._due = deque(due for due in self._due if due[0] is not slot)
-        if slot is self._replacing:
-            self._replacing = None
+        self._replacing.discard(slot)
         self.replace_next()

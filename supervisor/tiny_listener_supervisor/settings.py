@@ -13,10 +13,12 @@ __all__ = ["SupervisorSettings"]
 class SupervisorSettings:
     """How many workers, and how long they may take; times in seconds.
 
+    :ivar reload_batch: workers that a reload replaces at a time
     :ivar max_restarts: workers that may end unplanned within `max_restarts_window`; None: any number
     """
 
     workers: int
+    reload_batch: int = 1
     graceful_timeout: float = 30.0
     boot_timeout: float = 60.0
     hang_timeout: float = 30.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -15,15 +14,16 @@ from tiny_listener.loop import AsyncioLoop
 
 from .broker import SocketBroker
 from .channel import ChannelClosed, GarbledMessage
+from .ending import Ender
 from .forking import Forker
 from .health import Health
 from .lending import Lender
 from .logfile import reopen
-from .messages import Acquire, BootFailed, Due, FromWorker, Ready, Stop
+from .messages import Acquire, BootFailed, Due, FromWorker, Ready
 from .notify import Notifier
 from .policy import RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .reloading import Reloader
-from .replacing import Replacer
+from .replacing import RELOAD, Replacer
 from .restarts import GAVE_UP, Restarts
 from .rollout import Rollout
 from .scaling import Scaler, in_use
@@ -54,8 +54,6 @@ HANDLED = (
     signal.SIGTTIN,
     signal.SIGTTOU,
 )
-KILL_GRACE = 1.0
-"""Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
 
 
 class Supervisor:
@@ -96,9 +94,16 @@ class Supervisor:
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining = False
+        self._ender = Ender(self.slots, settings.graceful_timeout)
         self._rollout = Rollout(self.slots, self._reload_is_over)
         self._replacer = Replacer(
-            self.slots, self._rollout, self._fork, self._start, self._let_go, is_stopping=lambda: self.stopping
+            self.slots,
+            self._rollout,
+            self._fork,
+            self._start,
+            self._ender.let_go,
+            is_stopping=lambda: self.stopping,
+            batch=settings.reload_batch,
         )
         self._scaler = Scaler(self.slots, self._start_now, self._leave)
         self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace)
@@ -205,33 +210,16 @@ class Supervisor:
         elif first:
             delay = self.settings.drain_delay
             self._loop.call_later(delay, self._drain_all)
-            self._loop.call_later(delay + self.settings.graceful_timeout + KILL_GRACE, self._kill_all)
+            self._loop.call_later(delay + self._ender.limit, self._kill_all)
         self._finish_if_empty()
 
     def _drain_all(self) -> None:
         self._draining = True
-        for slot in self.slots:
-            for worker in slot.workers():
-                self._drain(worker)
+        self._ender.drain_all()
         self._finish_if_empty()
 
-    def _drain(self, worker: Worker) -> None:
-        """Let a worker finish what it has in hand and exit."""
-        if worker.state not in (State.STARTING, State.READY):
-            return
-        booting = worker.state is State.STARTING
-        worker.step(State.DRAINING)
-        with contextlib.suppress(ChannelClosed, BlockingIOError):
-            worker.channel.send(Stop())
-        if booting:  # it may not hear the channel yet; the signal's default action ends it
-            worker.process.terminate()
-
     def _kill_all(self) -> None:
-        for slot in self.slots:
-            for worker in slot.workers():
-                if worker.state is State.DRAINING and self._exit_code in (0, GAVE_UP):
-                    logger.warning("Worker %d (pid %d) is killed", slot.number, worker.pid, extra=about(slot, worker))
-                worker.process.kill()
+        self._ender.kill_all(silent=self._exit_code not in {0, GAVE_UP})
 
     def _finish_if_empty(self) -> None:
         if self.stopping and not any(slot.workers() for slot in self.slots):
@@ -287,22 +275,13 @@ class Supervisor:
                 self._answer(slot, worker, message)
         except ChannelClosed:  # it is about to end, or else it has closed its side and hears nobody
             self._loop.remove_reader(worker.channel.fileno())
-            self._loop.call_later(KILL_GRACE, self._kill_deaf, slot, worker)
+            self._ender.watch_deaf(slot, worker)
         except GarbledMessage as exc:
             logger.error(
                 "Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc, extra=about(slot, worker)
             )
             self._loop.remove_reader(worker.channel.fileno())
             worker.fate = "sent what is no message"
-            worker.process.kill()
-
-    def _kill_deaf(self, slot: Slot, worker: Worker) -> None:
-        if worker.state in (State.STARTING, State.READY):
-            logger.error(
-                "Worker %d (pid %d) has closed its line to the supervisor: killed", slot.number, worker.pid,
-                extra=about(slot, worker),
-            )  # fmt: skip
-            worker.fate = "closed its line to the supervisor"
             worker.process.kill()
 
     def _answer(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
@@ -342,7 +321,7 @@ class Supervisor:
         if worker is slot.successor:
             self._replacer.hand_over(slot)
         elif worker.version < self._replacer.version:  # it may have read the code before the reload was asked for
-            self._replacer.replace(slot, "reload")
+            self._replacer.replace(slot, RELOAD)
         self._rollout.look()
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
@@ -430,20 +409,8 @@ class Supervisor:
         if self._reloader is not None:
             self._reloader.forget()
             self._replacer.end_what_boots()
-        self._replacer.replace_all("reload")
+        self._replacer.replace_all()
         return None
-
-    def _let_go(self, slot: Slot, worker: Worker) -> None:
-        self._drain(worker)
-        limit = self.settings.graceful_timeout + KILL_GRACE
-        worker.timers.append(self._loop.call_later(limit, self._kill_late, slot, worker))
-
-    def _kill_late(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is State.DRAINING:
-            logger.warning(
-                "Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid, extra=about(slot, worker)
-            )
-            worker.process.kill()
 
     # --- the number of workers ----------------------------------------------------------------------
 
@@ -461,6 +428,6 @@ class Supervisor:
                 worker.pid,
                 extra=about(slot, worker),
             )
-            self._let_go(slot, worker)
+            self._ender.let_go(slot, worker)
         self._replacer.forget(slot)
         self._rollout.look()

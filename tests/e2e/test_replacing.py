@@ -87,6 +87,38 @@ def test_a_second_reload_during_the_first_is_honoured(version: Path) -> None:
         wait_for(lambda: versions(server) == {"2"} and len(server.workers()) == 3)
 
 
+MEETING = """
+import os, pathlib, time
+from tiny_listener.http import HTTPListener
+
+folder = pathlib.Path(os.environ["FOLDER"])
+if (folder / "meet").exists():
+    (folder / f"here.{os.getpid()}").touch()
+    while len(list(folder.glob("here.*"))) < int((folder / "meet").read_text()):
+        time.sleep(0.01)
+
+app = HTTPListener()
+
+
+@app.get("/")
+async def index(request):
+    return "hello"
+"""
+"""Boots when as many boot as `meet` says; at once without the file."""
+
+
+def test_a_reload_replaces_as_many_at_a_time_as_it_may(tmp_path: Path) -> None:
+    (tmp_path / "meeting.py").write_text(MEETING)
+    options = ("--workers", "4", "--reload-batch", "2", "--app-dir", str(tmp_path))
+    with serving("meeting:app", *options, env={"FOLDER": str(tmp_path)}) as server:
+        before = set(server.workers())
+        (tmp_path / "meet").write_text("2")  # one at a time would wait for ever
+        with load(server, 4) as outcomes:
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: len(server.workers()) == 4 and not before & set(server.workers()))
+        assert set(outcomes) == {"200"}, outcomes
+
+
 def test_a_new_version_that_cannot_boot_leaves_the_old_one_serving(version: Path) -> None:
     with serving("changing:app", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
         first = server.workers()
@@ -220,6 +252,8 @@ def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:
     [
         (["--max-requests", "5"], "--max-requests needs a supervisor: add --workers 2"),
         (["--hang-timeout", "5"], "--hang-timeout needs a supervisor"),
+        (["--reload-batch", "2"], "--reload-batch needs a supervisor: add --workers 2, or leave it out"),
+        (["--workers", "2", "--reload-batch", "0"], "0 is not in the range x>=1"),
         (["--control-socket", "x"], "--control-socket needs a supervisor: add --workers 2, or leave it out"),
         (["--workers", "2", "--max-requests-jitter", "5"], "does nothing without --max-requests"),
         (["--workers", "2", "--max-lifetime", "0"], "0.0 is not in the range x>0"),

@@ -27,9 +27,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "TLS": ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers"),
     "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
     "Workers": (
-        "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "max_requests",
-        "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts", "max_restarts_window", "cpu_affinity",
-        "pid_file", "control_socket", "user", "group", "umask",
+        "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "reload_batch",
+        "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts", "max_restarts_window",
+        "cpu_affinity", "pid_file", "control_socket", "user", "group", "umask",
     ),
     "Metrics": ("admin_host", "admin_port", "no_metrics"),
     "Logs": ("log_level", "log_format", "log_file"),
@@ -213,6 +213,13 @@ class Command(click.Command):
     help="Seconds that a worker's event loop may stand still; then it is killed and replaced. 0: for ever, as with "
     "--reload, unless given.",
 )
+@click.option(
+    "--reload-batch",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Workers that a reload (HUP) replaces at a time.",
+)
 @click.option("--max-requests", type=click.IntRange(min=1), help="Replace a worker after so many events.")
 @click.option(
     "--max-requests-jitter",
@@ -329,7 +336,8 @@ def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
 
 
 def _refuse_what_needs_a_supervisor(given: set[str], options: dict[str, Any]) -> None:
-    for one in ("hang_timeout", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts"):
+    supervised = ("hang_timeout", "reload_batch", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss")
+    for one in (*supervised, "max_restarts"):
         if one in given:
             option = f"--{one.replace('_', '-')}"
             raise click.UsageError(f"{option} needs a supervisor: add --workers 2, or leave it out")

@@ -126,6 +126,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     admin = Admin(exposition, options["admin_host"], options["admin_port"], required="admin_port" in given)
     settings = SupervisorSettings(
         workers=options["workers"],
+        reload_batch=options["reload_batch"],
         graceful_timeout=options["graceful_timeout"],
         boot_timeout=options["boot_timeout"],
         hang_timeout=options["hang_timeout"],

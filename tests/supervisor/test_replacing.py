@@ -1,0 +1,91 @@
+"""Whose turn it is to be replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tiny_listener_supervisor.replacing import Replacer
+from tiny_listener_supervisor.rollout import Rollout
+from tiny_listener_supervisor.slot import Slot, State, Worker
+
+
+class Server:
+    """Slots with workers that serve, and what was done with them.
+
+    :ivar forked: the slots that got a successor, in order
+    """
+
+    def __init__(self, count: int, batch: int) -> None:
+        self.slots = [Slot(number, self.worker(State.READY)) for number in range(count)]
+        self.forked: list[int] = []
+        self.is_stopping = False
+        self.replacer = Replacer(
+            self.slots, Rollout(self.slots), self.fork, lambda slot: None, lambda slot, worker: None,
+            is_stopping=lambda: self.is_stopping, batch=batch,
+        )  # fmt: skip
+
+    @staticmethod
+    def worker(state: State) -> Worker:
+        """Return a worker without a process."""
+        channel: Any = None
+        return Worker(None, 1, channel, None, memoryview(bytearray(8)).cast("d"), 0.0, 0, state)
+
+    def fork(self, slot: Slot) -> Worker:
+        """Note who gets a successor."""
+        self.forked.append(slot.number)
+        return self.worker(State.STARTING)
+
+    def ready(self, number: int) -> None:
+        """Let a slot's successor be ready."""
+        slot = self.slots[number]
+        assert slot.successor is not None
+        slot.successor.step(State.READY)
+        self.replacer.hand_over(slot)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 9])
+def test_a_reload_replaces_no_more_at_a_time_than_the_batch(batch: int) -> None:
+    server = Server(5, batch)
+    server.replacer.replace_all()
+    for done in range(5):
+        assert server.forked == list(range(min(5, batch + done)))
+        server.ready(done)
+    assert server.forked == [0, 1, 2, 3, 4]
+
+
+def test_slots_that_are_due_for_themselves_are_replaced_one_by_one() -> None:
+    server = Server(4, batch=3)
+    server.replacer.replace(server.slots[2], "old")
+    server.replacer.replace(server.slots[3], "old")
+    server.replacer.replace(server.slots[3], "fat")
+    assert server.forked == [2]
+    server.replacer.replace_all()  # 3 is due as it is, and does not wait for a second turn
+    assert server.forked == [2]
+    server.ready(2)
+    assert server.forked == [2, 3, 0, 1]
+    server.ready(3)
+    server.ready(0)
+    assert server.forked == [2, 3, 0, 1, 2]
+
+
+def test_one_that_cannot_boot_ends_the_reload_for_those_that_wait() -> None:
+    server = Server(4, batch=2)
+    server.replacer.replace_all()
+    server.slots[0].successor = None
+
+    async def give_up() -> None:
+        server.replacer.give_up(server.slots[0], "exited with code 3")
+
+    asyncio.run(give_up())
+    server.ready(1)
+    assert server.forked == [0, 1]
+
+
+def test_nobody_is_replaced_during_a_stop() -> None:
+    server = Server(3, batch=1)
+    server.replacer.replace_all()
+    server.is_stopping = True
+    server.ready(0)
+    assert server.forked == [0]
