@@ -21,7 +21,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any, NamedTuple
 
-__all__ = ["Pending", "Runners"]
+__all__ = ["Pending", "Runners", "coroutine_in_hand"]
 
 MAX_POOL = 256
 """Idle tasks that are kept; each takes about 2 KiB."""
@@ -197,6 +197,15 @@ class _Runner:
             done(None, exc)
         else:
             done(result, None)
+
+
+def coroutine_in_hand(frame: types.FrameType) -> Any:
+    """Return the coroutine that a task of a pool goes on with, given the frame of the task's own coroutine, or None."""
+    if frame.f_code is not _Runner._work.__code__:  # noqa: SLF001
+        return None
+    runner: _Runner = frame.f_locals["self"]
+    driver: Any = runner._driver  # noqa: SLF001
+    return driver.gi_yieldfrom
 
 
 Driver = Generator[Any, Any, None]

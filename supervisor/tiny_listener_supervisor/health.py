@@ -28,6 +28,8 @@ STALE = 2.0
 """Seconds without a turn of its loop after which a worker does not count as serving, for the watchdog."""
 DUMP_TIME = 0.5
 """Seconds that a hung worker has to write its stacks."""
+CORE_TIME = 1.0
+"""Seconds that it has, after SIGABRT, to leave a core file (core(5)), where the system keeps those."""
 
 
 class Health:
@@ -90,12 +92,10 @@ class Health:
         )  # fmt: skip
         worker.fate = f"hung for {limit:g} s"
         os.kill(worker.pid, signal.SIGUSR2)
-        self._loop.call_later(DUMP_TIME, self._kill_hung, worker)
-
-    @staticmethod
-    def _kill_hung(worker: Worker) -> None:
-        if worker.state is not State.DEAD:
-            worker.process.kill()
+        worker.timers += (
+            self._loop.call_later(DUMP_TIME, os.kill, worker.pid, signal.SIGABRT),
+            self._loop.call_later(DUMP_TIME + CORE_TIME, worker.process.kill),
+        )
 
 
 def resident_bytes(pid: int) -> int:

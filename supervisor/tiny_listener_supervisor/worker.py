@@ -23,6 +23,7 @@ from tiny_listener.addresses import ListenError, listen_error
 from tiny_listener.errors import CannotLoad
 from tiny_listener.host import Host, ListenAddress
 from tiny_listener.observer import NULL_OBSERVER, Observer
+from tiny_listener.tasks import log_tasks
 
 from .channel import Channel, ChannelClosed
 from .messages import (
@@ -91,10 +92,11 @@ class WorkerPlan:
             os.sched_setaffinity(0, {cores[slot % len(cores)]})
 
     def dump_on_usr2(self) -> None:
-        """Let SIGUSR2 write all threads' stacks where this process logs."""
+        """Let SIGUSR2 write all threads' stacks, and where the tasks are, where this process logs."""
+        signal.signal(signal.SIGUSR2, lambda *_: log_tasks())  # when Python code is next run, if ever
         # Written by the C handler: it works while Python code, or a C function, never returns.
         log = sys.stderr.fileno() if self.log_file is None else self.log_file.fd
-        faulthandler.register(signal.SIGUSR2, file=log, all_threads=True, chain=False)
+        faulthandler.register(signal.SIGUSR2, file=log, all_threads=True, chain=True)
 
 
 class SocketClient:

@@ -1,5 +1,6 @@
 """Says which version of it was imported; a file next to the test says which that is."""
 
+import asyncio
 import os
 import threading
 from pathlib import Path
@@ -26,6 +27,15 @@ async def block() -> None:
         threading.Event().wait()
 
     the_blocking_line()
+
+
+@app.get("/wait")
+async def wait() -> None:
+    await the_waiting_call()
+
+
+async def the_waiting_call() -> None:
+    await asyncio.sleep(3600)
 
 
 @app.get("/grow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -202,6 +203,7 @@ def test_a_worker_that_hangs_is_replaced_and_its_stack_shown(version: Path) -> N
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
             wait_for(lambda: "hung for 1 s" in server.log)
+            assert client.recv(1) == b""
         wait_for(lambda: len(server.workers()) == 2 and len(first & set(server.workers())) == 1)
         assert "its event loop has stood still for 1 s (--hang-timeout)" in server.log
         assert "in the_blocking_line" in server.log
@@ -218,6 +220,29 @@ def test_usr2_shows_the_stacks_of_every_worker(version: Path, count: int) -> Non
         wait_for(lambda: server.log.count("Current thread") == count)
         assert server.workers() == workers
         assert server.is_ready()
+
+
+def test_usr2_shows_the_tasks_too_even_of_a_process_that_is_blocked(version: Path) -> None:
+    call = r"wait \(changing\.py:\d+\) > the_waiting_call \(changing\.py:\d+\) > sleep "
+    where = re.compile(rf"^WARNING:  Task \S+ waits: (.* > )?{call}", re.MULTILINE)
+    with (
+        serving("changing:app", env={"VERSION_FILE": str(version)}) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as client,
+        socket.create_connection(("127.0.0.1", server.port)) as blocking,
+    ):
+
+        def shown(*, blocked: bool) -> bool:
+            server.process.send_signal(signal.SIGUSR2)
+            return where.search(server.log) is not None and ("in the_blocking_line" in server.log) == blocked
+
+        client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: shown(blocked=False))
+        blocking.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: shown(blocked=True))
+        before = len(where.findall(server.log))
+        server.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: len(where.findall(server.log)) > before)
+        server.process.kill()
 
 
 @pytest.mark.parametrize("sig", [signal.SIGQUIT, signal.SIGHUP])

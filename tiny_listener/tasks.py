@@ -1,0 +1,65 @@
+"""Where the tasks of a loop are: what the log shows of a process that hangs, or that somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from .runner import coroutine_in_hand
+
+__all__ = ["log_tasks", "where_tasks_are"]
+
+logger = logging.getLogger("tiny_listener")
+
+MAX_TASKS = 100
+"""Tasks that are logged; a server with more has the same few stacks again and again."""
+OURS = ("tiny_listener", "tiny_listener_supervisor", "asyncio", "uvloop")
+
+
+def where_tasks_are(loop: asyncio.AbstractEventLoop) -> list[tuple[str, list[str]]]:
+    """Return the names of the tasks that wait in the application's code, and the calls of each, the innermost last.
+
+    The task that runs is not among them: its calls are the stack of the thread.
+    """
+    found = []
+    for task in asyncio.all_tasks(loop) - {asyncio.current_task(loop)}:
+        frames = _frames(task.get_coro())
+        if any(frame.f_globals.get("__name__", "").partition(".")[0] not in OURS for frame in frames):
+            calls = [_place(frame.f_code, frame.f_lineno) for frame in frames]
+            found.append((task.get_name(), calls))
+    return sorted(found, key=lambda one: (len(one[0]), one[0]))  # "Task-9" before "Task-10"
+
+
+def log_tasks() -> None:
+    """Log where the tasks of the running loop are, a line each; nothing outside of a loop."""
+    try:
+        tasks = where_tasks_are(asyncio.get_running_loop())
+    except RuntimeError:
+        return
+    for name, calls in tasks[:MAX_TASKS]:
+        logger.warning("Task %s waits: %s", name, " > ".join(calls), extra={"task": name})
+    if len(tasks) > MAX_TASKS:
+        logger.warning("and %d tasks more", len(tasks) - MAX_TASKS)
+
+
+def _frames(awaited: Any) -> list[FrameType]:
+    """Return the frames of a chain of coroutines and generators, each of which waits for the next."""
+    frames: list[FrameType] = []
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is None:  # a future, or an iterator of a C type
+            break
+        in_hand = coroutine_in_hand(frame)
+        if in_hand is not None:
+            awaited = in_hand
+            continue
+        frames.append(frame)
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return frames
+
+
+def _place(code: CodeType, line: int | None) -> str:
+    return f"{code.co_qualname} ({Path(code.co_filename).name}:{line})"
