@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from .. import __version__
 from ..errors import CannotLoad
-from .status_table import fit, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,6 @@ WATCH_INTERVAL = 1.0
 """Seconds between two looks of --watch."""
 POLL_INTERVAL = 0.1
 """Seconds between two looks at a reload that runs."""
-HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 class Refusal(click.ClickException):
@@ -139,26 +137,39 @@ def status(place: tuple[str | None, int | None], *, watch: bool | None, as_json:
     on_terminal = sys.stdout.isatty()
     if watch is None:
         watch = on_terminal and not as_json
-    try:
+    with suppress(KeyboardInterrupt):  # that is how one ends it
+        if watch and on_terminal and not as_json:
+            _watch(path)
         while True:
-            click.echo(_shown(_status(path), live=watch and on_terminal, as_json=as_json), nl=False)
+            click.echo(_as_json(_status(path)) if as_json else _as_table(_status(path)))
             sys.stdout.flush()
             if not watch:
                 return
             time.sleep(WATCH_INTERVAL)
-    except KeyboardInterrupt:  # that is how one ends it
-        pass
 
 
-def _shown(found: Status, *, live: bool, as_json: bool) -> str:
-    if as_json:
-        from tiny_listener_supervisor.control_messages import to_line  # noqa: PLC0415
+def _watch(path: str) -> NoReturn:
+    """Show the table on the terminal, in place, for ever."""
+    from rich.live import Live  # noqa: PLC0415 - half of what the command takes to start
 
-        return to_line(found).decode()
-    if not live:
-        return table(found) + "\n"
-    size = shutil.get_terminal_size()
-    return HOME_AND_CLEAR + fit(table(found), size.columns, size.lines - 1) + "\n"
+    from .status_table import picture  # noqa: PLC0415
+
+    with Live(picture(_status(path)), auto_refresh=False) as live:
+        while True:
+            time.sleep(WATCH_INTERVAL)
+            live.update(picture(_status(path)), refresh=True)
+
+
+def _as_table(found: Status) -> str:
+    from .status_table import table  # noqa: PLC0415
+
+    return table(found)
+
+
+def _as_json(found: Status) -> str:
+    from tiny_listener_supervisor.control_messages import to_line  # noqa: PLC0415
+
+    return to_line(found).decode().removesuffix("\n")
 
 
 def _status(path: str) -> Status:

@@ -2,45 +2,71 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from tiny_listener_supervisor.status import ProcessStatus, Status
 
-__all__ = ["COLUMNS", "fit", "table"]
+__all__ = ["picture", "table"]
 
 COLUMNS = ("SLOT", "STATE", "PID", "AGE", "VERSION", "RESTARTS", "RSS", "QUEUE", "EVENTS", "LAST EXIT")
 LEFT = ("STATE", "LAST EXIT")
 """Columns of words; the others are of numbers, which stand at the right."""
+STYLES = {
+    "ready": "green",
+    "starting": "cyan",
+    "draining": "yellow",
+    "stopping": "yellow",
+    "degraded": "bold red",
+    "down": "bold red",
+    "retired": "dim",
+}
+"""How a state looks on a terminal; it is written too."""
+ANY_WIDTH = 10_000
 
 
 def table(status: Status) -> str:
     """Return a status as lines: the server, its last reload if that is no success, and a row for each process."""
+    out = io.StringIO()
+    Console(file=out, width=ANY_WIDTH, color_system=None).print(picture(status))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def picture(status: Status) -> Group:
+    """Return the same for a terminal, which may be narrower."""
     where = ", ".join(status.addresses)
     waiting = f", {status.shared_queue} connections wait" if status.shared_queue is not None else ""
     count = f"{status.workers} worker{'s' if status.workers != 1 else ''}{f' on {where}' if where else ''}"
-    lines = [f"tiny-listener {status.pid}: {status.state}, {count}, up {_span(status.age)}{waiting}"]
+    lines = [
+        Text.assemble(
+            f"tiny-listener {status.pid}: ",
+            (status.state, STYLES.get(status.state, "")),
+            f", {count}, up {_span(status.age)}{waiting}",
+        )
+    ]
     reload = status.reload
     if reload is not None and reload.state == "running":
-        lines.append(f"reload {reload.version} runs")
+        lines.append(Text(f"reload {reload.version} runs"))
     elif reload is not None and reload.state == "failed":
-        lines.append(f"reload {reload.version} failed: {reload.failure}")
-    rows: list[Sequence[str]] = [COLUMNS, *map(_row, status.processes)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if name in LEFT else cell.rjust(width)
-            for name, cell, width in zip(COLUMNS, row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+        lines.append(Text(f"reload {reload.version} failed: {reload.failure}", style="bold red"))
+    rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in COLUMNS:
+        rows.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
+    for one in status.processes:
+        rows.add_row(*_row(one))
+    return Group(*lines, rows)
 
 
-def _row(one: ProcessStatus) -> Sequence[str]:
+def _row(one: ProcessStatus) -> Sequence[str | Text]:
     return (
         str(one.slot),
-        one.state,
+        Text(one.state, style=STYLES.get(one.state, "")),
         _or_dash(one.pid),
         _span(one.age) if one.age is not None else "-",
         _or_dash(one.version),
@@ -48,17 +74,8 @@ def _row(one: ProcessStatus) -> Sequence[str]:
         f"{one.rss / 2**20:.0f} MiB" if one.pid is not None else "-",
         _or_dash(one.accept_queue),
         _or_dash(one.events),
-        one.last_exit or "-",
+        Text(one.last_exit or "-"),
     )
-
-
-def fit(text: str, columns: int, lines: int) -> str:
-    """Return a text cut to a terminal's size, saying how many lines are missing: a longer one would scroll."""
-    rows = [line[:columns] for line in text.split("\n")]
-    if len(rows) <= lines:
-        return "\n".join(rows)
-    shown = max(1, lines - 1)
-    return "\n".join([*rows[:shown], f"... and {len(rows) - shown} lines more"[:columns]])
 
 
 def _or_dash(number: int | None) -> str:
