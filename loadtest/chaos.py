@@ -12,10 +12,12 @@ request of each client, and nothing else is ever lost.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -54,12 +56,14 @@ class Outcomes:
     :ivar kept: of those that keep their connection for as long as the server does
     :ivar streams: of those that read a response which takes five seconds
     :ivar disturbances: how often the server was disturbed meanwhile
+    :ivar times: seconds that each request took of those that connect anew
     """
 
     anew: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     streams: Counter[str] = field(default_factory=Counter)
     disturbances: int = 0
+    times: list[float] = field(default_factory=list)
 
 
 class Client:
@@ -120,28 +124,55 @@ def _command_line(pid: str) -> str:
         return ""
 
 
-Disturb = Callable[[int, int], None]
-"""Disturbs a server: takes the process id of its main process, and how often it has been disturbed."""
+@dataclass
+class Server:
+    """A server that is to be disturbed.
+
+    :ivar pid: of its main process
+    :ivar blocked: connections whose requests never end
+    """
+
+    pid: int
+    port: int
+    blocked: list[socket.socket] = field(default_factory=list)
 
 
-def hang_up(pid: int, _count: int) -> None:
+Disturb = Callable[[Server, int], None]
+"""Disturbs a server: takes it, and how often it has been disturbed."""
+
+
+def hang_up(server: Server, _count: int) -> None:
     """Ask for a reload."""
-    os.kill(pid, signal.SIGHUP)
+    os.kill(server.pid, signal.SIGHUP)
 
 
-def kill_a_worker(pid: int, count: int) -> None:
+def kill_a_worker(server: Server, count: int) -> None:
     """Kill one of the workers, another each time."""
-    workers = workers_of(pid)
+    workers = workers_of(server.pid)
     if workers:
         os.kill(workers[count % len(workers)], signal.SIGKILL)
 
 
-def scale(pid: int, count: int) -> None:
+def scale(server: Server, count: int) -> None:
     """Ask for a worker more, or for one fewer, in turns."""
-    os.kill(pid, signal.SIGTTIN if count % 2 == 0 else signal.SIGTTOU)
+    os.kill(server.pid, signal.SIGTTIN if count % 2 == 0 else signal.SIGTTOU)
 
 
-def nothing(_pid: int, _count: int) -> None:
+def scale_far(server: Server, count: int) -> None:
+    """Ask for another number of workers, from 1 to 8."""
+    wanted = (8, 1, 5, 2, 7, 3, 6, 4)[count % 8]
+    ctl = [sys.executable, "-m", "tiny_listener.cli.ctl", "--pid", str(server.pid), "scale", str(wanted)]
+    subprocess.run(ctl, check=True, stdout=subprocess.DEVNULL, timeout=10)
+
+
+def block_a_worker(server: Server, _count: int) -> None:
+    """Let a worker run a handler that never gives the event loop back."""
+    sock = socket.create_connection(("127.0.0.1", server.port), LATE)
+    sock.sendall(b"GET /block HTTP/1.1\r\nHost: chaos\r\n\r\n")
+    server.blocked.append(sock)
+
+
+def nothing(_server: Server, _count: int) -> None:
     """Leave it alone: what it does by itself is enough."""
 
 
@@ -151,25 +182,36 @@ class Scenario:
 
     :ivar disturb: done again and again
     :ivar recycles: whether workers are to end after so many requests
+    :ivar options: further ones of ours
+    :ivar only_ours: no other server has what this needs
     :ivar may_lose: of ours: requests of each client, for each disturbance
     """
 
     title: str
     disturb: Disturb
     recycles: bool = False
+    options: tuple[str, ...] = ()
+    only_ours: bool = False
     may_lose: int = 0
 
 
 SCENARIOS = {
+    "none": Scenario("none", nothing),
     "reload": Scenario(f"HUP every {PERIOD:g} s", hang_up),
     "kill": Scenario(f"a worker killed every {PERIOD:g} s", kill_a_worker, may_lose=1),
     "scale": Scenario(f"TTIN and TTOU in turns every {PERIOD:g} s", scale),
     "recycle": Scenario(f"workers end after {MAX_REQUESTS} requests", nothing, recycles=True),
-}
+    "ctl": Scenario(f"`tiny-listenerctl scale` 1 to 8 every {PERIOD:g} s", scale_far, only_ours=True),
+    "hang": Scenario(
+        f"a worker blocked for ever every {PERIOD:g} s, `--hang-timeout 1`", block_a_worker,
+        options=("--hang-timeout", "1"), only_ours=True, may_lose=1,
+    ),
+}  # fmt: skip
 
 
-def commands(python: str, port: int, admin: int, workers: int, *, recycles: bool) -> dict[str, list[str]]:
+def commands(python: str, port: int, admin: int, workers: int, scenario: Scenario) -> dict[str, list[str]]:
     """Return the servers to compare, each as a command."""
+    recycles = scenario.recycles
     bin_folder, servers, count = Path(python).parent, HERE / "servers", str(workers)
     limit = str(MAX_REQUESTS)
 
@@ -184,7 +226,8 @@ def commands(python: str, port: int, admin: int, workers: int, *, recycles: bool
         OURS: [
             str(bin_folder / "tiny-listener"), "--app-dir", str(servers), "--port", str(port), "--workers", count,
             "--admin-port", str(admin), "--log-level", "critical",
-            *(["--max-requests", limit, "--max-requests-jitter", "100"] if recycles else []), "hello:app",
+            *(["--max-requests", limit, "--max-requests-jitter", "100"] if recycles else []), *scenario.options,
+            "hello:app",
         ],
         "gunicorn": gunicorn(),
         "gunicorn --reuse-port": gunicorn("--reuse-port"),
@@ -198,6 +241,8 @@ def commands(python: str, port: int, admin: int, workers: int, *, recycles: bool
             "--workers", count, "--no-access-log", "--log-level", "critical", "--respawn-failed-workers", "rsgi:app",
         ],
     }  # fmt: skip
+    if scenario.only_ours:
+        return {OURS: all_of_them[OURS]}
     if recycles:
         del all_of_them["granian"]  # it recycles by age and memory only
     return all_of_them
@@ -214,24 +259,29 @@ def measure(command: list[str], port: int, scenario: Scenario, seconds: float, c
     threads: list[threading.Thread] = []
 
     def ask(client: Client, tally: Counter[str]) -> None:
+        times = outcomes.times if client.request is ANEW else []
         while not over.is_set():
+            began = time.monotonic()
             tally[client.ask()] += 1
+            times.append(time.monotonic() - began)
 
     kinds = [(outcomes.anew, ANEW)] * clients + [(outcomes.kept, KEPT)] * 2 + [(outcomes.streams, STREAM)]
     for total, request in kinds:
         tallies.append((total, Counter()))
         threads.append(threading.Thread(target=ask, args=(Client(port, request), tallies[-1][1])))
-    with running(command, port) as server:
+    with running(command, port) as process, contextlib.ExitStack() as at_end:
+        server = Server(process.pid, port)
+        at_end.callback(_close_all, server.blocked)
         while Client(port, ANEW).ask() != "answered":  # all that it starts with is there
             time.sleep(0.1)
         for thread in threads:
             thread.start()
         for pause in _until(time.monotonic() + seconds):
             over.wait(pause)
-            if server.poll() is not None:
+            if process.poll() is not None:
                 break
             if pause == PERIOD:
-                scenario.disturb(server.pid, outcomes.disturbances)
+                scenario.disturb(server, outcomes.disturbances)
                 outcomes.disturbances += 1
         over.set()
         for thread in threads:
@@ -239,6 +289,11 @@ def measure(command: list[str], port: int, scenario: Scenario, seconds: float, c
     for total, tally in tallies:
         total.update(tally)
     return outcomes
+
+
+def _close_all(sockets: list[socket.socket]) -> None:
+    while sockets:
+        sockets.pop().close()
 
 
 def _until(end: float) -> Iterator[float]:
@@ -251,15 +306,18 @@ def _until(end: float) -> Iterator[float]:
 
 
 HEAD = """\
-| disturbance | server | anew: answered | refused | lost | late | kept: answered | failed | streams: whole | cut |
-|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
+| disturbance | server | answered | refused | lost | late | p99 ms | max ms | kept | failed | streams | cut |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def row(server: str, scenario: Scenario, outcomes: Outcomes) -> str:
     """Return a line of the table."""
     anew = [outcomes.anew[outcome] for outcome in ("answered", "refused", "lost", "late")]
+    times = sorted(outcomes.times)
+    slow = [f"{1000 * seconds:.1f}" for seconds in (times[len(times) * 99 // 100], times[-1])]
     others = [n for c in (outcomes.kept, outcomes.streams) for n in (c["answered"], c.total() - c["answered"])]
-    return f"| {scenario.title} | {server} | {' | '.join(f'{number:,}' for number in anew + others)} |"
+    cells = [*(f"{n:,}" for n in anew), *slow, *(f"{n:,}" for n in others)]
+    return f"| {scenario.title} | {server} | {' | '.join(cells)} |"
 
 
 def is_good(scenario: Scenario, outcomes: Outcomes, clients: int) -> bool:
@@ -288,7 +346,8 @@ def main() -> int:
     lines = [
         (
             f"{options.workers} workers, {options.seconds:g} s each, {options.clients} clients that connect anew for "
-            "each request, two that keep their connection, one that reads a stream of five seconds"
+            "each request, two that keep their connection (kept, failed), one that reads a stream of five seconds "
+            "(streams, cut)"
         ),
         "",
         HEAD,
@@ -298,7 +357,7 @@ def main() -> int:
     for name in options.scenarios.split(",") if options.scenarios else SCENARIOS:
         scenario = SCENARIOS[name]
         port, admin = free_port(), free_port()
-        servers = commands(python, port, admin, options.workers, recycles=scenario.recycles)
+        servers = commands(python, port, admin, options.workers, scenario)
         for server in options.servers.split(",") if options.servers else servers:
             if server not in servers or (server, name) in CANNOT:
                 continue

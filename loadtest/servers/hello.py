@@ -6,6 +6,7 @@ tiny-listener --app-dir loadtest/servers hello:app
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from tiny_listener import Param
@@ -38,3 +39,10 @@ async def stream() -> AsyncIterator[bytes]:
     for _ in range(20):
         yield b"piece\n"
         await asyncio.sleep(0.25)
+
+
+@app.get("/block")
+async def block() -> None:
+    """Never give the event loop back."""
+    while True:
+        time.sleep(3600)  # noqa: ASYNC251 - that is what it is for
