@@ -129,6 +129,35 @@ def test_the_good_before_the_bad_are_answered(runner: asyncio.Runner) -> None:
     runner.run(main())
 
 
+@pytest.mark.parametrize("before", [0, 1, MAX_UNWRITTEN - 1, MAX_UNWRITTEN])
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [
+        (b"GET /user/Bob HTTP/1.1\r\n", 200),
+        (b"GET /nothing HTTP/1.1\r\n", 404),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: 0\r\n", 200),
+    ],
+)
+def test_a_last_request_is_the_last(runner: asyncio.Runner, before: int, last: bytes, status: int) -> None:
+    good = b"GET / HTTP/1.1\r\n" + HOST
+
+    async def main() -> None:
+        async with serving() as server:
+            for after in (b"", good, b"GARBAGE\r\n\r\n"):
+                client = await server.connect()
+                await client.send(good * before + last + b"Connection: close\r\n" + HOST + after)
+                for _ in range(before):
+                    response = await client.receive()
+                    assert (response.status, response.headers.get("connection")) == (200, None)
+                response = await client.receive()
+                assert (response.status, response.headers["connection"]) == (status, "close")
+                assert await client.is_closed()
+            other = await server.connect()  # the parser, which all share, does not think that it was the last of all
+            assert (await other.ask(good)).status == 200
+
+    runner.run(main())
+
+
 @pytest.mark.parametrize(
     ("version", "headers", "closes"),
     [

@@ -128,6 +128,12 @@ class Answering(asyncio.Protocol):
             self.transport.write(data)
             self._settle()
 
+    def answered_last(self) -> None:
+        """The last request that will come was answered the usual way: close, when that is written."""
+        self.is_free = False
+        self._closing = True
+        self._server.ending.append(self.transport)
+
     def _close(self) -> None:
         self._server.write_answers()
         self.flush()

@@ -96,7 +96,8 @@ class HTTPConnection(Answering):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`: what was asked for is still done, though nobody will see the answer."""
-        self._server.work()
+        if not self._closing:
+            self._server.work()
         self.is_free = False
         self._closing = True
         self._server.connections.discard(self)

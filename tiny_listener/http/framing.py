@@ -84,6 +84,7 @@ class RequestReader:
         "_usual_lines",
         "_usual_size",
         "_usual_start",
+        "is_over",
         "position",
         "unread",
     )
@@ -97,6 +98,8 @@ class RequestReader:
         """What was received and cannot be read yet."""
         self.position = 0
         """Where what `read_head` read last ends."""
+        self.is_over = False
+        """Whether all was read that the client said it would send."""
         # PERF: what frames the requests of one client is the same from one to the next.
         self._usual_lines = grammar.usual_lines  # those of the last request of HTTP/1.1 that frame it,
         self._framing = grammar.framing  # and how they did
@@ -118,11 +121,6 @@ class RequestReader:
     def in_body(self) -> bool:
         """Whether a body is being read."""
         return self._step in (RequestReader._read_length, RequestReader._read_chunked)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all was read that the client said it would send."""
-        return self._step is RequestReader._read_nothing
 
     def receive(self, data: bytes) -> list[ReadEvent]:
         """Read on with these bytes.
@@ -153,6 +151,7 @@ class RequestReader:
     def forget(self) -> None:
         """Make undone that `read_head` read a head: it will be read again. For one who waits for nothing only."""
         self._step = RequestReader._read_head
+        self.is_over = False
 
     def _read_nothing(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
         return len(buffer)
@@ -169,7 +168,7 @@ class RequestReader:
         events.append(head)
         return self.position
 
-    def read_head(self, buffer: bytes, start: int) -> Head | None:
+    def read_head(self, buffer: bytes, start: int) -> Head | None:  # noqa: C901 - PERF: a call costs a tenth of it
         """Read the head that begins here, and the body if all of it is here; `position` is then behind them.
 
         :returns: None when the head is incomplete
@@ -225,16 +224,26 @@ class RequestReader:
             self.position = end
             return head
         keep_alive, length, _ = framing
-        if keep_alive and version and length is not None and len(buffer) - end >= length:
+        if version and length is not None and len(buffer) - end >= length:
             # What came whole need not be put together: no reader of pieces ever hears of it.
             head.is_plain = True
             head.length = length
             self.position = end = end + length
             head.content = content = buffer[end - length : end]
-            grammar.finish(content)
+            if keep_alive:
+                grammar.finish(content)
+            else:
+                head.keep_alive = False
+                self._read_no_more()
         else:
             self._apply(framing, head, buffer, end)
         return head
+
+    def _read_no_more(self) -> None:
+        """Read over whatever follows the last request; llhttp knows that it was and would refuse another head."""
+        self._grammar.renew()
+        self._step = RequestReader._read_nothing
+        self.is_over = True
 
     def _frame(self, head: bytes, version: int) -> Framing:
         lines = framing_lines(head)
@@ -256,8 +265,8 @@ class RequestReader:
         if length is not None and len(buffer) - end >= length:
             self.position = end + length
             head.content = buffer[end : self.position]
-            self._step = self._next
             self._grammar.finish(head.content)
+            self._go_on()
             return
         self._grammar.renew()
         self.position = end
@@ -279,7 +288,12 @@ class RequestReader:
 
     def _end(self, events: list[ReadEvent]) -> None:
         events.append(END)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """A request has been read to its end."""
         self._step = self._next
+        self.is_over = self._step is RequestReader._read_nothing
 
     def _read_chunked(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
         if self._trailers:

@@ -35,7 +35,7 @@ class Head:
     # NOTE: a default in the class costs four times as much to read as an attribute of the instance; these are
     # read where `is_plain`, which is set where it holds, did not say enough.
     is_plain = False
-    """Whether it is of HTTP/1.1, no part of a body is to come, and another request may follow."""
+    """Whether it is of HTTP/1.1, and no part of a body is to come."""
     keep_alive = True
     """Whether the client wants the connection to go on."""
     length: int | None = 0

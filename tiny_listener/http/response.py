@@ -300,6 +300,12 @@ def plain_bytes(start: tuple[int, bytes], body: bytes) -> bytes:
         return b"%b%d\r\n\r\n%b" % (_clock.start(*start), len(body), body)
 
 
+def last_bytes(start: tuple[int, bytes], body: bytes) -> bytes:
+    """Return the same, for a response that is a connection's last."""
+    head = _clock.starts.get(start) or _clock.start(*start)
+    return b"%b%d\r\nconnection: close\r\n\r\n%b" % (head, len(body), body)
+
+
 def head_bytes(response: Response, *, close: bool, length: int | None, version: int) -> bytes:
     """Return the bytes of a response's head.
 

@@ -76,6 +76,8 @@ class HTTPServer:
         """and the observer of the listener, of requests that no route serves."""
         self.answers: list[tuple[HTTPConnection, bytes | list[bytes]]] = []
         """What the usual way has to write, before anything that connections have."""
+        self.ending: list[asyncio.Transport] = []
+        """What is to be closed when these are written."""
         self.find_event = finder(listener)
         simple = not settings.access_log and settings.limit_concurrency is None
         self.serve: Way = usual_way(self) if simple else general_way
@@ -193,6 +195,10 @@ class HTTPServer:
         answers.clear()
         for connection, data in todo:
             connection.transport.write(data if isinstance(data, bytes) else b"".join(data))
+        if self.ending:
+            ending, self.ending = self.ending, []
+            for transport in ending:
+                transport.close()
 
     def _sweep(self) -> None:
         tick()

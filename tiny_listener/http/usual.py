@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..dispatch import run_hooks
 from ..runner import Pending
 from .errors import ProtocolError
-from .response import OK_TEXT, TEXT, Response, as_body, plain_bytes
+from .response import OK_TEXT, TEXT, Response, as_body, last_bytes, plain_bytes
 from .routing import NOT_FOUND
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
     def serve(arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901
         clock = perf_counter()  # when the request began, which is when the last one ended
         now = server.now
+        body: bytes | None
         for connection, data in arrived:
             position, size = 0, len(data)
             try:
@@ -94,7 +95,7 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                             break
                         ended = perf_counter()
                         missed.append((method, ended - clock))
-                        answer = plain_bytes(NOT_FOUND_START, event.body)
+                        start, body = NOT_FOUND_START, event.body
                     else:
                         route = event.route
                         if request.length and request.length > route.opts.get("max_body", max_body):
@@ -132,9 +133,14 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         if pending is None:
                             pending = samples[route.observer] = []
                         pending.append((method, ended - clock))
-                        answer = plain_bytes(start, body)
                     clock = ended
                     connection.last_active = now
+                    if reader.is_over:
+                        connection.answered_last()
+                        answer_pipelined(connection, last_bytes(start, body), first=not position)
+                        position = size  # nobody is to see what may follow
+                        break
+                    answer = plain_bytes(start, body)
                     if reader.position == size and not position:
                         answers.append((connection, answer))
                         position = size
