@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos loadtest clean
+.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz loadtest clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -50,6 +50,11 @@ test-core: $(VENV)/.dev
 
 test-others: $(VENV)/.dev
 	@for version in $(OTHER_PYTHONS); do PYTHON_VERSION=$$version tests/on-python || exit 1; done
+
+SECONDS := 60
+fuzz: $(VENV)/.dev  ## look for bytes that the server reads in two ways, for SECONDS=60
+	@mkdir -p .fuzz
+	$(BIN)/python -m tests.http.coverage_guided .fuzz -max_total_time=$(SECONDS) -timeout=20
 
 bench: tools $(VENV)/.dev  ## requests/s against the floor, in one run
 	$(BIN)/python loadtest/bench_http.py
