@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OTHER_PYTHONS := 3.12 3.13
 
-.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz loadtest clean
+.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz latency loadtest clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -58,6 +58,9 @@ fuzz: $(VENV)/.dev  ## look for bytes that the server reads in two ways, for SEC
 
 bench: tools $(VENV)/.dev  ## requests/s against the floor, in one run
 	$(BIN)/python loadtest/bench_http.py
+
+latency: tools $(VENV)/.dev  ## latency at 30, 60 and 90 % of the most that a server does, from an open loop
+	$(BIN)/python loadtest/latency.py
 
 bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
 	$(BIN)/python loadtest/bench_router.py
