@@ -106,6 +106,16 @@ class Lifecycle:
             raise IllegalStep(self.state, new)
         self.state = new
 
+    @property
+    def in_progress(self) -> int:
+        """How many events have begun and not ended, whatever their source."""
+        return len(self.running) + sum(source.in_hand for source in self.sources)
+
+    @property
+    def connections(self) -> int:
+        """How many connections clients have with the sources."""
+        return sum(source.open_connections for source in self.sources)
+
     def ready(self) -> None:
         """Say that events are taken in from now on (before `listen()` returns, or where it never does)."""
         self._is_ready.set()

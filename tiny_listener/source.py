@@ -10,6 +10,14 @@ __all__ = ["Source"]
 class Source(Protocol):
     """Something that takes events in from outside, such as the HTTP server."""
 
+    @property
+    def in_hand(self) -> int:
+        """How many events it has taken in that have not ended."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections clients have with it."""
+
     def drain(self) -> None:
         """Take nothing new; let what is in hand finish."""
 

@@ -11,10 +11,12 @@ what Prometheus fetches. The owner and the worker can be one process.
     exposition  the owner writes the page
     queues      how many connections wait to be accepted
     reloads     what became of reloads
+    processes   what the processes do
 """
 
 from .exposition import Exposition, LedgerCollector
 from .ledger import Ledger, Row
+from .processes import Processes, ProcessView, ServerView
 from .queues import AcceptQueues
 from .recorder import Recorder, RouteRecorder
 from .reloads import ReloadCounts, Reloads
@@ -28,6 +30,8 @@ __all__ = [
     "Family",
     "Ledger",
     "LedgerCollector",
+    "ProcessView",
+    "Processes",
     "Recorder",
     "ReloadCounts",
     "Reloads",
@@ -37,6 +41,7 @@ __all__ = [
     "RowReader",
     "RowWriter",
     "Series",
+    "ServerView",
     "format_row",
     "read_row",
 ]

@@ -10,7 +10,7 @@ from tiny_listener.addresses import ListenError
 from tiny_listener.http import HTTPListener, Request, Response
 
 if TYPE_CHECKING:
-    from tiny_listener_metrics import Exposition
+    from tiny_listener_metrics import Exposition, ServerView
 
     from .rollout import Rollout
     from .status import Status
@@ -87,6 +87,13 @@ class Admin:
                 return ReloadCounts(rollout.done, rollout.failed, failed, last.exit_code if last is not None else 0)
 
             self._exposition.registry.register(Reloads(look))
+
+    def show_processes(self, look: Callable[[], ServerView]) -> None:
+        """Show on the metrics' page what the processes do."""
+        if self._exposition is not None:
+            from tiny_listener_metrics import Processes  # noqa: PLC0415 - only where there are metrics
+
+            self._exposition.registry.register(Processes(look))
 
     def warm_up(self) -> None:
         """Render the metrics once: the first time takes long where there are many routes, and a scrape has a limit."""

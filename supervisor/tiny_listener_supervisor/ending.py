@@ -74,7 +74,7 @@ class Ender:
                 "Worker %d (pid %d) has closed its line to the supervisor: killed", slot.number, worker.pid,
                 extra=about(slot, worker),
             )  # fmt: skip
-            worker.fate = "closed its line to the supervisor"
+            worker.doom("line", "closed its line to the supervisor")
             worker.process.kill()
 
     def kill_all(self, *, silent: bool) -> None:

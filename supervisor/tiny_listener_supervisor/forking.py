@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import multiprocess
 
 from .channel import channel_pair
+from .pulse import STAMP
 from .slot import Worker
 from .worker import Terms, WorkerPlan, worker_main
 
@@ -61,18 +62,18 @@ class Forker:
             row = ledger.open_row(f"worker {slot}") if ledger is not None else None
             if ledger is not None and row is not None:
                 undo.callback(ledger.close_row, row)
-            process, beat = self._fork(slot, theirs, row, max_events)
+            process, shown = self._fork(slot, theirs, row, max_events)
             undo.pop_all()
         theirs.close()
-        return Worker(process, process.pid, ours, row, beat, now, version)
+        return Worker(process, process.pid, ours, row, shown, now, version)
 
     def _fork(
         self, slot: int, line: Channel[ToWorker, FromWorker], row: Row | None, max_events: int | None
     ) -> tuple[Any, memoryview[float]]:
         ledger = self._ledger
         stamp = mmap.mmap(-1, mmap.PAGESIZE)
-        beat = memoryview(stamp).cast("d")
-        beat[0] = time.monotonic()
+        shown = memoryview(stamp).cast("d")
+        shown[STAMP] = time.monotonic()
 
         def make_observer() -> Any:
             from tiny_listener_metrics import Recorder  # noqa: PLC0415 - only where there are metrics
@@ -87,11 +88,11 @@ class Forker:
             make_observer=make_observer if row is not None else None,
             keep_fds=self.kept_fds,
             supervisor_pid=os.getpid(),
-            beat=beat,
+            shown=shown,
             max_events=max_events,
         )
         process = self.start(worker_main, f"worker-{slot}", self._plan, terms)
-        return process, beat
+        return process, shown
 
     def start(self, main: Callable[..., None], name: str, *args: Any) -> Any:
         """Fork a process that runs a function, and return its handle.

@@ -7,10 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .policy import is_hung, reason_to_recycle
+from .proc import resident_bytes
+from .pulse import STAMP
 from .slot import Slot, State, Worker, about
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Health:
             worker = slot.worker
             if worker is None or worker.state is not State.READY or worker.fate is not None:
                 continue
-            if is_hung(worker.beat[0], now, self._awake_since, self._hang_timeout):
+            if is_hung(worker.shown[STAMP], now, self._awake_since, self._hang_timeout):
                 self._end_hung(slot, worker)
             else:
                 self._check_age(slot, worker)
@@ -73,7 +74,7 @@ class Health:
         """Whether the loop of a worker that is ready has turned of late: it serves the queues of those that hang."""
         now = time.monotonic()
         workers = [slot.worker for slot in self._slots if slot.worker is not None and slot.is_ready]
-        return any(not is_hung(worker.beat[0], now, self._awake_since, STALE) for worker in workers)
+        return any(not is_hung(worker.shown[STAMP], now, self._awake_since, STALE) for worker in workers)
 
     def _check_age(self, slot: Slot, worker: Worker) -> None:
         now = self._loop.time()
@@ -90,18 +91,9 @@ class Health:
             "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout); these are its stacks:",
             slot.number, worker.pid, limit, extra={**about(slot, worker), "reason": "hang", "duration": limit},
         )  # fmt: skip
-        worker.fate = f"hung for {limit:g} s"
+        worker.doom("hang", f"hung for {limit:g} s")
         os.kill(worker.pid, signal.SIGUSR2)
         worker.timers += (
             self._loop.call_later(DUMP_TIME, os.kill, worker.pid, signal.SIGABRT),
             self._loop.call_later(DUMP_TIME + CORE_TIME, worker.process.kill),
         )
-
-
-def resident_bytes(pid: int) -> int:
-    """Return a process's resident memory, from proc_pid_statm(5); 0 when it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .channel import ChannelClosed
 from .messages import GiveBack, Lend
+from .pulse import STAMP
 from .slot import Slot, State, Worker
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def serves(worker: Worker | None, now: float, waiting: Callable[[], bool] = lamb
     """
     if worker is None or worker.state is not State.READY or worker.fate is not None:
         return False
-    still = now - worker.beat[0]
+    still = now - worker.shown[STAMP]
     return still < KEEPS_WAITING or (still < STANDS_STILL and not waiting())
 
 

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 __all__ = [
+    "RESTART_REASONS",
     "Limits",
     "RestartBudget",
     "describe_exit",
@@ -17,6 +18,9 @@ __all__ = [
     "workers_in_words",
 ]
 
+RESTART_REASONS = ("exit", "signal", "hang", "boot_timeout", "line", "recycle", "reload")
+"""Why a worker takes the place of another: that exited, or was killed by a signal; was killed by the supervisor, for
+it hung, was not ready in time, or broke its line; was due; or had old code."""
 LIVED_LONG = 10.0
 """Seconds after which a worker's death does not count against its slot any more."""
 FIRST_DELAY = 0.1

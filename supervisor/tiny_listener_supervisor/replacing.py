@@ -32,6 +32,7 @@ class Replacer:
     :param start: forks a worker into a slot that is empty
     :param let_go: lets a worker that was replaced finish what it has in hand
     :param is_stopping: whether nothing is replaced any more
+    :param counts: by reason, those that were replaced
     :param batch: how many slots a reload replaces at a time
     :ivar version: how often a reload was asked for
     """
@@ -45,6 +46,7 @@ class Replacer:
         let_go: Callable[[Slot, Worker], None],
         *,
         is_stopping: Callable[[], bool],
+        counts: dict[str, int],
         batch: int = 1,
     ) -> None:
         self.version = 0
@@ -53,10 +55,11 @@ class Replacer:
         self._fork = fork
         self._start = start
         self._let_go = let_go
+        self._counts = counts
         self._is_stopping = is_stopping
         self._batch = batch
         self._due: deque[tuple[Slot, str]] = deque()
-        self._replacing: set[Slot] = set()
+        self._replacing: dict[Slot, str] = {}
 
     def replace_all(self) -> None:
         """Replace every worker that there is: a reload."""
@@ -86,7 +89,7 @@ class Replacer:
                     "Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason,
                     extra={**about(slot, slot.worker), "reason": reason},
                 )  # fmt: skip
-                self._replacing.add(slot)
+                self._replacing[slot] = reason
                 try:
                     slot.successor = self._fork(slot)
                 except OSError as exc:  # such as EAGAIN of fork(2)
@@ -99,7 +102,8 @@ class Replacer:
         left = slot.promote()
         if left is not None:
             self._let_go(slot, left)
-        self._replacing.discard(slot)
+        reason = self._replacing.pop(slot, RELOAD)
+        self._counts["reload" if reason == RELOAD else "recycle"] += 1
         self.replace_next()
 
     def end_what_boots(self) -> None:
@@ -107,19 +111,19 @@ class Replacer:
         for slot in self._slots:
             for worker in slot.workers():
                 if worker.state is State.STARTING:
-                    worker.fate = "is out of date"
+                    worker.doom("reload", "is out of date")
                     worker.process.kill()
             self._start(slot)
 
     def start_over(self, slot: Slot) -> None:
         """A worker did not boot, with code that is out of date since: the slot tries the newest."""
-        self._replacing.discard(slot)
+        self._replacing.pop(slot, None)
         self._start(slot)
         self.replace_next()
 
     def give_up(self, slot: Slot, words: str) -> None:
         """A successor could not boot: whoever serves goes on."""
-        self._replacing.discard(slot)
+        self._replacing.pop(slot, None)
         self._due.clear()
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         if slot.worker is None:
@@ -132,5 +136,5 @@ class Replacer:
     def forget(self, slot: Slot) -> None:
         """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""
         self._due = deque(due for due in self._due if due[0] is not slot)
-        self._replacing.discard(slot)
+        self._replacing.pop(slot, None)
         self.replace_next()

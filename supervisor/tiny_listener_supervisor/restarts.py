@@ -25,11 +25,15 @@ class Restarts:
     """Decides when a worker that ended without a plan gets another in its place, and says so.
 
     :param budget: how many may end
+    :param counts: by reason, those that were followed by another
     :param chance: returns a number from 0 to 1
     """
 
-    def __init__(self, budget: RestartBudget, chance: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self, budget: RestartBudget, counts: dict[str, int], chance: Callable[[], float] = random.random
+    ) -> None:
         self._budget = budget
+        self._counts = counts
         self._chance = chance
 
     def after_no_fork(self, slot: Slot, words: str) -> float:
@@ -41,7 +45,9 @@ class Restarts:
         )  # fmt: skip
         return delay
 
-    def after(self, slot: Slot, words: str, was: State, lived: float, now: float, *, pid: int) -> float | None:
+    def after(
+        self, slot: Slot, words: str, was: State, lived: float, now: float, *, pid: int, cause: str
+    ) -> float | None:
         """Return the seconds until the slot's next worker starts, or None: the budget is used up.
 
         :param words: how the worker ended
@@ -49,6 +55,7 @@ class Restarts:
         :param lived: seconds
         :param now: on the loop's clock
         :param pid: the worker's, for the log
+        :param cause: one of `RESTART_REASONS`
         """
         slot.restarts += 1
         slot.failures, delay = restart_delay(slot.failures, lived, self._chance())
@@ -61,6 +68,7 @@ class Restarts:
             extra={"slot": slot.number, "pid": pid, "reason": words, "duration": round(lived, 3)},
         )  # fmt: skip
         if not over:
+            self._counts[cause] += 1
             return delay
         logger.critical(
             "%s ended unplanned within %g s, and --max-restarts is %d: giving up, with exit code %d",

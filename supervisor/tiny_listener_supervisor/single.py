@@ -17,8 +17,10 @@ from tiny_listener.observer import NULL_OBSERVER, Observer
 
 from .logfile import reopen
 from .notify import Notifier
+from .pulse import Pulse
 from .queues import queue_depth
 from .status import Status, of_the_only_process, state_in_a_word
+from .views import view_of_the_only_process
 from .worker import WorkerPlan, describe_boot_failure
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Single:
         self._was_ready = False
         self._servers: list[Any] = []
         self._started = time.monotonic()
+        self._shown = memoryview(bytearray(8 * 8)).cast("d")
 
     @property
     def is_ready(self) -> bool:
@@ -88,7 +91,8 @@ class Single:
                     drain_delay=self._settings.drain_delay,
                 )
             )
-            self._life.startup[:0] = [self._start_admin, self._wait_for_the_end]
+            pulse = Pulse(self._shown, listener)
+            self._life.startup[:0] = [self._start_admin, self._wait_for_the_end, pulse.start]
             listener.run()
         except Exception as exc:
             if self._was_ready:
@@ -108,6 +112,7 @@ class Single:
         self._servers = servers
         before = len(servers)
         self._admin.show_queues(lambda: _queues(servers))
+        self._admin.show_processes(lambda: view_of_the_only_process(self._shown, time.monotonic()))
         await self._admin.start(self)
         # A drain closes the listener's servers; this one still tells how the drain goes.
         del servers[before:]

@@ -58,10 +58,11 @@ class Worker:
     :ivar process: its handle
     :ivar channel: the supervisor's end of the line to it
     :ivar row: its counters
-    :ivar beat: shared memory; its loop stamps the first item with time.monotonic()
+    :ivar shown: shared memory, where it shows how it is (see `pulse`)
     :ivar started: when, on the loop's clock
     :ivar version: how many reloads had been asked for when it was forked
     :ivar fate: why the supervisor killed it, in words
+    :ivar cause: the same in one, of `policy.RESTART_REASONS`
     :ivar timers: what is to be looked at while it lives
     """
 
@@ -69,11 +70,12 @@ class Worker:
     pid: int
     channel: Channel[FromWorker, ToWorker]
     row: Row | None
-    beat: memoryview[float]
+    shown: memoryview[float]
     started: float
     version: int = 0
     state: State = State.STARTING
     fate: str | None = None
+    cause: str | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:
@@ -85,12 +87,16 @@ class Worker:
             raise IllegalStep(self.state, new)
         self.state = new
 
+    def doom(self, cause: str, fate: str) -> None:
+        """Note why the supervisor is about to kill it."""
+        self.cause, self.fate = cause, fate
+
     def release(self) -> None:
         """Let go of what was kept for it, which is dead: a timer would hold it, and its memory, until it is due."""
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
-        self.beat.release()
+        self.shown.release()
         self.process.close()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from .health import resident_bytes
+from .proc import resident_bytes
 from .rollout import ReloadStatus
 from .slot import Slot, Worker
 

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from tiny_listener.loop import AsyncioLoop
@@ -21,7 +22,7 @@ from .lending import Lender
 from .logfile import reopen
 from .messages import Acquire, BootFailed, Due, FromWorker, Ready
 from .notify import Notifier
-from .policy import RestartBudget, describe_exit, readiness_in_words, workers_in_words
+from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .reloading import Reloader
 from .replacing import RELOAD, Replacer
 from .restarts import GAVE_UP, Restarts
@@ -29,6 +30,7 @@ from .rollout import Rollout
 from .scaling import Scaler, in_use
 from .slot import Slot, State, Worker, about
 from .status import Status, processes, state_in_a_word
+from .views import view_of
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import Ledger
@@ -94,6 +96,7 @@ class Supervisor:
         self._signals: asyncio.Queue[int] = asyncio.Queue()
         self._done = asyncio.Event()
         self._draining = False
+        self.restart_counts = dict.fromkeys(RESTART_REASONS, 0)
         self._ender = Ender(self.slots, settings.graceful_timeout)
         self._rollout = Rollout(self.slots, self._reload_is_over)
         self._replacer = Replacer(
@@ -103,6 +106,7 @@ class Supervisor:
             self._start,
             self._ender.let_go,
             is_stopping=lambda: self.stopping,
+            counts=self.restart_counts,
             batch=settings.reload_batch,
         )
         self._scaler = Scaler(self.slots, self._start_now, self._leave)
@@ -110,7 +114,7 @@ class Supervisor:
         self._lender = Lender(self.slots, self._broker, lambda: self._draining)
         # Who develops mends what fails: --reload goes on for ever.
         max_restarts = settings.max_restarts if watch is None else None
-        self._restarts = Restarts(RestartBudget(max_restarts, settings.max_restarts_window))
+        self._restarts = Restarts(RestartBudget(max_restarts, settings.max_restarts_window), self.restart_counts)
 
     @property
     def is_ready(self) -> bool:
@@ -135,6 +139,7 @@ class Supervisor:
         if self._admin is not None:
             self._admin.show_queues(self._broker.queues)
             self._admin.show_reloads(self._rollout)
+            self._admin.show_processes(lambda: view_of(self.slots, self.restart_counts, time.monotonic()))
             await self._admin.start(self)
         if self._control is not None:
             await self._control.start(self)
@@ -263,7 +268,7 @@ class Supervisor:
                 slot.number, worker.pid, limit,
                 extra={**about(slot, worker), "reason": "boot timeout", "duration": limit},
             )  # fmt: skip
-            worker.fate = f"was not ready after {limit:g} s"
+            worker.doom("boot_timeout", f"was not ready after {limit:g} s")
             worker.process.kill()
 
     def _hear(self, slot: Slot, worker: Worker) -> None:
@@ -281,7 +286,7 @@ class Supervisor:
                 "Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc, extra=about(slot, worker)
             )
             self._loop.remove_reader(worker.channel.fileno())
-            worker.fate = "sent what is no message"
+            worker.doom("line", "sent what is no message")
             worker.process.kill()
 
     def _answer(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
@@ -385,10 +390,11 @@ class Supervisor:
             logger.critical("A worker ended before it was ready", extra={"as_is": text, **fields})
             self.stop(3, at_once=True)
         elif role == "worker":
-            self._restart(slot, words, was, lived, worker.pid)
+            self._restart(slot, worker, words, was, code)
 
-    def _restart(self, slot: Slot, words: str, was: State, lived: float, pid: int) -> None:
-        delay = self._restarts.after(slot, words, was, lived, self._loop.time(), pid=pid)
+    def _restart(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
+        now, cause = self._loop.time(), worker.cause or ("signal" if code < 0 else "exit")
+        delay = self._restarts.after(slot, words, was, now - worker.started, now, pid=worker.pid, cause=cause)
         if delay is None:
             self.stop(GAVE_UP)
         else:

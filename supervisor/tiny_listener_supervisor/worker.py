@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from .messages import (
     TakeLog,
     ToWorker,
 )
+from .pulse import Pulse
 
 if TYPE_CHECKING:
     from tiny_listener import Listener
@@ -64,8 +64,6 @@ SLOT_VARIABLE = "TINY_LISTENER_SLOT"
 """The environment variable that tells a worker, and its children, the number of its slot."""
 PR_SET_PDEATHSIG = 1
 MAX_TRACEBACK = 64 * 1024
-PULSE = 0.1
-"""Seconds between two stamps: the loop's proof that it turns costs a timer, ten times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +183,7 @@ class Terms:
 
     :ivar make_observer: called in the worker; None: no metrics
     :ivar keep_fds: file descriptors that the worker may keep; all others are the supervisor's
-    :ivar beat: shared memory, to stamp with time.monotonic()
+    :ivar shown: shared memory, for the `Pulse`
     :ivar max_events: after so many the worker is due for a successor
     """
 
@@ -194,30 +192,8 @@ class Terms:
     make_observer: Callable[[], Observer] | None
     keep_fds: frozenset[int]
     supervisor_pid: int
-    beat: memoryview[float]
+    shown: memoryview[float]
     max_events: int | None
-
-
-class Pulse:
-    """Shows that the worker's loop turns, and how much it has done."""
-
-    def __init__(self, terms: Terms, listener: Listener[Any]) -> None:
-        self._terms = terms
-        self._hooks = listener.hooks
-        self._max_events = terms.max_events
-
-    async def start(self) -> None:
-        """Begin to beat."""
-        self._loop = asyncio.get_running_loop()
-        self._beat()
-
-    def _beat(self) -> None:
-        self._terms.beat[0] = time.monotonic()
-        if self._max_events is not None and self._hooks.dispatched >= self._max_events:
-            self._max_events = None
-            with contextlib.suppress(ChannelClosed, BlockingIOError):
-                self._terms.channel.send(Due(self._hooks.dispatched))
-        self._loop.call_later(PULSE, self._beat)
 
 
 def worker_main(plan: WorkerPlan, terms: Terms) -> None:
@@ -237,6 +213,10 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         gc.freeze()
         channel.send(Ready())
 
+    def on_due(events: int) -> None:
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            channel.send(Due(events))
+
     try:
         if plan.identity is not None:
             plan.identity.assume()
@@ -255,7 +235,8 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             slot=terms.slot,
         )
         listener.attach(host)
-        listener.lifecycle.startup[:0] = [client.start, Pulse(terms, listener).start]
+        pulse = Pulse(terms.shown, listener, terms.max_events, on_due)
+        listener.lifecycle.startup[:0] = [client.start, pulse.start]
         listener.run()
     except Exception as exc:
         if ready:

@@ -11,6 +11,7 @@ from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.channel import Channel, ChannelClosed, channel_pair
 from tiny_listener_supervisor.lending import KEEPS_WAITING, STANDS_STILL, Lender, plan, serves
 from tiny_listener_supervisor.messages import Address, GiveBack, Lend
+from tiny_listener_supervisor.pulse import STAMP
 from tiny_listener_supervisor.slot import Slot, State, Worker
 
 
@@ -60,7 +61,7 @@ class Crew:
     def beat(self, *but: int) -> None:
         for slot in self.slots:
             if slot.worker is not None and slot.number not in but:
-                slot.worker.beat[0] = self.now
+                slot.worker.shown[STAMP] = self.now
 
     def heard(self) -> list[tuple[int, Any, int]]:
         """Look, and return what each worker was told, with how many sockets."""

@@ -87,11 +87,15 @@ def test_a_budget_of_ends_is_for_a_window() -> None:
 
 def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> None:
     slot = Slot(1)
-    restarts = Restarts(RestartBudget(2, window=10.0), chance=lambda: 0.5)
+    counts = {"exit": 0}
+    restarts = Restarts(RestartBudget(2, window=10.0), counts, chance=lambda: 0.5)
     with caplog.at_level(logging.ERROR, "tiny_listener.supervisor"):
-        assert restarts.after(slot, "exited", State.READY, 0.5, now=1.0, pid=7) == 0.0
-        assert restarts.after(slot, "exited", State.STARTING, 0.5, now=2.0, pid=7) == pytest.approx(0.0875)
-        assert restarts.after(slot, "exited", State.READY, 0.5, now=3.0, pid=7) is None
+        assert restarts.after(slot, "exited", State.READY, 0.5, now=1.0, pid=7, cause="exit") == 0.0
+        assert restarts.after(slot, "exited", State.STARTING, 0.5, now=2.0, pid=7, cause="exit") == pytest.approx(
+            0.0875
+        )
+        assert restarts.after(slot, "exited", State.READY, 0.5, now=3.0, pid=7, cause="exit") is None
+    assert counts == {"exit": 2}
     assert [record.getMessage() for record in caplog.records] == [
         "Worker 1 exited, ready after 0.5 s; the next one starts now",
         "Worker 1 exited, not ready after 0.5 s; the next one starts in 0.088 s",

@@ -21,8 +21,10 @@ class Server:
         self.slots = [Slot(number, self.worker(State.READY)) for number in range(count)]
         self.forked: list[int] = []
         self.is_stopping = False
+        self.counts = {"reload": 0, "recycle": 0}
         self.replacer = Replacer(
             self.slots, Rollout(self.slots), self.fork, lambda slot: None, lambda slot, worker: None,
+            counts=self.counts,
             is_stopping=lambda: self.is_stopping, batch=batch,
         )  # fmt: skip
 
@@ -53,6 +55,7 @@ def test_a_reload_replaces_no_more_at_a_time_than_the_batch(batch: int) -> None:
         assert server.forked == list(range(min(5, batch + done)))
         server.ready(done)
     assert server.forked == [0, 1, 2, 3, 4]
+    assert server.counts == {"reload": 5, "recycle": 0}
 
 
 def test_slots_that_are_due_for_themselves_are_replaced_one_by_one() -> None:
@@ -68,6 +71,7 @@ def test_slots_that_are_due_for_themselves_are_replaced_one_by_one() -> None:
     server.ready(3)
     server.ready(0)
     assert server.forked == [2, 3, 0, 1, 2]
+    assert server.counts == {"reload": 1, "recycle": 2}
 
 
 def test_one_that_cannot_boot_ends_the_reload_for_those_that_wait() -> None:

@@ -212,6 +212,11 @@ class HTTPServer:
 
     # --- as a source of events --------------------------------------------------------------------
 
+    @property
+    def open_connections(self) -> int:
+        """See `Source`; with those whose client may still be sending after its last response."""
+        return len(self.connections) + len(self.lingering)
+
     def drain(self) -> None:
         """Close connections that have been idle for a while, and every other with its last answer."""
         self.work()

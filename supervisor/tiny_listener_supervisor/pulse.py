@@ -1,0 +1,105 @@
+"""What a worker shows of itself while it lives: a few numbers in shared memory, written ten times a second.
+
+    number  what
+    0       when its loop turned last, on the monotonic clock
+    1       the most seconds that the loop was late, lately
+    2       events in progress
+    3       open connections
+
+Each is a double, aligned, with one writer: it is read whole, or a tenth of a second old, but never torn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from tiny_listener import Listener
+
+__all__ = ["STAMP", "Pulse", "Vitals", "lateness", "read_vitals"]
+
+STAMP, LAG, IN_PROGRESS, CONNECTIONS = range(4)
+PERIOD = 0.1
+"""Seconds between two beats."""
+WINDOW = 15.0
+"""Seconds for which the longest lag is shown at least: as long as Prometheus waits between two scrapes by default."""
+
+
+class Vitals(NamedTuple):
+    """What a worker shows.
+
+    :ivar lag: the most seconds that its loop was late in the last 15 to 30, or has stood still by now
+    :ivar in_progress: events whose handling has begun and not ended
+    :ivar connections: those that are open
+    """
+
+    lag: float
+    in_progress: int
+    connections: int
+
+
+def read_vitals(shown: memoryview[float], now: float) -> Vitals:
+    """Return what a worker shows.
+
+    :param now: on the monotonic clock
+    """
+    return Vitals(max(shown[LAG], lateness(shown[STAMP], now)), int(shown[IN_PROGRESS]), int(shown[CONNECTIONS]))
+
+
+def lateness(stamp: float, now: float) -> float:
+    """Return the seconds by which a loop that beat last at `stamp` is late."""
+    return max(0.0, now - stamp - PERIOD)
+
+
+class Pulse:
+    """Shows that a worker's loop turns, and what it does.
+
+    :param shown: where
+    :param max_events: after so many events the worker is due for a successor; None: never
+    :param on_due: called once, then, with how many there were
+    """
+
+    def __init__(
+        self,
+        shown: memoryview[float],
+        listener: Listener[Any],
+        max_events: int | None = None,
+        on_due: Callable[[int], None] = lambda _events: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shown = shown
+        self._listener = listener
+        self._max_events = max_events
+        self._on_due = on_due
+        self._clock = clock
+        self._recent = self._before = 0.0  # the longest lag in this window, and in the one before it
+        self._window_ends = 0.0
+
+    async def start(self) -> None:
+        """Begin to beat."""
+        self._loop = asyncio.get_running_loop()
+        self._shown[STAMP] = self._clock()
+        self._beat()
+
+    def _beat(self) -> None:
+        self.show()
+        self._loop.call_later(PERIOD, self._beat)
+
+    def show(self) -> None:
+        """Show how things are."""
+        now, shown, life = self._clock(), self._shown, self._listener.lifecycle
+        if now >= self._window_ends:
+            self._before, self._recent = self._recent, 0.0
+            self._window_ends = now + WINDOW
+        self._recent = max(self._recent, lateness(shown[STAMP], now))
+        shown[LAG] = max(self._before, self._recent)
+        shown[IN_PROGRESS] = life.in_progress
+        shown[CONNECTIONS] = life.connections
+        shown[STAMP] = now
+        dispatched = self._listener.hooks.dispatched
+        if self._max_events is not None and dispatched >= self._max_events:
+            self._max_events = None
+            self._on_due(dispatched)
