@@ -351,6 +351,8 @@ def test_a_terminal_is_shown_the_table_until_ctrl_c(run: Path) -> None:
             watching.send_signal(signal.SIGINT)
             assert watching.wait(10) == 0
         finally:
+            watching.kill()
+            watching.wait()
             os.close(ours)
             os.close(theirs)
         pictures = re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", shown.decode()).split("tiny-listener ")

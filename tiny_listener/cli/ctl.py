@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -140,6 +141,7 @@ def status(place: tuple[str | None, int | None], *, watch: bool | None, as_json:
     with suppress(KeyboardInterrupt):  # that is how one ends it
         if watch and on_terminal and not as_json:
             _watch(path)
+            return
         while True:
             click.echo(_as_json(_status(path)) if as_json else _as_table(_status(path)))
             sys.stdout.flush()
@@ -148,16 +150,20 @@ def status(place: tuple[str | None, int | None], *, watch: bool | None, as_json:
             time.sleep(WATCH_INTERVAL)
 
 
-def _watch(path: str) -> NoReturn:
-    """Show the table on the terminal, in place, for ever."""
+def _watch(path: str) -> None:
+    """Show the table on the terminal, in place, until Ctrl-C."""
     from rich.live import Live  # noqa: PLC0415 - half of what the command takes to start
 
     from .status_table import picture  # noqa: PLC0415
 
-    with Live(picture(_status(path)), auto_refresh=False) as live:
-        while True:
-            time.sleep(WATCH_INTERVAL)
-            live.update(picture(_status(path)), refresh=True)
+    # An exception in the midst of a picture would leave half of it: Ctrl-C is only looked for between two.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with Live(picture(_status(path)), auto_refresh=False) as live:
+            while signal.sigtimedwait({signal.SIGINT}, WATCH_INTERVAL) is None:
+                live.update(picture(_status(path)), refresh=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _as_table(found: Status) -> str:
