@@ -13,6 +13,7 @@ from .errors import HTTPError
 from .forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .head import Head
 from .headers import Headers, MultiDict, parse_cookies, parse_query
+from .trace import TraceContext, read_trace
 
 if TYPE_CHECKING:
     from .body import Body
@@ -84,6 +85,12 @@ class Request(Head):
         if self._cookies is None:
             self._cookies = parse_cookies(self.headers.getlist("cookie"))
         return self._cookies
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The trace that the client's call belongs to (W3C Trace Context); None without a valid `traceparent`."""
+        headers = self.headers
+        return read_trace(headers.getlist("traceparent"), headers.getlist("tracestate"))
 
     @property
     def scheme(self) -> str:

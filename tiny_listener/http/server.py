@@ -110,6 +110,7 @@ class HTTPServer:
     def log_access(self, request: Request, response: Response, seconds: float) -> None:
         """Write the access log's line of one response."""
         client = "{}:{}".format(*request.client) if request.client else "-"
+        trace = request.trace
         access_logger.info(
             '%s - "%s %s HTTP/%s" %d %s %.1fms',
             client,
@@ -125,6 +126,7 @@ class HTTPServer:
                 "target": request.target,
                 "status": response.status,
                 "duration": round(seconds, 6),
+                **({"trace_id": trace.trace_id, "parent_id": trace.parent_id} if trace is not None else {}),
             },
         )
 
