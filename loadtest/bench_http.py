@@ -28,7 +28,7 @@ RESULTS = HERE / "results"
 CONNECTIONS = 64
 FLOOR = "floor"
 OURS = "tiny-listener"
-HOOKED = "tiny-listener, 2 hooks, 1 Depends"
+HOOKED = "tiny-listener with 2 hooks and a Depends"
 BROWSER = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
