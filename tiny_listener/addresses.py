@@ -31,7 +31,9 @@ def name_of(sock: socket.socket) -> str:
 def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenError:
     """Return the error to raise when `(host, port)` cannot be bound; a unix socket's path has no port."""
     where = describe(host, port)
-    if exc.errno == errno.EADDRINUSE:
+    if isinstance(exc, socket.gaierror):  # its numbers are getaddrinfo(3)'s own
+        text = f"cannot listen on {where}: {host!r} is no address of this machine, and no name of one: {exc.strerror}"
+    elif exc.errno == errno.EADDRINUSE:
         holder = holder_of_port(port) if port is not None else None
         by = f" by {holder}" if holder else ""
         text = f"cannot listen on {where}: it is in use{by}; stop that, or choose another with --port"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from .tracebacks import without_our_frames
+
 if TYPE_CHECKING:
     from contextvars import Context as ContextVars
 
@@ -162,11 +164,3 @@ def log_failure(event: AnyEvent, error: BaseException) -> None:
     """Log an error that nobody handled, with the route whose event it ended."""
     route = event.route
     logger.error("Event %r failed in %s", route.path, route.where, exc_info=without_our_frames(error))
-
-
-def without_our_frames(error: BaseException) -> BaseException:
-    """Take our own frames off the top of a traceback: an application's error begins in the application."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("tiny_listener"):
-        traceback = traceback.tb_next
-    return error if traceback is None else error.with_traceback(traceback)

@@ -30,22 +30,26 @@ def import_from_string(import_str: str) -> Any:
         # Only when the name that is missing is the one asked for: a missing import inside it is its own error.
         if exc.name is None or not (module_name == exc.name or module_name.startswith(exc.name + ".")):
             raise
-        raise ImportError(f"No module named {exc.name!r}{_nearest(exc.name, _modules())}") from None
+        raise ImportError(f"No module named {exc.name!r}{_nearest_module(exc.name)}") from None
+    where = module_name
     for attribute in attributes.split("."):
         try:
             found = getattr(found, attribute)
         except AttributeError:
-            raise ImportError(
-                f"{module_name!r} has no attribute {attribute!r}{_nearest(attribute, dir(found))}"
-            ) from None
+            raise ImportError(f"{where!r} has no attribute {attribute!r}{_nearest(attribute, dir(found))}") from None
+        where += f"{'.' if ':' in where else ':'}{attribute}"
     return found
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _nearest(name: str, known: list[str], before: str = "") -> str:
     near = difflib.get_close_matches(name, [n for n in known if not n.startswith("_")], n=3)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"; did you mean {' or '.join(repr(before + n) for n in near)}?" if near else ""
 
 
-def _modules() -> list[str]:
-    """Return the top-level modules in the application's folder, which comes first on the path."""
-    return [module.name for module in pkgutil.iter_modules(sys.path[:1])]
+def _nearest_module(name: str) -> str:
+    """Return a hint at modules beside the one that is missing: of its package, or of the application's folder, which
+    comes first on the path.
+    """
+    package, _, last = name.rpartition(".")
+    folders = getattr(sys.modules.get(package), "__path__", ()) if package else sys.path[:1]
+    return _nearest(last, [module.name for module in pkgutil.iter_modules(folders)], before=name[: -len(last)])

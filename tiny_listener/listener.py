@@ -20,7 +20,7 @@ from .errors import (
     ListenerError,
     ListenerNotFound,
 )
-from .hook import Hook, check_coro_func, function_name
+from .hook import Hook, check_coro_func
 from .host import Host
 from .lifecycle import Draining, Lifecycle
 from .loop import ServerLoop, close_loop, new_event_loop
@@ -118,10 +118,13 @@ class Listener(Generic[CTX]):
 
     def remove_on_event_hook(self, name: str | CoroFunc) -> bool:
         """Remove a handler by the route's name or by the function; False when there was none."""
-        key = name if isinstance(name, str) else function_name(name)
-        route = self.routes.pop(key, None)
+        if isinstance(name, str):
+            route = self.routes.get(name)
+        else:
+            route = next((route for route in self.routes.values() if route.fn == name), None)
         if route is None:
             return False
+        del self.routes[route.name]
         self.router.remove(route)
         return True
 

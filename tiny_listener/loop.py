@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from .addresses import listen_error
 from .borrowing import Borrower
 from .datagrams import DatagramServer
-from .dispatch import without_our_frames
 from .host import ListenAddress, SocketProvider
+from .tracebacks import without_our_frames
 from .unix import UnixSocket, listen_unix
 
 try:
@@ -246,7 +246,11 @@ class ServerLoop:
         resolve: Any = self.getaddrinfo  # type: ignore[attr-defined]
         found: dict[ListenAddress, None] = {}
         for name in hosts:
-            for af, _, _, _, sockaddr in await resolve(name, port, family=family, type=kind, flags=flags):
+            try:
+                known = await resolve(name, port, family=family, type=kind, flags=flags)
+            except socket.gaierror as exc:
+                raise listen_error(exc, name, port) from None
+            for af, _, _, _, sockaddr in known:
                 if af in (socket.AF_INET, socket.AF_INET6):
                     found[ListenAddress(int(af), sockaddr[0], sockaddr[1], backlog, kind=int(kind))] = None
         if not found:

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from tiny_listener.errors import CannotLoad
 from tiny_listener.host import Host, ListenAddress
 from tiny_listener.observer import NULL_OBSERVER, Observer
 from tiny_listener.tasks import log_tasks
+from tiny_listener.tracebacks import format_without_our_frames
 
 from .channel import Channel, ChannelClosed
 from .messages import (
@@ -252,24 +252,7 @@ def describe_boot_failure(exc: Exception) -> tuple[int, str]:
     """Return the exit code and the text for an application that cannot be loaded or started."""
     if isinstance(exc, (CannotLoad, ListenError)):
         return 1, f"Error: {exc.strerror if isinstance(exc, ListenError) else exc}\n"
-    frames = exc.__traceback__
-    while frames is not None and _is_ours(frames.tb_frame.f_globals.get("__name__", "")):
-        frames = frames.tb_next
-    if frames is None and not isinstance(exc, SyntaxError):
-        frames = exc.__traceback__  # no frame of the application's: the fault may be ours
-    return 3, "".join(traceback.format_exception(exc.with_traceback(frames)))
-
-
-def _is_ours(module: str) -> bool:
-    top = module.partition(".")[0]
-    return top in (
-        "tiny_listener",
-        "tiny_listener_supervisor",
-        "importlib",
-        "multiprocess",
-        "asyncio",
-        "uvloop",
-    )
+    return 3, format_without_our_frames(exc)
 
 
 def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -> None:

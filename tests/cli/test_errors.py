@@ -26,7 +26,7 @@ ADMIN = ("--admin-port", "0")
         ([], 2, "Missing argument 'MODULE:ATTRIBUTE'"),
         (["web:app", "more"], 2, "unexpected extra argument"),
         (["--workers", "0", "web:app"], 2, "'--workers': 0 is not in the range x>=1"),
-        (["--workers", "many", "web:app"], 2, "'many' is not a valid integer"),
+        (["--workers", "many", "web:app"], 2, "'many' is no whole number"),
         (["--port", "65536", "web:app"], 2, "65536 is not in the range 0<=x<=65535"),
         (["--no-such", "web:app"], 2, "No such option"),
         (["--app-dir", "/no/such/folder", "web:app"], 2, "'/no/such/folder' does not exist"),
@@ -38,6 +38,12 @@ ADMIN = ("--admin-port", "0")
         (["--graceful-timeout", "-1", "web:app"], 2, "-1.0 is not in the range"),
         (["--workers", "1", "--max-restarts", "1", "web:app"], 2, "--max-restarts needs a supervisor: add --workers 2"),
         (["--max-restarts", "-1", "--workers", "2", "web:app"], 2, "-1 is not in the range x>=0"),
+        (["--graceful-timeout", "nan", "web:app"], 2, "nan is no number of seconds"),
+        (["--drain-delay", "inf", "web:app"], 2, "inf is no number of seconds; a large one"),
+        (["--keep-alive-timeout", "soon", "web:app"], 2, "'soon' is no number of seconds"),
+        (["--boot-timeout", "0", "web:app"], 2, "0.0 is not in the range x>0"),
+        (["--port", "9999", "--admin-port", "9999", "web:app"], 2, "--port and --admin-port are both 9999: choose"),
+        (["--host", "no-such-host.invalid", "web:app"], 1, "'no-such-host.invalid' is no address of this machine"),
         (["--max-restarts-window", "1", "--workers", "2", "web:app"], 2, "does nothing without --max-restarts"),
         (
             ["--max-restarts", "1", "--max-restarts-window", "0", "--workers", "2", "web:app"],
@@ -52,7 +58,9 @@ ADMIN = ("--admin-port", "0")
         (["--reload", "wep:app"], 1, "No module named 'wep'; did you mean 'web'?"),
         (["wep:app"], 1, "No module named 'wep'; did you mean 'web'?"),
         (["web:ap"], 1, "'web' has no attribute 'ap'; did you mean 'app'?"),
-        (["web:not_a_listener"], 1, "web:not_a_listener is a int, not a tiny_listener.Listener"),
+        (["web:not_a_listener"], 1, "web:not_a_listener is no tiny_listener.Listener, but of type int"),
+        (["web:app.no_such"], 1, "'web:app' has no attribute 'no_such'"),
+        (["package.wep:app"], 1, "No module named 'package.wep'; did you mean 'package.web'?"),
         (["web:HTTPListener"], 1, "is a class: make an instance of it"),
         (["--uds-mode", "660", "web:app"], 1, "--uds-mode does nothing without a unix socket: add --uds"),
         (["--uds", "/tmp/x", "--uds-mode", "680", "web:app"], 2, "'680' are no permissions: three octal digits"),
@@ -80,10 +88,15 @@ def test_one_line_and_the_exit_code(args: list[str], code: int, message: str, wo
         ("needs_missing:app", "ModuleNotFoundError: No module named 'no_such_dependency'"),
         ("broken_startup:app", "RuntimeError: broken at startup"),
         ("broken_listen:app", "RuntimeError: broken in listen"),
+        ("broken_os:app", "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'"),
+        ("exits:app", "RuntimeError: exits:app called sys.exit(7) while it was imported"),
+        ("registers_twice:app", "Route 'hello' of hello (registers_twice.py:13) exists already"),
+        ("registers_sync:app", "TypeError: hello (registers_sync.py:8) is not a coroutine function"),
     ],
 )
-def test_an_application_that_cannot_boot(workers: str, app: str, last_line: str) -> None:
-    done = command(*ADMIN, "--workers", workers, app)
+@pytest.mark.parametrize("preload", [[], ["--preload"]], ids=["each", "preload"])
+def test_an_application_that_cannot_boot(workers: str, app: str, last_line: str, preload: list[str]) -> None:
+    done = command(*ADMIN, "--workers", workers, *preload, app)
     assert done.returncode == 3
     assert done.stderr.count("Traceback (most recent call last)") <= 1
     assert sum(last_line in line for line in done.stderr.splitlines()) == 1, done.stderr
@@ -148,16 +161,29 @@ def test_a_port_without_permission(workers: str) -> None:
     [
         ("workers = \nport = 1", "options.toml: no valid TOML: Invalid value (at line 1"),
         ("\nworkerz = 2", "options.toml:2: workerz: no such option; did you mean workers?"),
-        ('port = "many"', "options.toml:1: port: 'many' is not a valid integer"),
+        ('port = "many"', "options.toml:1: port: 'many' is not a whole number"),
         ("workers = 0", "options.toml:1: workers: 0 is not in the range x>=1"),
         ("access-log = 1", "options.toml:1: access-log: 1 is not true or false"),
-        ("port = true", "options.toml:1: port: True is not a value for it"),
+        ("port = true", "options.toml:1: port: True is not a whole number"),
         ("uds-mode = 888", "options.toml:1: uds-mode: 888 are no permissions"),
-        ("port = [1]", "options.toml:1: port: [1] is not a value for it"),
-        ("reload-dir = 1", "options.toml:1: reload-dir: 1 is not a value for it"),
+        ("port = [1]", "options.toml:1: port: [1] is not a whole number"),
+        ("reload-dir = 1", "options.toml:1: reload-dir: 1 is not a text or a list of texts"),
         ('reload-dir = ["/no/such"]', "options.toml:1: reload-dir: Directory '/no/such' does not exist"),
-        ("reload-include = [1]", "options.toml:1: reload-include: [1] is not a value for it"),
+        ("reload-include = [1]", "options.toml:1: reload-include: [1] is not a text or a list of texts"),
         ("check = true", "options.toml:1: check: no such option"),
+        ("port = 1.5", "options.toml:1: port: 1.5 is not a whole number"),
+        ("host = 5", "options.toml:1: host: 5 is not a text"),
+        ("drain-delay = nan", "options.toml:1: drain-delay: nan is no number of seconds"),
+        ("workers = 1979-05-27", "options.toml:1: workers: datetime.date(1979, 5, 27) is not a whole number"),
+        ("log-level = 'info'\nlog_level = 'debug'", "options.toml:2: log_level: given twice, with - and with _"),
+        ("tool = 3", "options.toml: tool.tiny-listener is a table: [tool.tiny-listener], and options below it"),
+        ("[tool]\ntiny-listener = 3", "options.toml: tool.tiny-listener is a table"),
+        ("[[tool.tiny-listener]]", "options.toml: tool.tiny-listener is a table"),
+        (
+            "[tool.x]\nworkers = 7\n\n[tool.tiny-listener]\nworkers = 0",
+            "options.toml:5: workers: 0 is not in the range",
+        ),
+        ('uds = "x"\nport = 1', "--uds and --port name two places"),
     ],
 )
 def test_a_broken_config_file(tmp_path: Path, text: str, message: str) -> None:

@@ -56,7 +56,7 @@ def test_routes_are_printed_in_match_order() -> None:
 def test_check_imports_and_exits() -> None:
     done = command("--check", "web:app")
     assert done.returncode == 0
-    assert done.stdout.startswith("web:app is a HTTPListener with ")
+    assert done.stdout.startswith("web:app: HTTPListener with ")
     assert command("--check", "broken:app").returncode == 3
     assert command("--routes", "wep:app").returncode == 1
 
@@ -73,6 +73,40 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
         entries = [json.loads(line) for line in server.log.splitlines()]
         assert any("2 workers are ready" in entry["message"] for entry in entries)
         assert {entry["level"] for entry in entries} == {"info"}
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "env"),
+    [
+        ("port = 1", ["--uds", "own.sock"], {}),
+        ('uds = "file.sock"\nuds-mode = 600', ["--port", "0"], {}),
+        ("", ["--port", "0"], {"TINY_LISTENER_UDS": "env.sock"}),
+        ("port = 1", [], {"TINY_LISTENER_UDS": "own.sock"}),
+        ("max-requests = 5\nmax-restarts = 3\nworkers = 2", ["--workers", "1", "--port", "0"], {}),
+    ],
+)
+def test_what_is_typed_overrules_what_contradicts_it_elsewhere(
+    tmp_path: Path, text: str, options: list[str], env: dict[str, str]
+) -> None:
+    (tmp_path / "options.toml").write_text(text)
+    where = ["--config", str(tmp_path / "options.toml"), "--app-dir", str(APPS)]
+    with serving("web:app", *where, *options, cwd=tmp_path, env=env, pass_port=False):
+        assert (tmp_path / "own.sock").exists() == ("own.sock" in (*options, *env.values()))
+        assert not (tmp_path / "file.sock").exists()
+        assert not (tmp_path / "env.sock").exists()
+
+
+def test_a_config_file_may_have_the_table_that_pyproject_has(tmp_path: Path) -> None:
+    (tmp_path / "options.toml").write_text("[tool.tiny-listener]\nworkers = 2\n")
+    with serving("web:app", "--config", str(tmp_path / "options.toml")) as server:
+        assert len(server.workers()) == 2
+
+
+def test_variables_that_are_no_options() -> None:
+    done = command("--check", "web:app", env={"TINY_LISTENER_VERSION": "1", "TINY_LISTENER_WORKRES": "3"})
+    assert done.returncode == 0
+    assert done.stdout.startswith("web:app: HTTPListener")
+    assert done.stderr == "Warning: TINY_LISTENER_WORKRES is no option; did you mean TINY_LISTENER_WORKERS?\n"
 
 
 def test_the_python_module_is_the_command() -> None:

@@ -228,6 +228,17 @@ def test_routes_can_be_removed(app: App) -> None:
     assert app.match_route("x") == (app.routes["first"], {})
 
 
+def test_a_function_removes_its_own_routes_only(app: App) -> None:
+    async def first() -> None: ...
+
+    async def second() -> None: ...
+
+    app.add_on_event_hook(first, "x", name="second")
+    assert not app.remove_on_event_hook(second)
+    assert app.remove_on_event_hook(first)
+    assert not app.routes
+
+
 def test_a_route_matches_alone() -> None:
     async def fn() -> None: ...
 

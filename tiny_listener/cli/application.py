@@ -55,10 +55,13 @@ def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
         if exc.__traceback__ is not None and exc.__cause__ is None and exc.__suppress_context__:
             raise CannotLoad(str(exc)) from None
         raise
+    except SystemExit as exc:  # it would end a single process without a word, and each of many workers
+        error = RuntimeError(f"{app} called sys.exit({exc.code!r}) while it was imported")
+        raise error.with_traceback(exc.__traceback__) from None
     if isinstance(listener, type) and issubclass(listener, Listener):
         raise CannotLoad(f"{app} is a class: make an instance of it, app = {listener.__name__}()")
     if not isinstance(listener, Listener):
-        raise CannotLoad(f"{app} is a {type(listener).__name__}, not a tiny_listener.Listener")
+        raise CannotLoad(f"{app} is no tiny_listener.Listener, but of type {type(listener).__name__}")
     if http_options:
         _configure(app, listener, http_options)
     return listener

@@ -1,4 +1,6 @@
-"""Options from a TOML file: `--config FILE`, or `[tool.tiny-listener]` of `./pyproject.toml`."""
+"""Options from a TOML file: of `--config FILE`, or of `./pyproject.toml`; where it has a table `tool`, from its
+`[tool.tiny-listener]`.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +12,24 @@ from typing import Any
 
 import click
 
+from .values import Permissions, Seconds, Whole
+
 __all__ = ["read_config"]
 
 NOT_IN_A_FILE = frozenset({"app", "config", "check", "routes", "version", "help"})
 
 
-def read_config(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+HEADER = re.compile(r"^[ \t]*\[[ \t]*[\"']?tool[\"']?[ \t]*\.[ \t]*[\"']?tiny-listener[\"']?[ \t]*\]", re.MULTILINE)
+
+
+def read_config(ctx: click.Context, _: click.Parameter, given: str | None) -> str | None:
     """Let the file's keys be the defaults of the options (a callback of click).
 
     :raises click.UsageError: the file is broken; with its name, the line and the key
     """
-    path = Path(value or "pyproject.toml")
-    if value is None and not path.is_file():
-        return value
+    path = Path(given or "pyproject.toml")
+    if given is None and not path.is_file():
+        return given
     try:
         text = path.read_text(encoding="utf-8")
         tables: dict[str, Any] = tomllib.loads(text)
@@ -31,26 +38,42 @@ def read_config(ctx: click.Context, _: click.Parameter, value: str | None) -> st
         raise click.UsageError(f"{path}: no valid TOML: {exc}") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise click.UsageError(f"{path}: cannot be read: {exc}") from None
-    if path.name == "pyproject.toml":
-        tables = tables.get("tool", {}).get("tiny-listener", {})
-    ctx.default_map = {key.replace("-", "_"): _checked(ctx, path, text, key, v) for key, v in tables.items()}
-    return value
+    in_tool = path.name == "pyproject.toml" or "tool" in tables
+    if in_tool:
+        tables = _table_of_ours(path, tables)
+    header = HEADER.search(text) if in_tool else None
+    start = header.end() if header else 0
+    defaults: dict[str, Any] = {}
+    for key, value in tables.items():
+        place = f"{path}:{_line_of(text, key, start)}: {key}"
+        name = key.replace("-", "_")
+        if name in defaults:
+            raise click.UsageError(f"{place}: given twice, with - and with _; keep one")
+        defaults[name] = _checked(ctx, place, key, value)
+    ctx.default_map = defaults
+    return given
 
 
-def _checked(ctx: click.Context, path: Path, text: str, key: str, value: Any) -> Any:
-    place = f"{path}:{_line_of(text, key)}: {key}"
+def _table_of_ours(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
+    tool = tables.get("tool", {})
+    ours = tool.get("tiny-listener", {}) if isinstance(tool, dict) else tool
+    if not isinstance(ours, dict):
+        raise click.UsageError(f"{path}: tool.tiny-listener is a table: [tool.tiny-listener], and options below it")
+    return ours
+
+
+def _checked(ctx: click.Context, place: str, key: str, value: Any) -> Any:
     known = {(p.name or "").replace("_", "-"): p for p in ctx.command.params if p.name not in NOT_IN_A_FILE}
     parameter = known.get(key.replace("_", "-"))
     if parameter is None:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
         raise click.UsageError(f"{place}: no such option; {hint}")
-    flag = isinstance(parameter, click.Option) and parameter.is_flag
     if parameter.multiple and isinstance(value, str):
         value = [value]
-    texts = parameter.multiple and isinstance(value, list) and all(isinstance(one, str) for one in value)
-    if flag != isinstance(value, bool) or ((isinstance(value, (list, dict)) or parameter.multiple) and not texts):
-        raise click.UsageError(f"{place}: {value!r} is not {'true or false' if flag else 'a value for it'}")
+    right, types = _expected(parameter)
+    if type(value) not in types or (type(value) is list and not all(isinstance(one, str) for one in value)):
+        raise click.UsageError(f"{place}: {value!r} is not {right}")
     try:
         parameter.type_cast_value(ctx, value)
     except click.BadParameter as exc:
@@ -58,6 +81,21 @@ def _checked(ctx: click.Context, path: Path, text: str, key: str, value: Any) ->
     return value
 
 
-def _line_of(text: str, key: str) -> int:
-    match = re.search(rf"^\s*[\"']?{re.escape(key)}[\"']?\s*=", text, re.MULTILINE)
-    return text.count("\n", 0, match.end()) + 1 if match else 1
+def _expected(parameter: click.Parameter) -> tuple[str, tuple[type, ...]]:
+    """Return what values an option takes in a file: in words, and as types of TOML's."""
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return "true or false", (bool,)
+    if parameter.multiple:
+        return "a text or a list of texts", (list,)
+    if isinstance(parameter.type, Whole):
+        return "a whole number", (int,)
+    if isinstance(parameter.type, Seconds):
+        return "a number of seconds", (int, float)
+    if isinstance(parameter.type, Permissions):
+        return "permissions in octal digits", (int, str)
+    return "a text", (str,)
+
+
+def _line_of(text: str, key: str, start: int) -> int:
+    match = re.compile(rf"^[ \t]*[\"']?{re.escape(key)}[\"']?[ \t]*=", re.MULTILINE).search(text, start)
+    return text.count("\n", 0, match.start()) + 1 if match else 1

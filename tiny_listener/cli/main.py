@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import sys
 from typing import Any
 
@@ -10,7 +12,9 @@ import click
 from .. import __version__
 from .application import check_app_string
 from .config import read_config
+from .contradictions import Given, refuse_contradictions
 from .run import run
+from .values import Permissions, Seconds, Whole
 
 __all__ = ["command", "main"]
 
@@ -35,27 +39,9 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Logs": ("log_level", "log_format", "log_file"),
 }  # fmt: skip
 
-seconds = click.FloatRange(min=0)
-positive = click.FloatRange(min=0, min_open=True)
-
-
-class Permissions(click.ParamType[int]):
-    """Permissions as chmod(1) takes them, in octal digits.
-
-    :param example: for who gave something else
-    """
-
-    name = "mode"
-
-    def __init__(self, example: str) -> None:
-        self._example = example
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """See `click.ParamType`; a number in a file is read as its digits."""
-        text = str(value)
-        if not text.isascii() or not text.isdigit() or set(text) - set("01234567") or int(text, 8) > 0o777:
-            self.fail(f"{value!r} are no permissions: three octal digits, such as {self._example}", param, ctx)
-        return int(text, 8)
+PREFIX = "TINY_LISTENER_"
+seconds = Seconds(min=0)
+positive = Seconds(min=0, min_open=True)
 
 
 class Command(click.Command):
@@ -102,22 +88,22 @@ class Command(click.Command):
     show_default=True,
     help="A name or an address; 0.0.0.0 for all of IPv4, '' for IPv6 too.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 for a free one.")
+@click.option("--port", type=Whole(0, 65535), default=8000, show_default=True, help="0 for a free one.")
 @click.option("--uds", type=click.Path(), help="A unix socket, in place of host and port.")
 @click.option(
     "--uds-mode", type=Permissions("660"), help="The permissions of its file, such as 660.  [default: by umask]"
 )
-@click.option("--fd", type=click.IntRange(min=0), help="An open listening socket, in place of host and port.")
+@click.option("--fd", type=Whole(min=0), help="An open listening socket, in place of host and port.")
 @click.option(
     "--backlog",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=2048,
     show_default=True,
     help="Connections that may wait to be accepted.",
 )
 @click.option(
     "--limit-concurrency",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     help="Requests in hand in one worker; past it the answer is 503.",
 )
 @click.option(
@@ -128,13 +114,13 @@ class Command(click.Command):
     help="Seconds that a connection may be idle.",
 )
 @click.option("--access-log", is_flag=True, help="One line for each request.")
-@click.option("--max-request-line", type=click.IntRange(min=1), help="Bytes of a request line; 414.  [default: 8192]")
-@click.option("--max-header", type=click.IntRange(min=1), help="Bytes of one header line; 431.  [default: 8192]")
-@click.option("--max-headers", type=click.IntRange(min=1), help="Bytes of all header lines; 431.  [default: 65536]")
-@click.option("--max-header-fields", type=click.IntRange(min=1), help="Header fields; 431.  [default: 100]")
+@click.option("--max-request-line", type=Whole(min=1), help="Bytes of a request line; 414.  [default: 8192]")
+@click.option("--max-header", type=Whole(min=1), help="Bytes of one header line; 431.  [default: 8192]")
+@click.option("--max-headers", type=Whole(min=1), help="Bytes of all header lines; 431.  [default: 65536]")
+@click.option("--max-header-fields", type=Whole(min=1), help="Header fields; 431.  [default: 100]")
 @click.option(
     "--max-body",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     help="Bytes of a body, where its route does not say; 413.  [default: 16777216]",
 )
 @click.option("--header-timeout", type=positive, help="Seconds until a head is complete; 408.  [default: 30]")
@@ -178,7 +164,7 @@ class Command(click.Command):
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=1,
     show_default=True,
     help="Processes; from 2 on, or with --reload, a supervisor watches over them.",
@@ -200,7 +186,7 @@ class Command(click.Command):
 )
 @click.option(
     "--boot-timeout",
-    type=seconds,
+    type=positive,
     default=60,
     show_default=True,
     help="Seconds that a worker may take until it is ready.",
@@ -215,26 +201,24 @@ class Command(click.Command):
 )
 @click.option(
     "--reload-batch",
-    type=click.IntRange(min=1),
+    type=Whole(min=1),
     default=1,
     show_default=True,
     help="Workers that a reload (HUP) replaces at a time.",
 )
-@click.option("--max-requests", type=click.IntRange(min=1), help="Replace a worker after so many events.")
+@click.option("--max-requests", type=Whole(min=1), help="Replace a worker after so many events.")
 @click.option(
     "--max-requests-jitter",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     default=0,
     show_default=True,
     help="At random up to so many more.",
 )
-@click.option(
-    "--max-lifetime", type=click.FloatRange(min=0, min_open=True), help="Replace a worker after so many seconds."
-)
-@click.option("--max-rss", type=click.IntRange(min=1), help="Replace a worker that takes more MiB of memory.")
+@click.option("--max-lifetime", type=positive, help="Replace a worker after so many seconds.")
+@click.option("--max-rss", type=Whole(min=1), help="Replace a worker that takes more MiB of memory.")
 @click.option(
     "--max-restarts",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     help="Workers that may end unplanned within the window; one more ends the server, with code 4.  [default: any]",
 )
 @click.option(
@@ -262,7 +246,7 @@ class Command(click.Command):
 )
 @click.option(
     "--admin-port",
-    type=click.IntRange(0, 65535),
+    type=Whole(0, 65535),
     default=9464,
     show_default=True,
     help="Their port; 0 for a free one.",
@@ -285,17 +269,29 @@ class Command(click.Command):
 @click.option(
     "--log-file", type=click.Path(dir_okay=False), help="Append to this file, in place of stderr; USR1 reopens it."
 )
-@click.version_option(__version__, prog_name="tiny-listener", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__,
+    prog_name="tiny-listener",
+    message="%(prog)s %(version)s",
+    allow_from_autoenv=False,  # images name the version of what is in them so
+)
 @click.pass_context
 def command(ctx: click.Context, /, app: str, **options: Any) -> None:  # fmt: skip
     """Run the Listener that MODULE:ATTRIBUTE names, such as http_web:app."""
     check_app_string(app)
-    given = {name for name in options if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT}
-    typed = {name for name in given if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
-    _refuse_contradictions(given, options)
-    _refuse_around_reload(typed, options)
-    _name_proxy_headers(given, options)
-    ctx.exit(run(app, options, given))
+    _name_unknown_variables(ctx)
+    given = Given.of(ctx, options)
+    refuse_contradictions(given)
+    names = given.names
+    _name_proxy_headers(names, options)
+    ctx.exit(run(app, options, names))
+
+
+def _name_unknown_variables(ctx: click.Context) -> None:
+    known = {f"{PREFIX}{(p.name or '').upper()}" for p in ctx.command.params}
+    for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=0.9):  # others may be the application's
+            click.echo(f"Warning: {name} is no option; did you mean {near[0]}?", err=True)
 
 
 def _name_proxy_headers(given: set[str], options: dict[str, Any]) -> None:
@@ -314,43 +310,6 @@ def _name_proxy_headers(given: set[str], options: dict[str, Any]) -> None:
     if not x_forwarded and not forwarded:
         given.discard("proxy_headers")
     options["proxy_headers"] = "forwarded" if forwarded else "x-forwarded"
-
-
-def _refuse_contradictions(given: set[str], options: dict[str, Any]) -> None:
-    for one, others in (("uds", ("host", "port", "fd")), ("fd", ("host", "port"))):
-        for other in others:
-            if {one, other} <= given:
-                raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
-    becomes = options["user"] is not None or options["group"] is not None
-    if options["workers"] == 1 and not options["reload"] and not becomes:
-        _refuse_what_needs_a_supervisor(given, options)
-    if options["preload"] and becomes:
-        raise click.UsageError("--preload imports the application before workers become --user or --group: choose one")
-    if "max_requests_jitter" in given and options["max_requests"] is None:
-        raise click.UsageError("--max-requests-jitter does nothing without --max-requests")
-    if "max_restarts_window" in given and options["max_restarts"] is None:
-        raise click.UsageError("--max-restarts-window does nothing without --max-restarts")
-    for one in ("check", "routes"):
-        if one in given and "pid_file" in given:
-            raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")
-
-
-def _refuse_what_needs_a_supervisor(given: set[str], options: dict[str, Any]) -> None:
-    supervised = ("hang_timeout", "reload_batch", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss")
-    for one in (*supervised, "max_restarts"):
-        if one in given:
-            option = f"--{one.replace('_', '-')}"
-            raise click.UsageError(f"{option} needs a supervisor: add --workers 2, or leave it out")
-    if options["control_socket"]:
-        raise click.UsageError("--control-socket needs a supervisor: add --workers 2, or leave it out")
-
-
-def _refuse_around_reload(typed: set[str], options: dict[str, Any]) -> None:
-    if options["reload"] and options["preload"]:
-        raise click.UsageError("--preload imports the application once, --reload after every change: choose one")
-    for one in ("reload_dir", "reload_include", "reload_exclude"):
-        if one in typed and not options["reload"]:  # a file may name them for whenever there is a --reload
-            raise click.UsageError(f"--{one.replace('_', '-')} does nothing without --reload")
 
 
 def main(args: list[str] | None = None) -> None:

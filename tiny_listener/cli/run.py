@@ -149,7 +149,10 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
                 observer = Recorder(ledger.open_row("the process").writer())
             return Single(plan, settings, observer, admin, notifier).run()
         if options["preload"]:
-            listener = load_app()
+            try:
+                listener = load_app()
+            except Exception as exc:
+                return _say_why(exc)
             plan = replace(plan, load=lambda: listener)
         path = options["control_socket"]  # None: the usual place
         control = Control(path) if path != "" else None
@@ -190,17 +193,23 @@ def _watch(
     return watch, load_afresh
 
 
-def _show(app: str, load_app: Any, *, routes: bool) -> int:
+def _say_why(exc: Exception) -> int:
+    """Say why the application cannot be loaded, and return the exit code."""
     from tiny_listener_supervisor.worker import describe_boot_failure  # noqa: PLC0415
 
+    code, text = describe_boot_failure(exc)
+    click.echo(text, err=True, nl=False)
+    return code
+
+
+def _show(app: str, load_app: Any, *, routes: bool) -> int:
     try:
         listener: Listener[Any] = load_app()
     except Exception as exc:
-        code, text = describe_boot_failure(exc)
-        click.echo(text, err=True, nl=False)
-        return code
+        return _say_why(exc)
     if not routes:
-        click.echo(f"{app} is a {type(listener).__name__} with {len(listener.routes)} routes")
+        count = len(listener.routes)
+        click.echo(f"{app}: {type(listener).__name__} with {count} route{'s' * (count != 1)}")
         return 0
     rows = [(route.path, route.name, route.where.rpartition(" ")[2].strip("()")) for route in listener.router]
     rows = [("EVENT", "NAME", "HANDLER"), *rows]

@@ -1,0 +1,5 @@
+"""The application."""
+
+from tiny_listener.http import HTTPListener
+
+app = HTTPListener()

@@ -1,0 +1,116 @@
+"""Options that contradict each other. Of two from different sources the stronger one counts, the command line before
+the environment, and that before the file; what one person wrote in one place has to agree with itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+__all__ = ["Given", "refuse_contradictions"]
+
+TYPED = 3
+STRENGTH = {ParameterSource.COMMANDLINE: TYPED, ParameterSource.ENVIRONMENT: 2, ParameterSource.DEFAULT_MAP: 1}
+PLACES = (("uds", ("host", "port", "fd")), ("fd", ("host", "port")))
+"""Options that name a place to listen at, and those that name another."""
+SUPERVISED = (
+    "hang_timeout", "reload_batch", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts",
+    "max_restarts_window", "control_socket",
+)  # fmt: skip
+"""Options that only a supervisor can heed."""
+
+
+@dataclass
+class Given:
+    """The options, and where each came from.
+
+    :ivar options: all values by name
+    :ivar strength: of those that were not left at their defaults; the greater counts
+    :ivar defaults: what an option is that nobody gave
+    """
+
+    options: dict[str, Any]
+    strength: dict[str, int]
+    defaults: dict[str, Any]
+
+    @classmethod
+    def of(cls, ctx: click.Context, options: dict[str, Any]) -> Given:
+        """Return what the context of the command knows."""
+        sources = {name: ctx.get_parameter_source(name) for name in options}
+        strength = {name: STRENGTH[source] for name, source in sources.items() if source in STRENGTH}
+        return cls(options, strength, {p.name or "": p.get_default(ctx) for p in ctx.command.params})
+
+    @property
+    def names(self) -> set[str]:
+        """The options that were not left at their defaults."""
+        return set(self.strength)
+
+    def forget(self, name: str) -> None:
+        """Take an option for one that nobody gave."""
+        if self.strength.pop(name, None) is not None:
+            self.options[name] = self.defaults[name]
+
+
+def refuse_contradictions(given: Given) -> None:
+    """Forget what a stronger option overrules.
+
+    :raises click.UsageError: two of the same strength contradict each other, or one would do nothing
+    """
+    options = given.options
+    for one, others in PLACES:
+        for other in others:
+            _choose(given, one, other)
+    if "port" in given.names and "admin_port" in given.names and options["port"] == options["admin_port"] != 0:
+        raise click.UsageError(f"--port and --admin-port are both {options['port']}: choose another for one of them")
+    becomes = options["user"] is not None or options["group"] is not None
+    if options["workers"] == 1 and not options["reload"] and not becomes:
+        _refuse_what_needs_a_supervisor(given)
+    if options["preload"] and becomes:
+        raise click.UsageError("--preload imports the application before workers become --user or --group: choose one")
+    if options["reload"] and options["preload"]:
+        raise click.UsageError("--preload imports the application once, --reload after every change: choose one")
+    _refuse_without(given, "max_requests_jitter", "max_requests")
+    _refuse_without(given, "max_restarts_window", "max_restarts")
+    for name in ("reload_dir", "reload_include", "reload_exclude"):  # a file may name them for whenever there is one
+        _refuse_without(given, name, "reload", weakest=TYPED)
+    for one in ("check", "routes"):
+        if one in given.names and "pid_file" in given.names:
+            raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")
+
+
+def _choose(given: Given, one: str, other: str) -> None:
+    """Keep the stronger of two that name different places."""
+    first, second = given.strength.get(one), given.strength.get(other)
+    if first is None or second is None:
+        return
+    if first == second:
+        raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
+    weaker = one if first < second else other
+    given.forget(weaker)
+    if weaker == "uds" and given.strength.get("uds_mode", 0) < second:
+        given.forget("uds_mode")
+
+
+def _refuse_what_needs_a_supervisor(given: Given) -> None:
+    alone = given.strength.get("workers", 0)
+    for name in SUPERVISED:
+        if name == "control_socket" and not given.options[name]:
+            continue
+        strength = given.strength.get(name, 0)
+        if strength and strength < alone:  # whoever asks for one process for once need not empty the file
+            given.forget(name)
+        elif strength:
+            raise click.UsageError(f"{_option(name)} needs a supervisor: add --workers 2, or leave it out")
+
+
+def _refuse_without(given: Given, name: str, needed: str, *, weakest: int = 1) -> None:
+    value = given.options[needed]
+    if (value is None or value is False) and given.strength.get(name, 0) >= weakest:
+        raise click.UsageError(f"{_option(name)} does nothing without {_option(needed)}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
