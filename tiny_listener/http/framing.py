@@ -71,11 +71,13 @@ class RequestReader:
 
     __slots__ = (
         "_extensions",
+        "_few_fields",
         "_framing",
         "_grammar",
         "_head_class",
         "_in_chunk",
         "_left",
+        "_max_lines",
         "_next",
         "_safe_size",
         "_settings",
@@ -105,6 +107,8 @@ class RequestReader:
         self._framing = grammar.framing  # and how they did
         self._usual_start = grammar.usual_start  # if its Host came first, up to that: what follows its target
         self._usual_size = len(self._usual_start or b"")
+        self._few_fields = 4 * settings.max_header_fields
+        self._max_lines = settings.max_header_fields + 2
         self._safe_size = settings.safe_size
 
     @property
@@ -195,7 +199,8 @@ class RequestReader:
             if not (is_usual or rest[:10] == b"HTTP/1.1\r\n") or not target.isprintable():
                 is_usual = False
                 method, target, version, data = read_line(data, self._settings)
-        if len(data) > self._safe_size:
+        # PERF: a field takes at least four bytes; the heads of browsers have more of them, and are counted here.
+        if len(data) > self._few_fields and (len(data) > self._safe_size or data.count(b"\n") > self._max_lines):
             check_sizes(data, self._settings)
         grammar = self._grammar
         unfinished = grammar.unfinished

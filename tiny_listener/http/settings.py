@@ -69,5 +69,5 @@ class HTTPSettings:
 
     @property
     def safe_size(self) -> int:
-        """Bytes of a head that breaks no limit, whatever is in it: a field takes at least four."""
-        return min(self.max_request_line, self.max_headers, self.max_header, 4 * self.max_header_fields)
+        """Bytes of a head that breaks no limit of bytes, whatever is in it."""
+        return min(self.max_request_line, self.max_headers, self.max_header)
