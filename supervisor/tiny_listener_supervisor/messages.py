@@ -12,6 +12,7 @@ __all__ = [
     "Address",
     "BootFailed",
     "Changed",
+    "Draining",
     "Due",
     "FromWatcher",
     "FromWorker",
@@ -51,6 +52,10 @@ class Acquire(msgspec.Struct, tag=True, frozen=True):
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
     """Worker: events are taken in."""
+
+
+class Draining(msgspec.Struct, tag=True, frozen=True):
+    """Worker: nothing new is accepted any more, whoever asked for that; what is in hand finishes."""
 
 
 class BootFailed(msgspec.Struct, tag=True, frozen=True):
@@ -128,6 +133,6 @@ class WatchFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
-FromWorker: TypeAlias = Acquire | Ready | Due | BootFailed
+FromWorker: TypeAlias = Acquire | Ready | Draining | Due | BootFailed
 ToWorker: TypeAlias = Granted | Refused | Lend | GiveBack | TakeLog | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

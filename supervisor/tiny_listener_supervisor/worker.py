@@ -29,6 +29,7 @@ from .messages import (
     Acquire,
     Address,
     BootFailed,
+    Draining,
     Due,
     FromWorker,
     GiveBack,
@@ -213,6 +214,14 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         gc.freeze()
         channel.send(Ready())
 
+    async def say_when_it_drains() -> None:
+        async def say() -> None:
+            await listener.draining
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                channel.send(Draining())
+
+        saying.append(asyncio.ensure_future(say()))  # the loop keeps only weak references to tasks
+
     def on_due(events: int) -> None:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             channel.send(Due(events))
@@ -223,6 +232,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             _die_with_the_supervisor(terms.supervisor_pid)
         listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
+        saying: list[asyncio.Future[None]] = []
         client = SocketClient(
             channel, lambda: stopping.append(asyncio.ensure_future(listener.graceful_shutdown())), plan.log_file
         )
@@ -236,7 +246,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         )
         listener.attach(host)
         pulse = Pulse(terms.shown, listener, terms.max_events, on_due)
-        listener.lifecycle.startup[:0] = [client.start, pulse.start]
+        listener.lifecycle.startup[:0] = [client.start, pulse.start, say_when_it_drains]
         listener.run()
     except Exception as exc:
         if ready:
