@@ -18,9 +18,9 @@ from .channel import ChannelClosed, GarbledMessage
 from .ending import Ender
 from .forking import Forker
 from .health import Health
-from .lending import Lender
-from .logfile import reopen
-from .messages import Acquire, BootFailed, Draining, Due, FromWorker, Ready
+from .lending import RETRY_AFTER, Lender
+from .logfile import pass_on, reopen
+from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, FromWorker, Ready
 from .notify import Notifier
 from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .reloading import Reloader
@@ -57,7 +57,7 @@ HANDLED = (
     signal.SIGTTOU,
 )
 SETTLES = 0.1
-"""Seconds from a worker's word that it drains to a look at why: a signal to the whole group has arrived here by then."""
+"""Seconds from a worker's word that it drains to a look at why: a signal to the whole group is here by then."""
 
 
 class Supervisor:
@@ -301,6 +301,11 @@ class Supervisor:
                 self._worker_drains(slot, worker)
             case Due():
                 self._replacer.replace(slot, f"it has dispatched {message.events} events (--max-requests)")
+            case CannotBorrow():
+                self._lender.failed(message.slot, worker)
+            case CannotTakeLog():
+                if self._log_file is not None:
+                    worker.timers.append(self._loop.call_later(RETRY_AFTER, pass_on, self._log_file, worker))
             case BootFailed():
                 self._boot_failed(worker, message)
 
