@@ -64,7 +64,7 @@ def holder_of_port(port: int) -> str | None:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone by now, or somebody else's
             if any(_link(fd) in wanted for fd in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+                return f"{(process / 'comm').read_text(errors='replace').strip()} (pid {process.name})"
     return None
 
 

@@ -18,10 +18,12 @@ class Borrower:
     """The servers of a loop at sockets that are lent to it.
 
     :param servers: the loop's, which a drain closes and waits for
+    :ivar on_failure: called with the number of a loan that cannot be served
     """
 
     def __init__(self, servers: list[Any]) -> None:
         self._servers = servers
+        self.on_failure: Callable[[int], None] = lambda _lender: None
         self._recipes: dict[tuple[int, int, Any], tuple[Recipe, Any]] = {}
         self._borrowed: dict[int, list[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -49,7 +51,7 @@ class Borrower:
             self._end(server)
 
     async def _open(self, opened: list[Any], lender: int, sockets: Sequence[socket.socket]) -> None:
-        for sock in sockets:
+        for number, sock in enumerate(sockets):
             known = self._recipes.get(_name(sock))
             if known is None or not known[1].is_serving():
                 sock.close()
@@ -57,9 +59,13 @@ class Borrower:
             recipe, own = known
             try:
                 server = await recipe(sock)
-            except OSError:  # such as EMFILE; whoever lends tries again with the next worker that is free
-                sock.close()
-                continue
+            except OSError:  # such as EMFILE; whoever lends tries again, with another worker or later
+                for rest in sockets[number:]:
+                    rest.close()
+                if self._borrowed.get(lender) is opened:
+                    self.give_back(lender)
+                    self.on_failure(lender)
+                return
             self._servers.append(server)
             if self._borrowed.get(lender) is opened and own.is_serving():
                 opened.append(server)

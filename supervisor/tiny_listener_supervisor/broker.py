@@ -14,7 +14,7 @@ import socket
 from tiny_listener.addresses import ListenError, listen_error, name_of
 from tiny_listener.unix import UnixSocket, listen_unix
 
-from .channel import Channel, ChannelClosed
+from .channel import Channel, ChannelClosed, fitting
 from .messages import Acquire, Address, FromWorker, Granted, Refused, ToWorker
 from .queues import queue_depth
 
@@ -63,13 +63,15 @@ class SocketBroker:
 
     def answer(self, slot: int, channel: Channel[FromWorker, ToWorker], message: Acquire) -> None:
         """Send a worker the sockets that it asks for, or why it cannot have them."""
-        with contextlib.suppress(ChannelClosed):
+        # Who is gone, or asks and never reads, gets no answer.
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
             try:
                 sockets = [self.acquire(slot, address) for address in message.addresses]
+                channel.send_parcel(Granted(message.id), [sock.fileno() for sock in sockets])
+            except BlockingIOError:
+                raise
             except OSError as exc:
-                channel.send(Refused(message.id, exc.errno or 0, exc.strerror or str(exc)))
-            else:
-                channel.send(Granted(message.id), [sock.fileno() for sock in sockets])
+                channel.send(Refused(message.id, exc.errno or 0, fitting(exc.strerror or str(exc))))
 
     @property
     def sockets(self) -> list[socket.socket]:

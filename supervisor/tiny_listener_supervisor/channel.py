@@ -15,15 +15,36 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from .messages import FromWatcher, FromWorker, ToWorker
+from .parcels import MAX_FDS, Parcel, parts_of
 
-__all__ = ["Channel", "ChannelClosed", "GarbledMessage", "channel_pair", "watch_channel_pair"]
+__all__ = [
+    "Channel",
+    "ChannelClosed",
+    "DescriptorsLost",
+    "GarbledMessage",
+    "channel_pair",
+    "fitting",
+    "watch_channel_pair",
+]
 
 MAX_MESSAGE = 128 * 1024
 """Bytes; the longest message is a traceback, which is cut to fit."""
-MAX_FDS = 64
+MAX_TEXT = 64 * 1024
+"""Bytes of a text in a message."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+def fitting(text: str) -> str:
+    """Return a text that a message can hold: of a longer one the end, which says what happened, and how long it was.
+
+    What UTF-8 has no bytes for, such as the surrogates of a file name (os.fsdecode), becomes an escape.
+    """
+    data = text.encode(errors="backslashreplace")
+    if len(data) <= MAX_TEXT:
+        return data.decode()
+    return f"... ({len(data)} bytes)\n{data[-MAX_TEXT:].decode(errors='ignore')}"
 
 
 class ChannelClosed(Exception):  # noqa: N818 - an end, not always an error
@@ -32,6 +53,17 @@ class ChannelClosed(Exception):  # noqa: N818 - an end, not always an error
 
 class GarbledMessage(Exception):  # noqa: N818
     """A packet that is none of the messages that this side understands."""
+
+
+class DescriptorsLost(Exception):  # noqa: N818
+    """A message came whole, but not the file descriptors beside it: this process is at its limit (RLIMIT_NOFILE).
+
+    :ivar message: the message
+    """
+
+    def __init__(self, message: Any) -> None:
+        super().__init__(f"no file descriptor is left for those that came with {type(message).__name__}")
+        self.message = message
 
 
 class Channel(Generic[In, Out]):
@@ -54,8 +86,10 @@ class Channel(Generic[In, Out]):
     def send(self, message: Out, fds: Sequence[int] = ()) -> None:
         """Send a message.
 
+        :param fds: at most `MAX_FDS`
         :raises ChannelClosed: the other side is gone
         :raises BlockingIOError: the other side has not read for long
+        :raises OSError: the kernel does not take them, such as ETOOMANYREFS where too many are on their way (unix(7))
         """
         data = self._encode(message)
         try:
@@ -66,11 +100,21 @@ class Channel(Generic[In, Out]):
         except (BrokenPipeError, ConnectionResetError):
             raise ChannelClosed from None
 
+    def send_parcel(self, message: Parcel, fds: Sequence[int]) -> None:
+        """Send a message with any number of file descriptors, in as many parts as that takes.
+
+        :raises ChannelClosed: as `send`, as for the other errors; what was sent of it is begun anew by the next try
+        """
+        for part, last, some in parts_of(fds):
+            whole: Any = msgspec.structs.replace(message, part=part, last=last)
+            self.send(whole, some)
+
     def receive(self) -> tuple[In, list[int]] | None:
         """Return the next message with its file descriptors, which are the caller's to close; None: none yet.
 
         :raises ChannelClosed: the other side is gone
         :raises GarbledMessage: what came is no message
+        :raises DescriptorsLost: what came with it did not arrive, or not all
         """
         try:
             data, fds, flags, _ = socket.recv_fds(self._sock, MAX_MESSAGE, MAX_FDS)
@@ -81,13 +125,18 @@ class Channel(Generic[In, Out]):
         if not data:
             raise ChannelClosed
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            if flags & socket.MSG_TRUNC:
                 raise GarbledMessage("a message that was cut off")
-            return self._decoder.decode(data), fds
-        except (msgspec.DecodeError, GarbledMessage) as exc:
+            message = self._decoder.decode(data)
+            if flags & socket.MSG_CTRUNC:
+                raise DescriptorsLost(message)
+        except (msgspec.DecodeError, GarbledMessage, DescriptorsLost) as exc:
             for fd in fds:
                 os.close(fd)
-            raise GarbledMessage(str(exc)) from None
+            if isinstance(exc, msgspec.DecodeError):
+                raise GarbledMessage(str(exc)) from None
+            raise
+        return message, fds
 
     def close(self) -> None:
         """Close this end."""

@@ -31,6 +31,8 @@ TICK = 0.05
 """Seconds between two looks: a queue waits at most this long, after a worker's end is known or `KEEPS_WAITING`."""
 STANDS_STILL = 0.5
 """Seconds without a stamp, of which a loop makes ten a second, after which new connections go to a sibling."""
+RETRY_AFTER = 1.0
+"""Seconds for which nothing more is lent to a worker that could not take a loan, for want of file descriptors."""
 KEEPS_WAITING = 0.15
 """The same where connections wait at the slot: one stamp and a half. For whoever is only late a sibling is told
 twice for nothing; no connection is lost by it."""
@@ -48,22 +50,26 @@ def serves(worker: Worker | None, now: float, waiting: Callable[[], bool] = lamb
     return still < KEEPS_WAITING or (still < STANDS_STILL and not waiting())
 
 
-def plan(unserved: Collection[int], siblings: Sequence[int], loans: Mapping[int, int]) -> dict[int, int]:
+def plan(
+    unserved: Collection[int], siblings: Sequence[int], loans: Mapping[int, int], unable: Collection[int] = ()
+) -> dict[int, int]:
     """Return who shall serve each slot's queue beside its own.
 
     :param unserved: slots whose queue nobody serves
     :param siblings: workers that serve
     :param loans: the slots that are lent now, and to whom: what can stay as it is, stays, unless a sibling has two
         more than another
+    :param unable: siblings that are lent nothing more for now
     """
+    able = [sibling for sibling in siblings if sibling not in unable]
     wanted = {slot: to for slot, to in loans.items() if slot in unserved and to in siblings}
     load = Counter(wanted.values())
     for slot in unserved:
-        if slot not in wanted and siblings:
-            wanted[slot] = least = min(siblings, key=lambda sibling: load[sibling])
+        if slot not in wanted and able:
+            wanted[slot] = least = min(able, key=lambda sibling: load[sibling])
             load[least] += 1
-    while wanted:
-        most, least = max(siblings, key=lambda to: load[to]), min(siblings, key=lambda to: load[to])
+    while wanted and able:
+        most, least = max(siblings, key=lambda to: load[to]), min(able, key=lambda to: load[to])
         if load[most] - load[least] < 2:
             break
         wanted[max(slot for slot, to in wanted.items() if to == most)] = least
@@ -91,6 +97,7 @@ class Lender:
         self._is_stopping = is_stopping
         self._clock = clock
         self._loans: dict[int, Worker] = {}
+        self._unable: dict[int, float] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to look."""
@@ -110,13 +117,22 @@ class Lender:
         workers = {worker.pid: worker for worker in serving.values() if worker is not None}
         unserved = [slot.number for slot in self._slots if slot.number not in serving]
         loans = {slot: worker.pid for slot, worker in self._loans.items()}
-        wanted = plan(unserved, list(workers), loans) if not self._is_stopping() else {}
+        self._unable = {pid: until for pid, until in self._unable.items() if until > now}
+        wanted = plan(unserved, list(workers), loans, self._unable) if not self._is_stopping() else {}
         for slot, worker in list(self._loans.items()):
             if wanted.get(slot) != worker.pid:
                 self._take_back(slot, worker)
         for slot, pid in wanted.items():
             if slot not in self._loans:
                 self._lend(slot, workers[pid])
+
+    def failed(self, slot: int, worker: Worker) -> None:
+        """A worker could not take what it was lent: another is lent it, or the same one later."""
+        logger.debug("Pid %d cannot take new connections of slot %d", worker.pid, slot)
+        self._unable[worker.pid] = self._clock() + RETRY_AFTER
+        if self._loans.get(slot) is worker:
+            del self._loans[slot]
+            self.look()
 
     def _serves(self, slot: Slot, now: float) -> bool:
         # Who was found late has to stamp before it counts as serving: its queue is empty because a sibling serves it.
@@ -127,8 +143,8 @@ class Lender:
         if not sockets:
             return
         try:
-            worker.channel.send(Lend(slot), [sock.fileno() for sock in sockets])
-        except (ChannelClosed, BlockingIOError):  # the next look finds it dead, or tries again
+            worker.channel.send_parcel(Lend(slot), [sock.fileno() for sock in sockets])
+        except (ChannelClosed, OSError):  # the next look finds it dead, or tries again
             return
         logger.debug("New connections of slot %d go to pid %d", slot, worker.pid)
         self._loans[slot] = worker

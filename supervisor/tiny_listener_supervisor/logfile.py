@@ -22,7 +22,7 @@ from .messages import TakeLog
 if TYPE_CHECKING:
     from .slot import Worker
 
-__all__ = ["LogFile", "reopen"]
+__all__ = ["LogFile", "pass_on", "reopen"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
@@ -69,6 +69,11 @@ def reopen(log_file: LogFile | None, workers: Iterable[Worker] = ()) -> None:
         logger.error("SIGUSR1: cannot reopen %s: %s; the old file stays in use", log_file.path, exc.strerror)
         return
     for worker in workers:
-        with contextlib.suppress(ChannelClosed, OSError):  # it is about to end, or does not read for long
-            worker.channel.send(TakeLog(), [log_file.fd])
+        pass_on(log_file, worker)
     logger.info("SIGUSR1: %s is open anew", log_file.path)
+
+
+def pass_on(log_file: LogFile, worker: Worker) -> None:
+    """Send a worker the file as it is now."""
+    with contextlib.suppress(ChannelClosed, OSError):  # it is about to end, or does not read for long
+        worker.channel.send(TakeLog(), [log_file.fd])

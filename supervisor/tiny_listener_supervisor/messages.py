@@ -7,11 +7,16 @@ from typing import TypeAlias
 
 import msgspec
 
+from .parcels import Parcel
+
 __all__ = [
     "Acquire",
     "Address",
     "BootFailed",
+    "CannotBorrow",
+    "CannotTakeLog",
     "Changed",
+    "Draining",
     "Due",
     "FromWatcher",
     "FromWorker",
@@ -53,6 +58,10 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
     """Worker: events are taken in."""
 
 
+class Draining(msgspec.Struct, tag=True, frozen=True):
+    """Worker: nothing new is accepted any more, whoever asked for that; what is in hand finishes."""
+
+
 class BootFailed(msgspec.Struct, tag=True, frozen=True):
     """Worker: the application cannot be imported or started.
 
@@ -70,7 +79,20 @@ class Due(msgspec.Struct, tag=True, frozen=True):
     events: int
 
 
-class Granted(msgspec.Struct, tag=True, frozen=True):
+class CannotBorrow(msgspec.Struct, tag=True, frozen=True):
+    """Worker: what was lent to it did not arrive, or cannot be served, for want of file descriptors.
+
+    :ivar slot: whose sockets that were
+    """
+
+    slot: int
+
+
+class CannotTakeLog(msgspec.Struct, tag=True, frozen=True):
+    """Worker: the log file did not arrive, for want of file descriptors; it goes on in the old one."""
+
+
+class Granted(Parcel, tag=True, frozen=True):
     """Supervisor: here they are, one file descriptor for each address, in their order."""
 
     id: int
@@ -88,7 +110,7 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
     """Supervisor: drain and exit."""
 
 
-class Lend(msgspec.Struct, tag=True, frozen=True):
+class Lend(Parcel, tag=True, frozen=True):
     """Supervisor: accept from a sibling's sockets too, which come with this; its worker does not.
 
     :ivar slot: the sibling's
@@ -128,6 +150,6 @@ class WatchFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
-FromWorker: TypeAlias = Acquire | Ready | Due | BootFailed
+FromWorker: TypeAlias = Acquire | Ready | Draining | Due | BootFailed | CannotBorrow | CannotTakeLog
 ToWorker: TypeAlias = Granted | Refused | Lend | GiveBack | TakeLog | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

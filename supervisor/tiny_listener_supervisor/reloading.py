@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .channel import Channel, ChannelClosed, GarbledMessage, watch_channel_pair
+from .channel import Channel, ChannelClosed, GarbledMessage, fitting, watch_channel_pair
 from .messages import Changed, FromWatcher, WatchFailed, Watching
 from .policy import describe_exit
 from .worker import become_a_process_of_its_own
@@ -168,5 +168,5 @@ def watcher_main(
         watch_files(plan, channel)
     except Exception as exc:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
-            channel.send(WatchFailed(" ".join((str(exc) or type(exc).__name__).split())))
+            channel.send(WatchFailed(fitting(" ".join((str(exc) or type(exc).__name__).split()))))
         raise SystemExit(1) from None

@@ -62,7 +62,7 @@ class Restarts:
         budget = self._budget
         over = budget.spend(now)
         then = "none follows" if over else f"the next one starts {f'in {delay:.2g} s' if delay else 'now'}"
-        ready = "ready" if was is State.READY else "not ready"
+        ready = "not ready" if was is State.STARTING else "ready"
         logger.error(
             "Worker %d %s, %s after %.1f s; %s", slot.number, words, ready, lived, then,
             extra={"slot": slot.number, "pid": pid, "reason": words, "duration": round(lived, 3)},

@@ -33,7 +33,7 @@ STEPS: dict[State, dict[State, str]] = {
         State.DEAD: "it exits",
     },
     State.READY: {
-        State.DRAINING: "it is told to stop",
+        State.DRAINING: "it is told to stop, or stops by itself",
         State.DEAD: "it exits",
     },
     State.DRAINING: {
@@ -142,6 +142,12 @@ class Slot:
         if left is not None:
             self.leaving.append(left)
         return left
+
+    def part(self) -> None:
+        """Let the worker leave though none takes its place yet."""
+        if self.worker is not None:
+            self.leaving.append(self.worker)
+            self.worker = None
 
     def retire(self) -> list[Worker]:
         """Have no worker any more; return those that are to leave."""

@@ -18,9 +18,9 @@ from .channel import ChannelClosed, GarbledMessage
 from .ending import Ender
 from .forking import Forker
 from .health import Health
-from .lending import Lender
-from .logfile import reopen
-from .messages import Acquire, BootFailed, Due, FromWorker, Ready
+from .lending import RETRY_AFTER, Lender
+from .logfile import pass_on, reopen
+from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, FromWorker, Ready
 from .notify import Notifier
 from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .reloading import Reloader
@@ -56,6 +56,8 @@ HANDLED = (
     signal.SIGTTIN,
     signal.SIGTTOU,
 )
+SETTLES = 0.1
+"""Seconds from a worker's word that it drains to a look at why: a signal to the whole group is here by then."""
 
 
 class Supervisor:
@@ -295,10 +297,35 @@ class Supervisor:
                 self._broker.answer(slot.number, worker.channel, message)
             case Ready():
                 self._worker_is_ready(slot, worker)
+            case Draining():
+                self._worker_drains(slot, worker)
             case Due():
                 self._replacer.replace(slot, f"it has dispatched {message.events} events (--max-requests)")
+            case CannotBorrow():
+                self._lender.failed(message.slot, worker)
+            case CannotTakeLog():
+                if self._log_file is not None:
+                    worker.timers.append(self._loop.call_later(RETRY_AFTER, pass_on, self._log_file, worker))
             case BootFailed():
                 self._boot_failed(worker, message)
+
+    def _worker_drains(self, slot: Slot, worker: Worker) -> None:
+        """A worker accepts nothing any more: siblings serve its queue from now on."""
+        if worker.state is State.READY:  # nobody told it to
+            worker.step(State.DRAINING)
+            self._lender.look()
+            self._notifier.status(self._readiness())
+            worker.timers.append(self._loop.call_later(SETTLES, self._left_by_itself, slot, worker))
+
+    def _left_by_itself(self, slot: Slot, worker: Worker) -> None:
+        """A worker drains that nobody told to: another takes its place beside it."""
+        if self.stopping:
+            return
+        self._ender.let_go(slot, worker)
+        were_ready = self._all_were_ready or self._reloader is not None
+        if worker is slot.worker and slot.successor is None and were_ready:
+            slot.part()
+            self._restart(slot, worker, "drains by itself", State.READY, 0)
 
     def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
         if worker.state is State.DRAINING:  # nobody waits for it any more

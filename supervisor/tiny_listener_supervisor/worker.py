@@ -10,6 +10,7 @@ import faulthandler
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,11 +25,14 @@ from tiny_listener.observer import NULL_OBSERVER, Observer
 from tiny_listener.tasks import log_tasks
 from tiny_listener.tracebacks import format_without_our_frames
 
-from .channel import Channel, ChannelClosed
+from .channel import Channel, ChannelClosed, DescriptorsLost, GarbledMessage, fitting
 from .messages import (
     Acquire,
     Address,
     BootFailed,
+    CannotBorrow,
+    CannotTakeLog,
+    Draining,
     Due,
     FromWorker,
     GiveBack,
@@ -40,6 +44,7 @@ from .messages import (
     TakeLog,
     ToWorker,
 )
+from .parcels import Parcels
 from .pulse import Pulse
 
 if TYPE_CHECKING:
@@ -63,7 +68,6 @@ logger = logging.getLogger("tiny_listener.worker")
 SLOT_VARIABLE = "TINY_LISTENER_SLOT"
 """The environment variable that tells a worker, and its children, the number of its slot."""
 PR_SET_PDEATHSIG = 1
-MAX_TRACEBACK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +112,12 @@ class SocketClient:
         self._log_file = log_file
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
         self._lent: dict[Address, socket.socket] = {}
+        self._parcels = Parcels()
         self._next_id = 0
 
     async def start(self) -> None:
         """Begin to listen to the supervisor."""
+        _borrower().on_failure = self._cannot_borrow
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._hear)
 
     async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
@@ -140,28 +146,34 @@ class SocketClient:
             index += 1
 
     def _hear(self) -> None:
-        try:
-            while (received := self._channel.receive()) is not None:
-                self._obey(*received)
-        except ChannelClosed:
-            logger.critical("The supervisor is gone: this worker ends")
-            os._exit(1)
+        while True:
+            try:
+                received = self._channel.receive()
+            except DescriptorsLost as exc:
+                self._lose(exc.message)
+                continue
+            except (ChannelClosed, GarbledMessage) as exc:
+                what = "is gone" if isinstance(exc, ChannelClosed) else f"sent what is no message ({exc})"
+                logger.critical("The supervisor %s: this worker ends", what)
+                os._exit(1)
+            if received is None:
+                return
+            self._obey(*received)
 
     def _obey(self, message: ToWorker, fds: list[int]) -> None:
         match message:
             case Granted():
-                future = self._asked.pop(message.id)
-                if future.done():  # cancelled meanwhile
-                    for fd in fds:
-                        os.close(fd)
-                else:
-                    future.set_result(fds)
+                granted = self._parcels.add(("granted", message.id), message, fds)
+                if granted is not None:
+                    self._grant(self._asked.pop(message.id), granted)
             case Refused():
                 future = self._asked.pop(message.id)
                 if not future.done():
                     future.set_exception(ListenError(message.errno, message.text))
             case Lend():
-                _borrower().borrow(message.slot, [socket.socket(fileno=fd) for fd in fds])
+                lent = self._parcels.add(("lent", message.slot), message, fds)
+                if lent is not None:
+                    _borrower().borrow(message.slot, [socket.socket(fileno=fd) for fd in lent])
             case GiveBack():
                 _borrower().give_back(message.slot)
             case TakeLog():
@@ -169,6 +181,37 @@ class SocketClient:
                     self._log_file.take(fds[0])
             case Stop():
                 self._on_stop()
+
+    @staticmethod
+    def _grant(future: asyncio.Future[list[int]], fds: list[int]) -> None:
+        if not future.done():
+            future.set_result(fds)
+            return
+        for fd in fds:  # cancelled meanwhile
+            os.close(fd)
+
+    def _lose(self, message: ToWorker) -> None:
+        """Say what did not arrive, so that nobody relies on it."""
+        match message:
+            case Granted():
+                self._parcels.drop(("granted", message.id))
+                future = self._asked.pop(message.id, None)
+                if future is not None and not future.done():
+                    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+                    why = f"no file descriptor is left of {limit} (RLIMIT_NOFILE); allow more with ulimit -n"
+                    future.set_exception(ListenError(errno.EMFILE, f"cannot listen: {why}"))
+            case Lend():
+                self._parcels.drop(("lent", message.slot))
+                self._cannot_borrow(message.slot)
+            case TakeLog():
+                self._tell(CannotTakeLog())
+
+    def _cannot_borrow(self, slot: int) -> None:
+        self._tell(CannotBorrow(slot))
+
+    def _tell(self, message: FromWorker) -> None:
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            self._channel.send(message)
 
 
 def _borrower() -> Borrower:
@@ -213,6 +256,14 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         gc.freeze()
         channel.send(Ready())
 
+    async def say_when_it_drains() -> None:
+        async def say() -> None:
+            await listener.draining
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                channel.send(Draining())
+
+        saying.append(asyncio.ensure_future(say()))  # the loop keeps only weak references to tasks
+
     def on_due(events: int) -> None:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             channel.send(Due(events))
@@ -223,6 +274,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             _die_with_the_supervisor(terms.supervisor_pid)
         listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
+        saying: list[asyncio.Future[None]] = []
         client = SocketClient(
             channel, lambda: stopping.append(asyncio.ensure_future(listener.graceful_shutdown())), plan.log_file
         )
@@ -236,15 +288,15 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         )
         listener.attach(host)
         pulse = Pulse(terms.shown, listener, terms.max_events, on_due)
-        listener.lifecycle.startup[:0] = [client.start, pulse.start]
+        listener.lifecycle.startup[:0] = [client.start, pulse.start, say_when_it_drains]
         listener.run()
     except Exception as exc:
         if ready:
             logger.critical("The application failed", exc_info=exc)
             raise SystemExit(1) from None
         code, text = describe_boot_failure(exc)
-        with contextlib.suppress(ChannelClosed, BlockingIOError):
-            channel.send(BootFailed(code, text[-MAX_TRACEBACK:]))
+        with contextlib.suppress(ChannelClosed, OSError):
+            channel.send(BootFailed(code, fitting(text)))
         raise SystemExit(code) from None
 
 

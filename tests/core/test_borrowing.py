@@ -117,3 +117,39 @@ def test_what_is_given_back_at_once_is_never_served(runner: asyncio.Runner) -> N
 
     runner.run(go())
     two.close()
+
+
+def test_a_loan_of_which_something_cannot_be_served_is_given_back_whole_and_said(runner: asyncio.Runner) -> None:
+    loop: Any = runner.get_loop()
+    two = Two()
+    loop.socket_provider = two
+    failed: list[int] = []
+
+    async def go() -> None:
+        server = await loop.create_server(Hello, "127.0.0.1", two.ours.getsockname()[1])
+        real = loop.borrower._recipes[next(iter(loop.borrower._recipes))]
+        opened = 0
+
+        async def open_one_only(sock: socket.socket) -> Any:
+            nonlocal opened
+            opened += 1
+            if opened == 2:
+                raise OSError(24, "Too many open files")
+            return await real[0](sock)
+
+        loop.borrower.learn(two.ours, real[1], open_one_only)
+        loop.borrower.on_failure = failed.append
+        lent = [two.sibling.dup() for _ in range(3)]
+        loop.borrower.borrow(7, lent)
+        await until(lambda: failed == [7] and len(loop.servers) == 1)
+        assert [sock.fileno() for sock in lent[1:]] == [-1, -1]
+        loop.borrower.borrow(7, [two.sibling.dup()])  # tried again
+        await until(lambda: len(loop.servers) == 2)
+        loop.borrower.give_back(7)
+        await until(lambda: len(loop.servers) == 1)
+        server.close()
+        await server.wait_closed()
+
+    runner.run(go())
+    two.close()
+    assert failed == [7]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import http.client
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_supervisor import alive, established, listening
-from tests.server import APPS, COMMAND, ROOT, Server, command, free_port, serving
+from tests.server import APPS, COMMAND, ROOT, Server, command, free_port, free_ports, request, serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -176,3 +177,63 @@ def test_a_pid_file_that_is_a_device_is_left_alone() -> None:
     assert done.returncode == 1
     assert done.stderr == "Error: cannot write the pid file /dev/null: that is no file; choose another path\n"
     assert Path("/dev/null").is_char_device()
+
+
+def few_files(count: int) -> Callable[[], None]:
+    """What gives a process, before it runs its command, so many file descriptors."""
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
+def answered(port: int) -> bool:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return request(port, "/") == (200, b"Welcome!")
+    return False
+
+
+def test_a_loan_that_its_borrower_could_not_take_is_lent_again_when_it_can() -> None:
+    with serving("web:app", "--workers", "2", preexec_fn=few_files(40)) as server:
+        with contextlib.ExitStack() as clients:
+
+            def one_more() -> bool:  # the kernel chooses the worker
+                with contextlib.suppress(OSError):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", server.port), 1))
+                return server.log.count("No file descriptor is left of 40 (RLIMIT_NOFILE)") == 2
+
+            wait_for(one_more)
+            server.process.send_signal(signal.SIGTTOU)
+            wait_for(lambda: "siblings serve its queue" in server.log)
+        wait_for(lambda: len(server.workers()) == 1)
+        # Every second connection is in the queue of the slot that was left.
+        wait_for(lambda: all(answered(server.port) for _ in range(16)))
+        assert "Traceback" not in server.log
+
+
+def test_a_retired_slot_of_many_addresses_is_served(tmp_path: Path) -> None:
+    ports = free_ports(70)
+    env = {"PORTS_FILE": str(tmp_path / "ports")}
+    (tmp_path / "ports").write_text(",".join(map(str, ports)))
+    with serving("ports:app", "--workers", "2", pass_port=False, env=env) as server:
+        server.process.send_signal(signal.SIGTTOU)
+        wait_for(lambda: len(server.workers()) == 1)
+        for port in (*ports[:3], *ports[-3:]):
+            for _ in range(12):
+                with socket.create_connection(("127.0.0.1", port), 10) as client:
+                    assert client.makefile().read() == "hello"
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [("'é' * 70_000", "é" * 1000), (r"'bad \udcff name'", r"RuntimeError: bad \udcff name")],
+    ids=["long", "surrogate"],
+)
+def test_an_odd_traceback_of_an_application_that_cannot_boot_is_shown_once(
+    tmp_path: Path, message: str, shown: str
+) -> None:
+    (tmp_path / "odd.py").write_text(f"raise RuntimeError({message})\n")
+    done = command("--workers", "2", "--admin-port", "0", "--port", "0", "--app-dir", str(tmp_path), "odd:app")
+    assert done.returncode == 3
+    assert shown in done.stderr
+    assert done.stderr.count("Traceback") <= 1
+    assert done.stderr.count("\n") < 12
+    assert "cut off" not in done.stderr

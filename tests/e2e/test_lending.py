@@ -123,3 +123,37 @@ def test_a_handler_that_blocks_for_ever_costs_others_a_moment_until_it_is_replac
         assert len(set(server.workers()) & set(workers)) == 3
         assert "in block" in server.log
         assert len(answers(server)) == 4
+
+
+@pytest.mark.parametrize("who", ["somebody", "the application"])
+def test_a_worker_that_drains_by_itself_is_replaced_beside_it_and_its_queue_served(who: str) -> None:
+    with serving("leaves:app", "--workers", "2") as server:
+        workers = server.workers()
+        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
+        try:
+            for client in clients:
+                client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+            wait_for(lambda: server.total("tiny_listener_events_in_progress") == 8)
+            if who == "somebody":
+                os.kill(workers[0], signal.SIGTERM)
+            else:
+                assert server.get("/leave")[0] == 200
+            with load(server) as outcomes:
+                wait_for(lambda: "drains by itself, ready after" in server.log)
+                wait_for(lambda: len(server.workers()) == 3 and server.is_ready())
+                seen = outcomes["200"]
+                wait_for(lambda: outcomes["200"] > seen + 200)
+            assert set(outcomes) == {"200"}, outcomes
+            assert len(set(workers) & set(server.workers())) == 2  # it still has requests in hand
+            assert server.stop(signal.SIGQUIT) == 0
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_a_signal_to_the_whole_group_is_no_worker_s_own_idea() -> None:
+    with serving("web:app", "--workers", "4", start_new_session=True) as server:
+        os.killpg(server.process.pid, signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        assert "by itself" not in server.log
+        assert "the next one" not in server.log

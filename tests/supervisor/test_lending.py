@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.channel import Channel, ChannelClosed, channel_pair
-from tiny_listener_supervisor.lending import KEEPS_WAITING, STANDS_STILL, Lender, plan, serves
+from tiny_listener_supervisor.lending import KEEPS_WAITING, RETRY_AFTER, STANDS_STILL, Lender, plan, serves
 from tiny_listener_supervisor.messages import Address, GiveBack, Lend
+from tiny_listener_supervisor.parcels import MAX_FDS
 from tiny_listener_supervisor.pulse import STAMP
 from tiny_listener_supervisor.slot import Slot, State, Worker
 
@@ -33,6 +34,12 @@ from tiny_listener_supervisor.slot import Slot, State, Worker
 )
 def test_the_plan(unserved: list[int], siblings: list[int], loans: dict[int, int], wanted: dict[int, int]) -> None:
     assert plan(unserved, siblings, loans) == wanted
+
+
+def test_who_is_unable_is_lent_nothing_more_and_keeps_what_it_has() -> None:
+    assert plan([0, 1], [12, 13], {0: 12}, unable=[12]) == {0: 12, 1: 13}
+    assert plan([0, 1, 2], [12, 13], {0: 13, 1: 13, 2: 13}, unable=[12]) == {0: 13, 1: 13, 2: 13}
+    assert plan([0], [12], {}, unable=[12]) == {}
 
 
 class Crew:
@@ -153,6 +160,30 @@ def test_a_borrower_that_drains_is_told_nothing(crew: Crew) -> None:
     crew.heard()
     crew.worker(0).step(State.DRAINING)
     assert crew.heard() == [(1, Lend(0), 1), (1, Lend(2), 1)]
+
+
+def test_what_cannot_be_taken_is_lent_to_another_and_to_the_same_one_later(crew: Crew) -> None:
+    crew.worker(2).fate = "is out of date"
+    assert crew.heard() == [(0, Lend(2), 1)]
+    crew.lender.failed(2, crew.worker(0))
+    assert crew.heard() == [(1, Lend(2), 1)]
+    crew.lender.failed(2, crew.worker(1))
+    assert crew.heard() == []  # nobody is left who could
+    crew.now += RETRY_AFTER - 0.01
+    crew.beat()
+    assert crew.heard() == []
+    crew.now += 0.01
+    crew.beat()
+    assert crew.heard() == [(0, Lend(2), 1)]
+    crew.lender.failed(2, crew.worker(1))  # of what it is lent no longer
+    assert crew.heard() == []
+
+
+def test_more_sockets_than_one_message_holds_are_lent(crew: Crew) -> None:
+    for index in range(1, MAX_FDS + 1):
+        crew.broker.acquire(2, Address(socket.AF_INET, "127.0.0.1", 0, 5, index)).listen(5)
+    crew.worker(2).fate = "is out of date"
+    assert crew.heard() == [(0, Lend(2, part=0, last=False), MAX_FDS), (0, Lend(2, part=1), 1)]
 
 
 def test_a_borrower_that_is_gone_is_no_fault(crew: Crew) -> None:

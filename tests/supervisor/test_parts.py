@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tiny_listener_supervisor.broker import SocketBroker
-from tiny_listener_supervisor.channel import Channel, ChannelClosed, GarbledMessage, channel_pair
+from tiny_listener_supervisor.channel import MAX_TEXT, Channel, ChannelClosed, GarbledMessage, channel_pair, fitting
 from tiny_listener_supervisor.messages import Acquire, Address, BootFailed, Granted, Ready, Refused, Stop
 from tiny_listener_supervisor.policy import (
     LIVED_LONG,
@@ -183,6 +183,27 @@ def test_a_garbled_message_is_a_typed_error_and_leaks_nothing() -> None:
             channel.receive()
         assert len(os.listdir("/proc/self/fd")) == before
         channel.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("", ""),
+        ("a\n", "a\n"),
+        ("x" * MAX_TEXT, "x" * MAX_TEXT),
+        ("x" * MAX_TEXT + "y", f"... ({MAX_TEXT + 1} bytes)\n{'x' * (MAX_TEXT - 1)}y"),
+        ("é" * MAX_TEXT + "y", f"... ({2 * MAX_TEXT + 1} bytes)\n{'é' * (MAX_TEXT // 2 - 1)}y"),
+        ("bad \udcff name", "bad \\udcff name"),
+    ],
+    ids=["empty", "short", "at the limit", "above it", "half a character", "surrogate"],
+)
+def test_a_text_is_made_to_fit_into_a_message(text: str, fits: str) -> None:
+    assert fitting(text) == fits
+    ours, theirs = channel_pair()
+    theirs.send(BootFailed(3, fitting(text)))
+    assert ours.receive() == (BootFailed(3, fits), [])
+    ours.close()
+    theirs.close()
 
 
 def test_a_slot_gets_the_same_socket_again_and_each_its_own() -> None:
