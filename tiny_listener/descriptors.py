@@ -1,15 +1,18 @@
 """Says when the process has no file descriptor left, and when it has again.
 
-Event loops are silent there: asyncio's stops to accept for a second, and uvloop's closes at once whom it accepts
-with its last descriptor (libuv's uv__emfile_trick). The client sees a reset, and nobody knows why.
+Event loops are of no help there: asyncio's logs a traceback for each connection that might wait, thousands in a row, and
+stops to accept for a second; uvloop's closes at once whom it accepts with its last descriptor (libuv's uv__emfile_trick):
+the client sees a reset, and nobody knows why.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
+from typing import Any
 
 __all__ = ["DescriptorWatch"]
 
@@ -35,6 +38,18 @@ class DescriptorWatch:
         """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """See `loop.set_exception_handler`: say what `look` says, once, where asyncio cannot accept."""
+        error = context.get("exception")
+        if (
+            isinstance(error, OSError)
+            and error.errno in (errno.EMFILE, errno.ENFILE)
+            and "accept" in context["message"]
+        ):
+            self.look()
+        else:
+            loop.default_exception_handler(context)
 
     def look(self) -> None:
         """Say it if that has changed: one line, however many clients are turned away."""

@@ -1,15 +1,21 @@
-"""The listening sockets: the supervisor makes each one once and keeps it for its whole life.
+"""The listening sockets: the supervisor makes each one once, and keeps it while there is code that serves it.
 
 A slot has a socket of its own for each TCP or UDP address; the kernel spreads connections over them (SO_REUSEPORT,
 socket(7)). The slot's workers, one after the other, are lent the same socket, so that connections which wait in
 its queue while a worker dies are served by the next. A unix socket cannot be shared that way: there is one for
 all slots.
+
+To close one resets whoever waits in its queue. So an address is given up only when nobody will ever serve it: the
+code that asked for it was never ready, or new code listens elsewhere. Clients are refused there then, and need not wait
+for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Collection
+from typing import TypeAlias
 
 from tiny_listener.addresses import ListenError, listen_error, name_of
 from tiny_listener.unix import UnixSocket, listen_unix
@@ -20,6 +26,8 @@ from .queues import queue_depth
 
 __all__ = ["SocketBroker"]
 
+_Key: TypeAlias = tuple[int, int, str, int, int]
+
 
 class _Group:
     """The sockets of one address, by slot."""
@@ -29,21 +37,35 @@ class _Group:
         self.port = port
         self.sockets: dict[int, socket.socket] = {}
         self.unix: UnixSocket | None = None
+        self.holders: set[int] = set()
+        """Pids of the living workers that were lent one."""
+        self.was_served = False
+        """Whether a worker that held one was ever ready."""
+
+    def close(self) -> None:
+        """Close all sockets; a unix socket's file goes before it, if it is still ours."""
+        if self.unix is not None:
+            self.unix.remove()
+        for sock in self.sockets.values():
+            sock.close()
 
 
 class SocketBroker:
-    """Makes listening sockets, and keeps them until `close()`."""
+    """Makes listening sockets, and keeps them for as long as there is code that serves them.
+
+    :param owner: user and group that files of unix sockets are to belong to; None: those of the process
+    """
 
     def __init__(self, owner: tuple[int, int] | None = None) -> None:
         self._owner = owner
-        self._groups: dict[tuple[int, int, str, int, int], _Group] = {}
+        self._groups: dict[_Key, _Group] = {}
 
     def acquire(self, slot: int, address: Address) -> socket.socket:
         """Return the slot's socket for an address, bound; it stays the broker's. A unix socket listens from now on.
 
         :raises ListenError: it cannot be bound
         """
-        key = (address.family, address.kind, address.host, address.port, address.index)
+        key = _key(address)
         group = self._groups.get(key)
         unix = address.family == socket.AF_UNIX
         try:
@@ -61,17 +83,50 @@ class SocketBroker:
             raise (exc if isinstance(exc, ListenError) else listen_error(exc, address.host, address.port)) from None
         return group.sockets[place]
 
-    def answer(self, slot: int, channel: Channel[FromWorker, ToWorker], message: Acquire) -> None:
+    def answer(self, slot: int, pid: int, channel: Channel[FromWorker, ToWorker], message: Acquire) -> None:
         """Send a worker the sockets that it asks for, or why it cannot have them."""
+        asked = [_key(address) for address in message.addresses]
         # Who is gone, or asks and never reads, gets no answer.
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             try:
                 sockets = [self.acquire(slot, address) for address in message.addresses]
+                self._note(asked, pid)
                 channel.send_parcel(Granted(message.id), [sock.fileno() for sock in sockets])
             except BlockingIOError:
                 raise
             except OSError as exc:
+                self._note(asked, pid)
                 channel.send(Refused(message.id, exc.errno or 0, fitting(exc.strerror or str(exc))))
+
+    def _note(self, keys: list[_Key], pid: int) -> None:
+        for key in keys:
+            if key in self._groups:
+                self._groups[key].holders.add(pid)
+
+    def ready(self, pid: int) -> None:
+        """A worker serves what it was lent: clients may wait there from now on, whatever becomes of it."""
+        for group in self._groups.values():
+            group.was_served = group.was_served or pid in group.holders
+
+    def bury(self, pid: int) -> None:
+        """A worker is dead: close what no other has asked for, if it never served it."""
+        for group in self._groups.values():
+            group.holders.discard(pid)
+        self._drop([key for key, group in self._groups.items() if not group.holders and not group.was_served])
+
+    def keep_only(self, pids: Collection[int]) -> list[str]:
+        """Close the addresses of which none of these workers holds a socket; return their names.
+
+        :param pids: those that serve, when every slot has such a worker: what they do not hold nobody will serve
+        """
+        gone = [key for key, group in self._groups.items() if group.holders.isdisjoint(pids)]
+        names = [name_of(next(iter(self._groups[key].sockets.values()))) for key in gone]
+        self._drop(gone)
+        return names
+
+    def _drop(self, keys: list[_Key]) -> None:
+        for key in keys:
+            self._groups.pop(key).close()
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -105,12 +160,11 @@ class SocketBroker:
 
     def close(self) -> None:
         """Close all sockets and remove the files of unix sockets, if they are still ours."""
-        for group in self._groups.values():
-            if group.unix is not None:
-                group.unix.remove()
-            for sock in group.sockets.values():
-                sock.close()
-        self._groups.clear()
+        self._drop(list(self._groups))
+
+
+def _key(address: Address) -> _Key:
+    return address.family, address.kind, address.host, address.port, address.index
 
 
 def _free_port(address: Address) -> int:

@@ -63,6 +63,21 @@ class Ender:
             )
             worker.process.kill()
 
+    def watch_boot(self, slot: Slot, worker: Worker, limit: float) -> None:
+        """Kill a worker that is not ready after `limit` seconds."""
+        worker.timers.append(asyncio.get_running_loop().call_later(limit, self._kill_unready, slot, worker, limit))
+
+    @staticmethod
+    def _kill_unready(slot: Slot, worker: Worker, limit: float) -> None:
+        if worker.state is State.STARTING:
+            logger.error(
+                "Worker %d (pid %d) is not ready after %g s (--boot-timeout): it is killed",
+                slot.number, worker.pid, limit,
+                extra={**about(slot, worker), "reason": "boot timeout", "duration": limit},
+            )  # fmt: skip
+            worker.doom("boot_timeout", f"was killed after {limit:g} s (--boot-timeout)")
+            worker.process.kill()
+
     def watch_deaf(self, slot: Slot, worker: Worker) -> None:
         """A worker's line is closed: it is about to end, or else it hears nobody any more and is killed."""
         worker.timers.append(asyncio.get_running_loop().call_later(KILL_GRACE, self._kill_deaf, slot, worker))

@@ -57,14 +57,15 @@ class Health:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._last_tick > 4 * TICK:
+        late = max(0.0, now - self._last_tick - TICK)
+        if late > 3 * TICK:
             self._awake_since = now  # this process stood still, and maybe all of them
         self._last_tick = now
         for slot in self._slots:
             worker = slot.worker
             if worker is None or worker.state is not State.READY or worker.fate is not None:
                 continue
-            if is_hung(worker.shown[STAMP], now, self._awake_since, self._hang_timeout):
+            if is_hung(worker.shown[STAMP], now, self._awake_since, self._hang_timeout, late):
                 self._end_hung(slot, worker)
             else:
                 self._check_age(slot, worker)
@@ -81,7 +82,7 @@ class Health:
         if now < slot.not_before:
             return
         rss = resident_bytes(worker.pid) if self._limits.max_rss is not None else 0
-        reason = reason_to_recycle(self._limits, now - worker.started, rss)
+        reason = worker.due or reason_to_recycle(self._limits, now - worker.started, rss)
         if reason is not None:
             self._replace(slot, reason)
 

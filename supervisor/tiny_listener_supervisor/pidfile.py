@@ -9,7 +9,12 @@ from types import TracebackType
 
 from tiny_listener.errors import CannotLoad
 
+from .proc import process_numbers
+
 __all__ = ["PidFile"]
+
+CLOCK_SLACK = 2.0
+"""Seconds by which the times of files and of processes may differ; the kernel counts them by different clocks."""
 
 
 class PidFile:
@@ -50,10 +55,15 @@ class PidFile:
 
     def _holder(self) -> int | None:
         try:
+            written = self._path.stat().st_mtime
             pid = int(self._path.read_text())
             os.kill(pid, 0)
         except PermissionError:
-            return pid
+            pass
         except (FileNotFoundError, ValueError, ProcessLookupError):
             return None
-        return pid if pid != os.getpid() else None
+        if pid == os.getpid():
+            return None
+        # A number is given anew, soon so in a container: who began after the file was written did not write it.
+        numbers = process_numbers(pid)
+        return None if numbers is not None and numbers.started > written + CLOCK_SLACK else pid

@@ -106,15 +106,16 @@ def reason_to_recycle(limits: Limits, lived: float, rss: int) -> str | None:
     return None
 
 
-def is_hung(stamp: float, now: float, awake_since: float, limit: float) -> bool:
+def is_hung(stamp: float, now: float, awake_since: float, limit: float, late: float = 0.0) -> bool:
     """Decide whether a worker's loop has stood still for too long.
 
     :param stamp: when it last stamped, on the monotonic clock
     :param awake_since: since when the supervisor itself has looked without a gap: if the machine, or it, stood
         still, a worker has not had its time yet
     :param limit: seconds; 0 for none
+    :param late: seconds by which this look itself is late: for so long the worker may have had no time either
     """
-    return limit > 0 and now - max(stamp, awake_since) > limit
+    return limit > 0 and now - late - max(stamp, awake_since) > limit
 
 
 def describe_exit(code: int) -> str:

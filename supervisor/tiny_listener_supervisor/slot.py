@@ -61,6 +61,7 @@ class Worker:
     :ivar shown: shared memory, where it shows how it is (see `pulse`)
     :ivar started: when, on the loop's clock
     :ivar version: how many reloads had been asked for when it was forked
+    :ivar due: why it is to have a successor, since it said so itself; it says it once
     :ivar fate: why the supervisor killed it, in words
     :ivar cause: the same in one, of `policy.RESTART_REASONS`
     :ivar timers: what is to be looked at while it lives
@@ -74,6 +75,7 @@ class Worker:
     started: float
     version: int = 0
     state: State = State.STARTING
+    due: str | None = None
     fate: str | None = None
     cause: str | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)

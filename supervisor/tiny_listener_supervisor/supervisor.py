@@ -11,6 +11,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from tiny_listener.descriptors import DescriptorWatch
 from tiny_listener.loop import AsyncioLoop
 
 from .broker import SocketBroker
@@ -19,7 +20,7 @@ from .ending import Ender
 from .forking import Forker
 from .health import Health
 from .lending import RETRY_AFTER, Lender
-from .logfile import pass_on, reopen
+from .logfile import pass_on
 from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, FromWorker, Ready
 from .notify import Notifier
 from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
@@ -28,6 +29,7 @@ from .replacing import RELOAD, Replacer
 from .restarts import GAVE_UP, Restarts
 from .rollout import Rollout
 from .scaling import Scaler, in_use
+from .signals import HANDLED, Signals
 from .slot import Slot, State, Worker, about
 from .status import Status, processes, state_in_a_word
 from .views import view_of
@@ -45,17 +47,8 @@ __all__ = ["Supervisor"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
-HANDLED = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGCHLD,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-)
+OPENS_LATE = 5.0
+"""Seconds in which new code may still open servers after it said that it is ready; then the others are given up."""
 SETTLES = 0.1
 """Seconds from a worker's word that it drains to a look at why: a signal to the whole group is here by then."""
 
@@ -89,13 +82,13 @@ class Supervisor:
         self._admin = admin
         self._control = control
         self._broker = SocketBroker(plan.identity.owner if plan.identity is not None else None)
-        self._log_file = plan.log_file
+        self._log_file, self._preloaded = plan.log_file, plan.preloaded
         self._forker = Forker(plan, ledger, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None
         self._notifier = notifier or Notifier()
         self._all_were_ready = False
         self._exit_code = 0
-        self._signals: asyncio.Queue[int] = asyncio.Queue()
+        self._signals = Signals(self, plan.log_file)
         self._done = asyncio.Event()
         self._draining = False
         self.restart_counts = dict.fromkeys(RESTART_REASONS, 0)
@@ -136,8 +129,10 @@ class Supervisor:
     async def _main(self) -> int:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
-        for sig in HANDLED:
-            self._loop.add_signal_handler(sig, self._signals.put_nowait, sig)
+        descriptors = DescriptorWatch()
+        self._loop.set_exception_handler(descriptors.handle)
+        descriptors.start()
+        self._signals.start()
         if self._admin is not None:
             self._admin.show_queues(self._broker.queues)
             self._admin.show_reloads(self._rollout)
@@ -145,7 +140,6 @@ class Supervisor:
             await self._admin.start(self)
         if self._control is not None:
             await self._control.start(self)
-        obeying = asyncio.ensure_future(self._obey_signals())
         if self._reloader is not None:
             await self._reloader.start(self._forker)
         try:
@@ -155,7 +149,8 @@ class Supervisor:
             self._lender.start(self._loop)
             await self._done.wait()
         finally:
-            obeying.cancel()
+            self._signals.stop()
+            descriptors.stop()
             if self._reloader is not None:
                 self._reloader.stop()
             if self._admin is not None:
@@ -164,30 +159,6 @@ class Supervisor:
                 self._control.stop()
             self._broker.close()
         return self._exit_code
-
-    # --- signals ----------------------------------------------------------------------------------
-
-    async def _obey_signals(self) -> None:
-        while True:
-            self._obey(signal.Signals(await self._signals.get()))
-
-    def _obey(self, sig: signal.Signals) -> None:
-        if sig == signal.SIGCHLD:
-            self._reap()
-        elif sig == signal.SIGHUP:
-            self.reload()
-        elif sig in (signal.SIGTTIN, signal.SIGTTOU):
-            self.scale(len(in_use(self.slots)) + (1 if sig == signal.SIGTTIN else -1), sig.name)
-        elif sig == signal.SIGUSR1:
-            reopen(self._log_file, [worker for slot in self.slots for worker in slot.workers()])
-        elif sig == signal.SIGUSR2:
-            self.dump()
-        elif sig == signal.SIGQUIT or self.stopping:
-            logger.warning("%s: ending at once", sig.name)
-            self.stop(at_once=True)
-        else:
-            logger.info("%s: draining %s", sig.name, workers_in_words(len(in_use(self.slots))))
-            self.stop()
 
     def dump(self) -> int:
         """Let every worker write its stacks to stderr; return how many there are."""
@@ -259,19 +230,8 @@ class Supervisor:
         max_events = self.settings.limits.draw_max_requests(random.random())  # noqa: S311 - no secret
         worker = self._forker.fork(slot.number, max_events, self._loop.time(), self._replacer.version)
         self._loop.add_reader(worker.channel.fileno(), self._hear, slot, worker)
-        worker.timers.append(self._loop.call_later(self.settings.boot_timeout, self._check_boot, slot, worker))
+        self._ender.watch_boot(slot, worker, self.settings.boot_timeout)
         return worker
-
-    def _check_boot(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is State.STARTING:
-            limit = self.settings.boot_timeout
-            logger.error(
-                "Worker %d (pid %d) is not ready after %g s (--boot-timeout): it is killed",
-                slot.number, worker.pid, limit,
-                extra={**about(slot, worker), "reason": "boot timeout", "duration": limit},
-            )  # fmt: skip
-            worker.doom("boot_timeout", f"was not ready after {limit:g} s")
-            worker.process.kill()
 
     def _hear(self, slot: Slot, worker: Worker) -> None:
         try:
@@ -294,13 +254,14 @@ class Supervisor:
     def _answer(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
         match message:
             case Acquire():
-                self._broker.answer(slot.number, worker.channel, message)
+                self._broker.answer(slot.number, worker.pid, worker.channel, message)
             case Ready():
                 self._worker_is_ready(slot, worker)
             case Draining():
                 self._worker_drains(slot, worker)
             case Due():
-                self._replacer.replace(slot, f"it has dispatched {message.events} events (--max-requests)")
+                worker.due = f"it has dispatched {message.events} events (--max-requests)"
+                self._replacer.replace(slot, worker.due)
             case CannotBorrow():
                 self._lender.failed(message.slot, worker)
             case CannotTakeLog():
@@ -342,6 +303,7 @@ class Supervisor:
         if worker.state is not State.STARTING or worker.fate is not None:
             return
         worker.step(State.READY)
+        self._broker.ready(worker.pid)
         logger.log(
             logging.INFO if slot.joining else logging.DEBUG,
             "Worker %d (pid %d) is ready",
@@ -370,10 +332,19 @@ class Supervisor:
         return readiness_in_words(sum(slot.is_ready for slot in slots), len(slots))
 
     def _reload_is_over(self, failure: str | None) -> None:
+        self._loop.call_later(OPENS_LATE, self._give_up_addresses)
         failed = f"the last reload failed: {failure}; the old workers keep serving"
         self._notifier.reloaded(failed if failure else self._readiness())
 
-    def _reap(self) -> None:
+    def _give_up_addresses(self) -> None:
+        """Close the sockets of code that is gone; the next reload's end does it, where that cannot be told now."""
+        serving = [slot.worker.pid for slot in in_use(self.slots) if slot.worker is not None and slot.is_ready]
+        if not self.stopping and len(serving) == len(in_use(self.slots)):
+            for name in self._broker.keep_only(serving):
+                logger.info("No code listens on %s any more: it is closed", name)
+
+    def reap(self) -> None:
+        """Take leave of the workers that are dead."""
         for slot in self.slots:
             for worker in slot.workers():
                 if worker.process.exitcode is not None:
@@ -388,6 +359,7 @@ class Supervisor:
         was = worker.state
         worker.step(State.DEAD)
         worker.release()
+        self._broker.bury(worker.pid)
         role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
         slot.remove(worker)
         if worker.row is not None and self._ledger is not None:
@@ -436,6 +408,10 @@ class Supervisor:
             logger.warning("%s: %s", cause, refusal)
             return refusal
         logger.info("%s: reloading %s", cause, workers_in_words(len(in_use(self.slots))))
+        if self._preloaded:
+            logger.warning(
+                "%s: --preload keeps the code that was imported at the start; a restart brings new code", cause
+            )
         self._replacer.version += 1
         self._rollout.begin(self._replacer.version)
         self._notifier.reloading(f"reloading {workers_in_words(len(in_use(self.slots)))}")

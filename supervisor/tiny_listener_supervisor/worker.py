@@ -79,6 +79,7 @@ class WorkerPlan:
     :ivar cpu_affinity: whether to stay on one core, by the number of the slot
     :ivar log_file: where it logs, if that is not stderr
     :ivar identity: the user that it becomes before it loads the application
+    :ivar preloaded: whether `load` returns what was imported before the fork, whatever became of its files
     """
 
     load: Callable[[], Listener[Any]]
@@ -86,6 +87,7 @@ class WorkerPlan:
     cpu_affinity: bool = False
     log_file: LogFile | None = None
     identity: Identity | None = None
+    preloaded: bool = False
 
     def pin(self, slot: int) -> None:
         """Stay on one core, where that was asked for (sched_setaffinity(2))."""

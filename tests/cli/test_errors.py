@@ -232,6 +232,14 @@ def test_a_pid_file_of_a_living_process(tmp_path: Path) -> None:
     done = command(*ADMIN, "--pid-file", str(pid_file), "web:app")
     assert done.returncode == 1
     assert f"says that process {os.getppid()} runs this already" in done.stderr
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        pid_file.write_text(f"{stranger.pid}\n")
+        os.utime(pid_file, (1, 1))  # its number was another process's when the file was written
+        try:
+            with serving("web:app", "--pid-file", str(pid_file)) as server:
+                assert pid_file.read_text() == f"{server.process.pid}\n"
+        finally:
+            stranger.kill()
     done = command(*ADMIN, "--pid-file", str(tmp_path / "no" / "pid"), "web:app")
     assert done.returncode == 1
     assert "cannot write the pid file" in done.stderr

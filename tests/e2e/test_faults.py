@@ -156,6 +156,26 @@ def test_a_worker_without_file_descriptors_says_one_line_and_goes_on(workers: st
         assert "Traceback" not in server.log
 
 
+def test_a_supervisor_without_file_descriptors_says_one_line_and_goes_on() -> None:
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (45, 45))
+
+    with serving("web:app", "--workers", "2", preexec_fn=few) as server:
+        with contextlib.ExitStack() as clients:
+
+            def one_more() -> bool:
+                with contextlib.suppress(OSError):
+                    clients.enter_context(socket.create_connection(("127.0.0.1", server.admin_port), 1))
+                return "No file descriptor is left of 45 (RLIMIT_NOFILE)" in server.log
+
+            wait_for(one_more)
+            assert server.get("/") == (200, b"Welcome!")
+        wait_for(lambda: "There are file descriptors again" in server.log)
+        wait_for(server.is_ready)
+        assert "Traceback" not in server.log
+        assert len(server.log.splitlines()) < 20
+
+
 def test_a_pid_file_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     full = (
         'mount -t tmpfs -o size=4k none "$0" && head -c 4096 /dev/zero > "$0/fill"; "$@"; code=$?; ls "$0"; exit $code'

@@ -188,6 +188,16 @@ def test_recycling_loses_nothing(version: Path, options: list[str], reason: str)
         assert reason in server.log
 
 
+def test_a_reload_says_that_preloaded_code_stays(version: Path) -> None:
+    options = ["--workers", "2", "--preload"]
+    with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
+        version.write_text("2")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "Reload 1 is done" in server.log)
+        assert "--preload keeps the code that was imported at the start; a restart brings new code" in server.log
+        assert versions(server) == {"1"}
+
+
 def test_a_worker_that_takes_too_much_memory(version: Path) -> None:
     with serving("changing:app", "--workers", "2", "--max-rss", "200", env={"VERSION_FILE": str(version)}) as server:
         first = set(server.workers())

@@ -137,7 +137,7 @@ def test_more_sockets_than_one_message_holds_are_granted() -> None:
     ours, theirs = channel_pair()
     broker = SocketBroker()
     addresses = [Address(socket.AF_INET, "127.0.0.1", 0, 5, index) for index in range(MAX_FDS + 3)]
-    broker.answer(0, ours, Acquire(1, addresses))
+    broker.answer(0, 11, ours, Acquire(1, addresses))
     parcels, whole = Parcels(), None
     while (received := theirs.receive()) is not None:
         message, come = received
@@ -159,9 +159,9 @@ def test_who_asks_and_does_not_read_gets_no_answer_and_does_no_harm() -> None:
     broker = SocketBroker()
     acquire = Acquire(1, [Address(socket.AF_INET, "127.0.0.1", 0, 5)])
     for _ in range(2000):
-        broker.answer(0, ours, acquire)
+        broker.answer(0, 11, ours, acquire)
     theirs.close()
-    broker.answer(0, ours, acquire)
+    broker.answer(0, 11, ours, acquire)
     broker.close()
     ours.close()
 
@@ -175,7 +175,7 @@ def test_sockets_that_the_kernel_does_not_take_are_refused_in_words(code: int, m
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(socket, "send_fds", send_fds)
-    broker.answer(0, ours, Acquire(1, [Address(socket.AF_INET, "127.0.0.1", 0, 5)]))
+    broker.answer(0, 11, ours, Acquire(1, [Address(socket.AF_INET, "127.0.0.1", 0, 5)]))
     received = theirs.receive()
     assert received is not None
     assert (received[0].errno, received[0].text) == (code, os.strerror(code))  # type: ignore[union-attr]

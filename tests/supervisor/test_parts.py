@@ -20,7 +20,9 @@ from tiny_listener_supervisor.policy import (
     Limits,
     RestartBudget,
     describe_exit,
+    is_hung,
     readiness_in_words,
+    reason_to_recycle,
     restart_delay,
 )
 from tiny_listener_supervisor.restarts import GAVE_UP, Restarts
@@ -261,3 +263,32 @@ def test_boot_failures_in_words() -> None:
     assert code == 3
     assert text.startswith("Traceback")
     assert text.endswith("ValueError: theirs\n")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "awake_since", "limit", "late", "hung"),
+    [
+        (99.0, 0.0, 1.0, 0.0, False),
+        (98.9, 0.0, 1.0, 0.0, True),
+        (98.9, 99.5, 1.0, 0.0, False),  # the supervisor itself looks again since then only
+        (98.1, 0.0, 1.0, 0.9, False),  # this look is late: a worker that stood still as long is no worse
+        (98.0, 0.0, 1.0, 0.9, True),
+        (0.0, 0.0, 0.0, 0.0, False),  # no limit
+    ],
+)
+def test_a_loop_that_stands_still_for_longer_than_the_limit_hangs(
+    stamp: float, awake_since: float, limit: float, late: float, hung: bool
+) -> None:
+    assert is_hung(stamp, 100.0, awake_since, limit, late) is hung
+
+
+@pytest.mark.parametrize(
+    ("age", "rss", "reason"),
+    [
+        (10.0, 100 * 2**20, None),
+        (10.1, 0, "it has lived for 10 s (--max-lifetime)"),
+        (0.0, 101 * 2**20, "it takes 101 MiB of memory (--max-rss 100)"),
+    ],
+)
+def test_why_a_worker_is_recycled(age: float, rss: int, reason: str | None) -> None:
+    assert reason_to_recycle(Limits(max_lifetime=10, max_rss=100), age, rss) == reason

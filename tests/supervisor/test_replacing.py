@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from tiny_listener_supervisor.health import Health
+from tiny_listener_supervisor.policy import Limits
 from tiny_listener_supervisor.replacing import Replacer
 from tiny_listener_supervisor.rollout import Rollout
 from tiny_listener_supervisor.slot import Slot, State, Worker
@@ -93,3 +95,32 @@ def test_nobody_is_replaced_during_a_stop() -> None:
     server.is_stopping = True
     server.ready(0)
     assert server.forked == [0]
+
+
+class Loop:
+    """A loop whose clock the test sets, and whose timers never ring."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        """Return the test's time."""
+        return self.now
+
+    def call_later(self, *_: object) -> None:
+        """Take no notice."""
+
+
+def test_a_worker_that_said_it_is_due_is_replaced_after_code_that_did_not_boot() -> None:
+    slot = Slot(0, Server.worker(State.READY))
+    assert slot.worker is not None
+    slot.worker.due = "it has dispatched 20 events (--max-requests)"
+    slot.not_before = 30.0  # a successor could not boot
+    asked: list[str] = []
+    health = Health([slot], Limits(max_requests=20), 0.0, lambda _, reason: asked.append(reason))
+    loop: Any = Loop()
+    loop.now = 29.9
+    health.start(loop)
+    assert not asked
+    loop.now = 30.0
+    health.start(loop)
+    assert asked == [slot.worker.due]

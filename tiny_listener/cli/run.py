@@ -153,7 +153,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
                 listener = load_app()
             except Exception as exc:
                 return _say_why(exc)
-            plan = replace(plan, load=lambda: listener)
+            plan = replace(plan, load=lambda: listener, preloaded=True)
         path = options["control_socket"]  # None: the usual place
         control = Control(path) if path != "" else None
         return Supervisor(plan, settings, ledger, admin, watch, control=control, notifier=notifier).run()
