@@ -1,8 +1,8 @@
 """Says when the process has no file descriptor left, and when it has again.
 
-Event loops are of no help there: asyncio's logs a traceback for each connection that might wait, thousands in a row, and
-stops to accept for a second; uvloop's closes at once whom it accepts with its last descriptor (libuv's uv__emfile_trick):
-the client sees a reset, and nobody knows why.
+Event loops are of no help there: asyncio's logs a traceback for each connection that might wait, thousands in a row,
+and stops to accept for a second; uvloop's closes at once whom it accepts with its last descriptor (libuv's
+uv__emfile_trick): the client sees a reset, and nobody knows why.
 """
 
 from __future__ import annotations

@@ -9,16 +9,21 @@ what Prometheus fetches. The owner and the worker can be one process.
     recorder    the worker counts
     ledger      the owner adds up
     exposition  the owner writes the page
+    values      where the application's own metrics live
+    application the owner adds them up
+    registry    and shows them where it is the only process
     queues      how many connections wait to be accepted
     reloads     what became of reloads
     processes   what the processes do
 """
 
+from .application import ApplicationMetrics, ValuesRow
 from .exposition import Exposition, LedgerCollector
 from .ledger import Ledger, Row
 from .processes import Processes, ProcessView, ServerView
 from .queues import AcceptQueues
 from .recorder import Recorder, RouteRecorder
+from .registry import RegistryMetrics
 from .reloads import ReloadCounts, Reloads
 from .row import RowError, RowReader, RowWriter, format_row, read_row
 from .series import FAMILIES, Family, Series
@@ -26,6 +31,7 @@ from .series import FAMILIES, Family, Series
 __all__ = [
     "FAMILIES",
     "AcceptQueues",
+    "ApplicationMetrics",
     "Exposition",
     "Family",
     "Ledger",
@@ -33,6 +39,7 @@ __all__ = [
     "ProcessView",
     "Processes",
     "Recorder",
+    "RegistryMetrics",
     "ReloadCounts",
     "Reloads",
     "RouteRecorder",
@@ -42,6 +49,7 @@ __all__ = [
     "RowWriter",
     "Series",
     "ServerView",
+    "ValuesRow",
     "format_row",
     "read_row",
 ]

@@ -9,8 +9,10 @@ texts are equal, byte for byte, is tested.
 
 from __future__ import annotations
 
+import gzip
+import logging
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final, TypeAlias
@@ -33,7 +35,20 @@ from .ledger import Ledger
 from .row import NANOSECONDS
 from .series import FAMILIES, Family, Series
 
-__all__ = ["Exposition", "LedgerCollector", "accepts_openmetrics"]
+__all__ = ["Exposition", "LedgerCollector", "accepts_gzip", "accepts_openmetrics", "compressed"]
+
+_log = logging.getLogger("tiny_listener.metrics")
+
+MAX_LEFT_OUT: Final = 100
+"""Metrics of the application that the log tells of: names may be made of anything."""
+SUFFIXES: Final = {
+    "counter": ("_total", "_created"),
+    "summary": ("_sum", "_count", "_created"),
+    "histogram": ("_bucket", "_sum", "_count", "_created"),
+    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
+    "info": ("_info",),
+}
+"""What the names of a metric's samples end with, by its type."""
 
 Totals: TypeAlias = dict[Series, list[int]]
 
@@ -66,6 +81,9 @@ class Exposition:
         """Further collectors of this process, for the same page. The names of the ledger's are taken."""
         self.registry.register(_TakenNames(ledger))
         self.registry.register(_BuildInfo(version, python or platform.python_version()))
+        self._application: Collector | None = None
+        self._left_out: set[str] = set()
+        """Names of metrics of the application that the log has told of."""
         self._text = _Format(generate_text, CONTENT_TYPE_PLAIN_0_0_4, "")
         self._openmetrics = _Format(generate_openmetrics, CONTENT_TYPE_OPENMETRICS, "# EOF\n")
 
@@ -75,8 +93,38 @@ class Exposition:
         output: list[bytes] = []
         for family, totals in _by_family(self._ledger.totals()):
             form.append_family(output, family, totals)
-        output.append(form.generate(self.registry))
+        own = list(self.registry.collect())
+        output.append(form.write(own))
+        if self._application is not None:
+            self._append_application(output, form, own, self._application)
+        output.append(form.end.encode())
         return b"".join(output), form.content_type
+
+    def show_application(self, collector: Collector) -> None:
+        """Show what the application measures itself. Whatever it is, the page is whole: a metric whose name is taken,
+        by one of tiny-listener's or by another before it, or that cannot be written, is left out, and the log says so.
+        """
+        self._application = collector
+
+    def _append_application(self, output: list[bytes], form: _Format, own: list[Metric], collector: Collector) -> None:
+        taken = {name for metric in own for name in _names_of(metric.name, metric.type)}
+        taken.update(name for family in FAMILIES.values() for name in _names_of(family.name, family.kind))
+        for metric in collector.collect():
+            names = _names_of(metric.name, metric.type)
+            if not taken.isdisjoint(names):
+                self._leave_out(metric.name, "its name is taken: give it another")
+                continue
+            try:
+                output.append(form.write([metric]))
+            except Exception as error:  # prometheus_client writes no metric that its format cannot have
+                self._leave_out(metric.name, f"it cannot be written: {error.args[0] if error.args else error!r}")
+            else:
+                taken.update(names)
+
+    def _leave_out(self, name: str, why: str) -> None:
+        if name not in self._left_out and len(self._left_out) < MAX_LEFT_OUT:
+            self._left_out.add(name)
+            _log.warning("metrics: %s of the application is not on the page: %s", name, why)
 
 
 def accepts_openmetrics(accept: str) -> bool:
@@ -98,6 +146,29 @@ def accepts_openmetrics(accept: str) -> bool:
         elif name == "text/plain":
             text = max(text, weight)
     return openmetrics > 0 and openmetrics >= text
+
+
+def _names_of(name: str, kind: str) -> list[str]:
+    """The names that a metric takes."""
+    return [name, *(name + suffix for suffix in SUFFIXES.get(kind, ()))]
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether the value of an Accept-Encoding field (RFC 9110, 12.5.3) takes gzip."""
+    weights: dict[str, float] = {}
+    for item in accept_encoding.split(","):
+        name, *fields = (part.strip().lower() for part in item.split(";"))
+        params = dict(field.partition("=")[::2] for field in fields)
+        try:
+            weights[name] = float(params.get("q", "1"))
+        except ValueError:
+            continue
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+def compressed(page: bytes) -> bytes:
+    """The page in gzip (RFC 1952), at the level that takes the least time: it is a tenth as long even so."""
+    return gzip.compress(page, 1, mtime=0)
 
 
 class _TakenNames:
@@ -138,7 +209,7 @@ class _Format:
     def __init__(self, generate: Callable[[Collector], bytes], content_type: str, end: str) -> None:
         self.generate = generate
         self.content_type = content_type
-        self._end = end
+        self.end = end
         self._heads: dict[str, str] = {}
         self._forms: dict[Series, str] = {}
         """The lines of a series, `%s` for each number. As many as a ledger has series, which are bounded."""
@@ -164,17 +235,21 @@ class _Format:
             self._forms[series] = "\n".join([*lines[number * of_series : (number + 1) * of_series], ""])
 
     def _write(self, metric: Metric) -> str:
-        return self.generate(_One(metric)).decode().removesuffix(self._end)
+        return self.write([metric]).decode()
+
+    def write(self, metrics: Sequence[Metric]) -> bytes:
+        """Write metrics, without the end of the page."""
+        return self.generate(_These(metrics)).removesuffix(self.end.encode())
 
 
-class _One:
-    """A collector of one metric."""
+class _These:
+    """A collector of some metrics."""
 
-    def __init__(self, metric: Metric) -> None:
-        self._metric = metric
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        return (self._metric,)
+        return self._metrics
 
 
 _go_number: Callable[[float], str] = floatToGoString

@@ -105,11 +105,16 @@ class Admin:
         self.listener.close()
 
     async def metrics(self, request: Request) -> Response:
-        """Render all metrics of all workers, as text or OpenMetrics by the Accept header."""
+        """Render all metrics of all workers, as text or OpenMetrics by the Accept header, in gzip if that is taken."""
         if self._exposition is None:
             return Response("Metrics are off (--no-metrics)\n", 404)
         body, content_type = self._exposition.render(request.header("accept"))
-        return Response(body, content_type=content_type)
+        from tiny_listener_metrics.exposition import accepts_gzip, compressed  # noqa: PLC0415 - there are metrics
+
+        headers = {"vary": "accept, accept-encoding"}
+        if accepts_gzip(request.header("accept-encoding") or ""):
+            body, headers["content-encoding"] = compressed(body), "gzip"
+        return Response(body, headers=headers, content_type=content_type)
 
     async def livez(self) -> str:
         """Answer: that is all it takes to be alive."""

@@ -21,7 +21,7 @@ from .worker import Terms, WorkerPlan, worker_main
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tiny_listener_metrics import Ledger, Row
+    from tiny_listener_metrics import ApplicationMetrics, Ledger, Row, ValuesRow
 
     from .channel import Channel
     from .messages import FromWorker, ToWorker
@@ -35,13 +35,21 @@ class Forker:
 
     :param plan: what each worker does
     :param ledger: where their counters live; None without metrics
+    :param application: where the application's own metrics live; None: not with us
     :param signals: those that this process handles: none may arrive between the fork and the child's own handlers
     :ivar kept_fds: file descriptors that a child may keep; all others are the supervisor's
     """
 
-    def __init__(self, plan: WorkerPlan, ledger: Ledger | None, signals: Iterable[signal.Signals]) -> None:
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        ledger: Ledger | None,
+        application: ApplicationMetrics | None,
+        signals: Iterable[signal.Signals],
+    ) -> None:
         self._plan = plan
         self._ledger = ledger
+        self._application = application
         self._signals = tuple(signals)
         self._context = multiprocess.get_context("fork")
         self.kept_fds = open_fds()
@@ -62,13 +70,29 @@ class Forker:
             row = ledger.open_row(f"worker {slot}") if ledger is not None else None
             if ledger is not None and row is not None:
                 undo.callback(ledger.close_row, row)
-            process, shown = self._fork(slot, theirs, row, max_events)
+            application = self._application
+            values = application.open_row(str(slot)) if application is not None else None
+            if application is not None and values is not None:
+                undo.callback(application.close_row, values)
+            process, shown = self._fork(slot, theirs, row, values, max_events)
             undo.pop_all()
         theirs.close()
-        return Worker(process, process.pid, ours, row, shown, now, version)
+        return Worker(process, process.pid, ours, row, shown, now, version, values=values)
+
+    def fold(self, worker: Worker) -> None:
+        """Count what a worker that is dead has counted among what the dead have."""
+        if worker.row is not None and self._ledger is not None:
+            self._ledger.close_row(worker.row)
+        if worker.values is not None and self._application is not None:
+            self._application.close_row(worker.values)
 
     def _fork(
-        self, slot: int, line: Channel[ToWorker, FromWorker], row: Row | None, max_events: int | None
+        self,
+        slot: int,
+        line: Channel[ToWorker, FromWorker],
+        row: Row | None,
+        values: ValuesRow | None,
+        max_events: int | None,
     ) -> tuple[Any, memoryview[float]]:
         ledger = self._ledger
         stamp = mmap.mmap(-1, mmap.PAGESIZE)
@@ -82,6 +106,11 @@ class Forker:
             assert row is not None
             return Recorder(ledger.take_row(row))
 
+        def before_load() -> None:
+            assert self._application is not None
+            assert values is not None
+            self._application.take_row(values)
+
         terms = Terms(
             slot=slot,
             channel=line,
@@ -90,6 +119,7 @@ class Forker:
             supervisor_pid=os.getpid(),
             shown=shown,
             max_events=max_events,
+            before_load=before_load if values is not None else None,
         )
         process = self.start(worker_main, f"worker-{slot}", self._plan, terms)
         return process, shown

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-    from tiny_listener_metrics import Row
+    from tiny_listener_metrics import Row, ValuesRow
 
     from .channel import Channel
     from .messages import FromWorker, ToWorker
@@ -58,6 +58,7 @@ class Worker:
     :ivar process: its handle
     :ivar channel: the supervisor's end of the line to it
     :ivar row: its counters
+    :ivar values: those of the application's own metrics
     :ivar shown: shared memory, where it shows how it is (see `pulse`)
     :ivar started: when, on the loop's clock
     :ivar version: how many reloads had been asked for when it was forked
@@ -78,6 +79,7 @@ class Worker:
     due: str | None = None
     fate: str | None = None
     cause: str | None = None
+    values: ValuesRow | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:

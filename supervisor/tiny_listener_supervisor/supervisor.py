@@ -35,7 +35,7 @@ from .status import Status, processes, state_in_a_word
 from .views import view_of
 
 if TYPE_CHECKING:
-    from tiny_listener_metrics import Ledger
+    from tiny_listener_metrics import ApplicationMetrics, Ledger
 
     from .admin import Admin
     from .control import Control
@@ -60,6 +60,7 @@ class Supervisor:
     :param ledger: where workers' counters live; None without metrics
     :param admin: the admin endpoint, if there is one
     :param watch: files whose change lets the workers be replaced; None: none
+    :param application: where the application's own metrics live; None: not with us
     :param control: where `tiny-listenerctl` asks; None: nowhere
     :param notifier: the way to the service manager, if there is one
     """
@@ -72,18 +73,18 @@ class Supervisor:
         admin: Admin | None = None,
         watch: WatchPlan | None = None,
         *,
+        application: ApplicationMetrics | None = None,
         control: Control | None = None,
         notifier: Notifier | None = None,
     ) -> None:
         self.settings = settings
         self.slots = [Slot(number) for number in range(settings.workers)]
         self.stopping = False
-        self._ledger = ledger
         self._admin = admin
         self._control = control
         self._broker = SocketBroker(plan.identity.owner if plan.identity is not None else None)
         self._log_file, self._preloaded = plan.log_file, plan.preloaded
-        self._forker = Forker(plan, ledger, HANDLED)
+        self._forker = Forker(plan, ledger, application, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None
         self._notifier = notifier or Notifier()
         self._all_were_ready = False
@@ -362,8 +363,7 @@ class Supervisor:
         self._broker.bury(worker.pid)
         role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
         slot.remove(worker)
-        if worker.row is not None and self._ledger is not None:
-            self._ledger.close_row(worker.row)
+        self._forker.fold(worker)
         self._lender.look()
         self._notifier.status(self._readiness())
         words = slot.last_exit = worker.fate or describe_exit(code)

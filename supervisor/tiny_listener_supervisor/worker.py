@@ -229,6 +229,7 @@ class Terms:
     :ivar make_observer: called in the worker; None: no metrics
     :ivar keep_fds: file descriptors that the worker may keep; all others are the supervisor's
     :ivar shown: shared memory, for the `Pulse`
+    :ivar before_load: called in the worker before it loads the application; None: nothing is
     :ivar max_events: after so many the worker is due for a successor
     """
 
@@ -239,6 +240,7 @@ class Terms:
     supervisor_pid: int
     shown: memoryview[float]
     max_events: int | None
+    before_load: Callable[[], None] | None = None
 
 
 def worker_main(plan: WorkerPlan, terms: Terms) -> None:
@@ -274,6 +276,8 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         if plan.identity is not None:
             plan.identity.assume()
             _die_with_the_supervisor(terms.supervisor_pid)
+        if terms.before_load is not None:
+            terms.before_load()
         listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
         saying: list[asyncio.Future[None]] = []

@@ -194,7 +194,7 @@ def test_a_reload_says_that_preloaded_code_stays(version: Path) -> None:
         version.write_text("2")
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "Reload 1 is done" in server.log)
-        assert "--preload keeps the code that was imported at the start; a restart brings new code" in server.log
+        assert "--preload keeps the code of the start; only a restart brings new code" in server.log
         assert versions(server) == {"1"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -22,11 +23,14 @@ from .logs import set_up_logging
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tiny_listener_metrics import ApplicationMetrics, Exposition
     from tiny_listener_supervisor import WatchPlan
 
     from ..listener import Listener
 
 __all__ = ["run"]
+
+logger = logging.getLogger("tiny_listener")
 
 RELOAD_DEFAULTS = {
     "graceful_timeout": 1.0,  # who saves a file does not want old code to answer for long
@@ -116,12 +120,13 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         log_file = LogFile(options["log_file"])
         set_up_logging(options["log_level"], options["log_format"], log_file.fd)
 
-    ledger = exposition = None
+    ledger = exposition = application = None
     if not options["no_metrics"]:
         from tiny_listener_metrics import Exposition, Ledger  # noqa: PLC0415
 
         ledger = Ledger()
         exposition = Exposition(ledger, version=__version__)
+        application = _show_application(exposition, supervised=supervised)
     plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"], log_file, identity)
     admin = Admin(exposition, options["admin_host"], options["admin_port"], required="admin_port" in given)
     settings = SupervisorSettings(
@@ -156,7 +161,28 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
             plan = replace(plan, load=lambda: listener, preloaded=True)
         path = options["control_socket"]  # None: the usual place
         control = Control(path) if path != "" else None
-        return Supervisor(plan, settings, ledger, admin, watch, control=control, notifier=notifier).run()
+        return Supervisor(
+            plan, settings, ledger, admin, watch, application=application, control=control, notifier=notifier
+        ).run()
+
+
+def _show_application(exposition: Exposition, *, supervised: bool) -> ApplicationMetrics | None:
+    """Put the application's own metrics on the page; return where workers keep them, if there are any."""
+    from tiny_listener_metrics import ApplicationMetrics, RegistryMetrics  # noqa: PLC0415 - only where there are metrics
+
+    if not supervised:
+        exposition.show_application(RegistryMetrics())
+        return None
+    if any(name in os.environ for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")):
+        logger.warning(
+            "PROMETHEUS_MULTIPROC_DIR is set: the application's own metrics go to files there, for whoever reads them; "
+            "without it they are at /metrics of the admin endpoint, summed over workers"
+        )
+        return None
+    application = ApplicationMetrics()
+    application.take_over()
+    exposition.show_application(application)
+    return application
 
 
 def _readable(load_app: Callable[[], Listener[Any]], name: str, folder: str) -> Callable[[], Listener[Any]]:

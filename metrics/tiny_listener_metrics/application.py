@@ -1,0 +1,257 @@
+"""The application's own prometheus_client metrics, added up over workers living and dead.
+
+It is to them what `ledger` is to the metrics of tiny-listener: a row of shared memory for each worker, opened before
+the fork, and folded when the worker is dead. What a page costs depends on workers and samples, not on restarts.
+
+A sample is added up as its kind wants it:
+
+| kind | living workers | a dead one |
+|---|---|---|
+| counter, histogram, summary | sum | keeps what it counted |
+| gauge `sum`, `min`, `max` | sum, least, greatest | keeps its share |
+| gauge `mostrecent` | the one that was set last | keeps its share |
+| gauge `all` | each, with the number of its slot as `pid` | until its successor has one |
+| gauges `live...` | as without `live` | goes |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Final, NamedTuple, TypeAlias
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.utils import floatToGoString
+
+from .values import DEFAULT_VALUES_CAPACITY, Home, ValueKey, ValuesError, ValuesReader, install
+
+__all__ = ["ApplicationMetrics", "ValuesRow"]
+
+_log = logging.getLogger("tiny_listener.metrics")
+
+MAX_SAMPLES: Final = 100_000
+"""How many values of dead workers are kept: an application that has others in each worker cannot fill the memory."""
+PRELOADER: Final = "supervisor"
+"""Stands for the number of a slot where the process that forks the workers counts itself."""
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+
+_bound_text: Callable[[float], str] = floatToGoString
+
+
+class _Kind(NamedTuple):
+    kind: str
+    mode: str
+
+
+class _Sample(NamedTuple):
+    family: str
+    kind: _Kind
+    name: str
+    labels: Labels
+
+
+Totals: TypeAlias = dict[_Sample, tuple[float, float]]
+"""Value and time of each sample."""
+
+
+class ValuesRow:
+    """The values of one incarnation of a worker, as their owner has them."""
+
+    def __init__(self, worker: str, capacity: int) -> None:
+        """Map `capacity` bytes of shared memory; `worker` is the number of its slot."""
+        self.worker = worker
+        self.memory = mmap.mmap(-1, capacity)
+        self.reader = ValuesReader(self.memory)
+        self.samples: list[tuple[_Sample, int]] = []
+        """What has been found, each with the number of its word."""
+        self.families: dict[str, tuple[_Kind, str]] = {}
+        """The kind and the help of each metric."""
+        self._stuck = -1
+        self._complained = False
+
+    def refresh(self, *, final: bool = False) -> None:
+        """Find new samples; `final`: nobody writes any more."""
+        known = len(self.samples)
+        try:
+            self.reader.refresh()
+        except ValuesError as error:
+            found = len(self.reader.entries)
+            # It is damage only if it is still so when the writer has had time enough, or has none left.
+            if (final or found == self._stuck) and not self._complained:
+                self._complained = True
+                _log.error(
+                    "metrics: the application's values of worker %s are damaged and counted only in part: %s",
+                    self.worker, error,
+                )  # fmt: skip
+            self._stuck = found
+        for key, word in self.reader.entries[known:]:
+            kind = _Kind(key.kind, key.mode)
+            was, text = self.families.get(key.family, (kind, ""))
+            if was != kind:
+                _log.warning("metrics: the application has two metrics named %s: one is left out", key.family)
+            self.families[key.family] = kind, key.help or text
+            self.samples.append((_Sample(key.family, kind, key.sample, self._labels(key)), word))
+
+    def _labels(self, key: ValueKey) -> Labels:
+        if key.mode in ("all", "liveall") and all(name != "pid" for name, _ in key.labels):
+            return (*key.labels, ("pid", self.worker))
+        return key.labels
+
+    def add_to(self, totals: Totals, *, dead: bool = False) -> list[_Sample]:
+        """Add all samples to totals; of a dead worker those that outlive it. Return those that find no room."""
+        lost: list[_Sample] = []
+        words = self.reader.words
+        for sample, word in self.samples:
+            if (dead and sample.kind.mode.startswith("live")) or (
+                self.worker == PRELOADER and sample.kind.kind == "gauge"
+            ):
+                continue
+            value, time = words[word], words[word + 1]
+            before = totals.get(sample)
+            if before is not None:
+                value, time = _merge(sample.kind.mode, before, (value, time))
+            elif dead and len(totals) >= MAX_SAMPLES:
+                lost.append(sample)
+                continue
+            totals[sample] = value, time
+        return lost
+
+    def close(self) -> None:
+        """Unmap the memory. If a writer in this process still has it, it goes with the writer."""
+        self.reader.release()
+        with contextlib.suppress(BufferError):
+            self.memory.close()
+
+
+def _merge(mode: str, before: tuple[float, float], new: tuple[float, float]) -> tuple[float, float]:
+    match mode.removeprefix("live"):
+        case "" | "sum":
+            return before[0] + new[0], 0.0
+        case "min":
+            return min(before, new)
+        case "max":
+            return max(before, new)
+        case "mostrecent":
+            return max(before, new, key=_time)
+    return new  # all: the newest of its slot
+
+
+def _time(value: tuple[float, float]) -> float:
+    return value[1]
+
+
+class ApplicationMetrics:
+    """The application's own metrics, of all workers: a collector for `Exposition.show_application`.
+
+    Everything happens in the thread of the owner.
+    """
+
+    def __init__(self, *, capacity: int = DEFAULT_VALUES_CAPACITY) -> None:
+        """`capacity`: bytes for the values of one worker."""
+        self._capacity = capacity
+        self._rows: dict[ValuesRow, None] = {}
+        self._retired: Totals = {}
+        self._families: dict[str, tuple[_Kind, str]] = {}
+        """Of the dead."""
+        self._complained = False
+        self._home: Home | None = None
+
+    def take_over(self) -> None:
+        """Let the metrics that are made from now on in this process, and in workers that it forks, be counted here.
+
+        What this process counts itself, while it loads the application for its workers (`--preload`), stays on the
+        page: but for gauges, whose values each worker takes along.
+        """
+        row = self.open_row(PRELOADER)
+        self._home = Home(row.memory)
+        install(self._home)
+
+    def open_row(self, worker: str) -> ValuesRow:
+        """A new row, to be made before its worker is forked into the slot with this number.
+
+        :raises OSError: there is no memory
+        """
+        row = ValuesRow(worker, self._capacity)
+        self._rows[row] = None
+        return row
+
+    def take_row(self, row: ValuesRow) -> None:
+        """In a worker, after the fork and before it loads the application: let its metrics live in this row.
+
+        The worker's copies of the other rows are unmapped, or their memory would live as long as the worker.
+        """
+        assert self._home is not None
+        self._home.move(row.memory)
+        for other in self._rows:
+            if other is not row:
+                other.close()
+        self._rows.clear()
+
+    def close_row(self, row: ValuesRow) -> None:
+        """Keep what outlives the worker and unmap its row.
+
+        It must be dead: what it counted after this would be lost.
+        """
+        row.refresh(final=True)
+        lost = row.add_to(self._retired, dead=True)
+        if lost and not self._complained:
+            self._complained = True
+            _log.warning(
+                "metrics: dead workers leave more than %d values of the application: %s with labels %s, and what "
+                "else is new in a dead worker, is lost",
+                MAX_SAMPLES, lost[0].family, dict(lost[0].labels),
+            )  # fmt: skip
+        self._families |= row.families
+        del self._rows[row]
+        row.close()
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as they are now; where workers with new code have another kind of metric, that one."""
+        totals, families = self._retired.copy(), self._families.copy()
+        for row in self._rows:
+            row.refresh()
+            families |= row.families
+            row.add_to(totals)
+        of_family: dict[str, Totals] = {name: {} for name in families}
+        for sample, value in totals.items():
+            if sample.kind == families[sample.family][0]:
+                of_family[sample.family][sample] = value
+        for name, samples in of_family.items():
+            kind, text = families[name]
+            metric = Metric(name, text, kind.kind)
+            for found, labels, number in _histogram(name, samples) if kind.kind == "histogram" else _plain(samples):
+                metric.add_sample(found, dict(labels), number)
+            yield metric
+
+
+def _plain(samples: Totals) -> Iterable[tuple[str, Labels, float]]:
+    for sample, (value, time) in samples.items():
+        if time or not sample.kind.mode.endswith("mostrecent"):  # else nobody has set it
+            yield sample.name, sample.labels, value
+
+
+def _histogram(name: str, samples: Totals) -> Iterable[tuple[str, Labels, float]]:
+    """Cumulate buckets. The count is the last of them: the two can never differ."""
+    buckets: dict[Labels, dict[float, float]] = {}
+    sums: dict[Labels, float] = {}
+    for sample, (value, _) in samples.items():
+        if sample.name == f"{name}_bucket":
+            labels = tuple(pair for pair in sample.labels if pair[0] != "le")
+            of_labels = buckets.setdefault(labels, {})
+            bound = float(dict(sample.labels)["le"])
+            of_labels[bound] = of_labels.get(bound, 0.0) + value
+        else:
+            sums[sample.labels] = value
+    for labels, counts in buckets.items():
+        counts.setdefault(float("inf"), 0.0)  # it is made last, and its worker may not have come to it
+        bounds = sorted(counts)
+        cumulated = list(accumulate(counts[bound] for bound in bounds))
+        for bound, count in zip(bounds, cumulated, strict=True):
+            yield f"{name}_bucket", (*labels, ("le", _bound_text(bound))), count
+        yield f"{name}_count", labels, cumulated[-1]
+        if bounds[0] >= 0 and labels in sums:  # OpenMetrics has no sum of what may be negative
+            yield f"{name}_sum", labels, sums[labels]
