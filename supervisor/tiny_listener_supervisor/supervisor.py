@@ -388,10 +388,15 @@ class Supervisor:
             text = f"Error: worker {slot.number} {words} before it was ready\n"
             logger.critical("A worker ended before it was ready", extra={"as_is": text, **fields})
             self.stop(3, at_once=True)
+        elif role == "worker" and was is State.DRAINING and worker.fate is None:
+            # A signal to the whole group may have told it so, and be on its way here.
+            self._loop.call_later(SETTLES, self._restart, slot, worker, words, was, code)
         elif role == "worker":
             self._restart(slot, worker, words, was, code)
 
     def _restart(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
+        if self.stopping:
+            return
         now, cause = self._loop.time(), worker.cause or ("signal" if code < 0 else "exit")
         delay = self._restarts.after(slot, words, was, now - worker.started, now, pid=worker.pid, cause=cause)
         if delay is None:
@@ -409,9 +414,7 @@ class Supervisor:
             return refusal
         logger.info("%s: reloading %s", cause, workers_in_words(len(in_use(self.slots))))
         if self._preloaded:
-            logger.warning(
-                "%s: --preload keeps the code that was imported at the start; a restart brings new code", cause
-            )
+            logger.warning("%s: --preload keeps the code of the start; only a restart brings new code", cause)
         self._replacer.version += 1
         self._rollout.begin(self._replacer.version)
         self._notifier.reloading(f"reloading {workers_in_words(len(in_use(self.slots)))}")

@@ -1,24 +1,25 @@
-"""Listens on the ports that a file next to the test names, and fails after that if the file says so."""
+"""Listens at the ports that a file names; a file that ends with `fail` lets it fail when it has bound them."""
 
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 from tiny_listener import Listener
 
-WORDS = Path(os.environ["PORTS_FILE"]).read_text().split()
+PORTS, _, WHAT = Path(os.environ["PORTS_FILE"]).read_text().strip().partition(" ")
 
 
-class App(Listener):
-    async def greet(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class Ports(Listener[Any]):
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")
         writer.close()
 
     async def listen(self) -> None:
-        for word in WORDS:
-            if word == "fail":
-                raise RuntimeError("this version fails after it opened its servers")
-            await asyncio.start_server(self.greet, "127.0.0.1", int(word))
+        for port in PORTS.split(","):
+            await asyncio.start_server(self.answer, "127.0.0.1", int(port))
+        if WHAT == "fail":
+            raise RuntimeError("failed when all ports were bound")
 
 
-app = App()
+app = Ports()

@@ -35,7 +35,7 @@ def test_a_port_of_code_that_failed_is_closed_and_one_that_new_code_left_too(tmp
     ports = tmp_path / "ports"
     ports.write_text(str(first))
     env = {"PORTS_FILE": str(ports)}
-    with serving("ports:app", "--workers", "2", pass_port=False, env=env) as server:
+    with serving("opens_and_fails:app", "--workers", "2", pass_port=False, env=env) as server:
         assert (answer(first), answer(second)) == (b"hello", None)
 
         ports.write_text(f"{first} {second} fail")
