@@ -16,6 +16,7 @@ import multiprocess
 from .channel import channel_pair
 from .pulse import STAMP
 from .slot import Worker
+from .stacks import stacks_memory
 from .worker import Terms, WorkerPlan, worker_main
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Forker:
             ours, theirs = channel_pair()
             undo.callback(ours.close)
             undo.callback(theirs.close)
+            stacks = stacks_memory(slot)
+            undo.callback(os.close, stacks)
             row = ledger.open_row(f"worker {slot}") if ledger is not None else None
             if ledger is not None and row is not None:
                 undo.callback(ledger.close_row, row)
@@ -74,10 +77,10 @@ class Forker:
             values = application.open_row(str(slot)) if application is not None else None
             if application is not None and values is not None:
                 undo.callback(application.close_row, values)
-            process, shown = self._fork(slot, theirs, row, values, max_events)
+            process, shown = self._fork(slot, theirs, row, values, stacks=stacks, max_events=max_events)
             undo.pop_all()
         theirs.close()
-        return Worker(process, process.pid, ours, row, shown, now, version, values=values)
+        return Worker(process, process.pid, ours, row, shown, now, version, stacks=stacks, values=values)
 
     def fold(self, worker: Worker) -> None:
         """Count what a worker that is dead has counted among what the dead have."""
@@ -92,6 +95,8 @@ class Forker:
         line: Channel[ToWorker, FromWorker],
         row: Row | None,
         values: ValuesRow | None,
+        *,
+        stacks: int,
         max_events: int | None,
     ) -> tuple[Any, memoryview[float]]:
         ledger = self._ledger
@@ -118,6 +123,7 @@ class Forker:
             keep_fds=self.kept_fds,
             supervisor_pid=os.getpid(),
             shown=shown,
+            stacks=stacks,
             max_events=max_events,
             before_load=before_load if values is not None else None,
         )

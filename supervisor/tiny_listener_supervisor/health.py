@@ -13,6 +13,7 @@ from .policy import is_hung, reason_to_recycle
 from .proc import resident_bytes
 from .pulse import STAMP
 from .slot import Slot, State, Worker, about
+from .stacks import DUMP_TIME, ask_for_stacks
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,8 +28,6 @@ TICK = 0.5
 """Seconds between two looks."""
 STALE = 2.0
 """Seconds without a turn of its loop after which a worker does not count as serving, for the watchdog."""
-DUMP_TIME = 0.5
-"""Seconds that a hung worker has to write its stacks."""
 CORE_TIME = 1.0
 """Seconds that it has, after SIGABRT, to leave a core file (core(5)), where the system keeps those."""
 
@@ -89,11 +88,11 @@ class Health:
     def _end_hung(self, slot: Slot, worker: Worker) -> None:
         limit = self._hang_timeout
         logger.error(
-            "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout); these are its stacks:",
+            "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout)",
             slot.number, worker.pid, limit, extra={**about(slot, worker), "reason": "hang", "duration": limit},
         )  # fmt: skip
         worker.doom("hang", f"hung for {limit:g} s")
-        os.kill(worker.pid, signal.SIGUSR2)
+        ask_for_stacks(slot, worker)
         worker.timers += (
             self._loop.call_later(DUMP_TIME, os.kill, worker.pid, signal.SIGABRT),
             self._loop.call_later(DUMP_TIME + CORE_TIME, worker.process.kill),

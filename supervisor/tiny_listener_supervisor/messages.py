@@ -18,6 +18,7 @@ __all__ = [
     "Changed",
     "Draining",
     "Due",
+    "Dumped",
     "FromWatcher",
     "FromWorker",
     "GiveBack",
@@ -71,6 +72,10 @@ class BootFailed(msgspec.Struct, tag=True, frozen=True):
 
     exit_code: int
     text: str
+
+
+class Dumped(msgspec.Struct, tag=True, frozen=True):
+    """The worker has written its stacks, as SIGUSR2 tells it to."""
 
 
 class Due(msgspec.Struct, tag=True, frozen=True):
@@ -150,6 +155,6 @@ class WatchFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
-FromWorker: TypeAlias = Acquire | Ready | Draining | Due | BootFailed | CannotBorrow | CannotTakeLog
+FromWorker: TypeAlias = Acquire | Ready | Draining | Due | Dumped | BootFailed | CannotBorrow | CannotTakeLog
 ToWorker: TypeAlias = Granted | Refused | Lend | GiveBack | TakeLog | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

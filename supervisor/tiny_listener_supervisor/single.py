@@ -7,6 +7,7 @@ import faulthandler
 import gc
 import logging
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from .pulse import Pulse
 from .queues import queue_depth
 from .status import Status, of_the_only_process, state_in_a_word
 from .views import view_of_the_only_process
-from .worker import WorkerPlan, describe_boot_failure
+from .worker import WorkerPlan, describe_boot_failure, dump_on_usr2
 
 if TYPE_CHECKING:
     from .admin import Admin
@@ -77,7 +78,8 @@ class Single:
         """Run until it is told to stop; return the exit code."""
         # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1.
         faulthandler.dump_traceback_later(self._settings.boot_timeout, exit=True)
-        self._plan.dump_on_usr2()
+        log_file = self._plan.log_file
+        dump_on_usr2(sys.stderr.fileno() if log_file is None else log_file.fd)
         self._plan.pin(0)
         signal.signal(signal.SIGUSR1, lambda *_: reopen(self._plan.log_file))
         try:

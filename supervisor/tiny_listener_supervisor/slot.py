@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ class Worker:
     :ivar due: why it is to have a successor, since it said so itself; it says it once
     :ivar fate: why the supervisor killed it, in words
     :ivar cause: the same in one, of `policy.RESTART_REASONS`
+    :ivar stacks: the file descriptor of the memory that it writes its stacks to; -1: none
     :ivar timers: what is to be looked at while it lives
     """
 
@@ -80,6 +82,7 @@ class Worker:
     fate: str | None = None
     cause: str | None = None
     values: ValuesRow | None = None
+    stacks: int = -1
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:
@@ -101,6 +104,9 @@ class Worker:
             timer.cancel()
         self.timers.clear()
         self.shown.release()
+        if self.stacks >= 0:
+            os.close(self.stacks)
+            self.stacks = -1
         self.process.close()
 
 

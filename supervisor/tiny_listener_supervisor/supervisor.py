@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import random
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from .forking import Forker
 from .health import Health
 from .lending import RETRY_AFTER, Lender
 from .logfile import pass_on
-from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, FromWorker, Ready
+from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, Dumped, FromWorker, Ready
 from .notify import Notifier
 from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .reloading import Reloader
@@ -31,6 +30,7 @@ from .rollout import Rollout
 from .scaling import Scaler, in_use
 from .signals import HANDLED, Signals
 from .slot import Slot, State, Worker, about
+from .stacks import ask_for_stacks, log_stacks
 from .status import Status, processes, state_in_a_word
 from .views import view_of
 
@@ -162,10 +162,10 @@ class Supervisor:
         return self._exit_code
 
     def dump(self) -> int:
-        """Let every worker write its stacks to stderr; return how many there are."""
-        workers = [worker for slot in self.slots for worker in slot.workers()]
-        for worker in workers:
-            os.kill(worker.pid, signal.SIGUSR2)
+        """Log the stacks of every worker; return how many there are."""
+        workers = [(slot, worker) for slot in self.slots for worker in slot.workers()]
+        for slot, worker in workers:
+            ask_for_stacks(slot, worker)
         return len(workers)
 
     def status(self) -> Status:
@@ -263,6 +263,8 @@ class Supervisor:
             case Due():
                 worker.due = f"it has dispatched {message.events} events (--max-requests)"
                 self._replacer.replace(slot, worker.due)
+            case Dumped():
+                log_stacks(slot, worker)
             case CannotBorrow():
                 self._lender.failed(message.slot, worker)
             case CannotTakeLog():

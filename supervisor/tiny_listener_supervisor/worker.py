@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tiny_listener.addresses import ListenError, listen_error
@@ -34,6 +35,7 @@ from .messages import (
     CannotTakeLog,
     Draining,
     Due,
+    Dumped,
     FromWorker,
     GiveBack,
     Granted,
@@ -60,6 +62,7 @@ __all__ = [
     "WorkerPlan",
     "become_a_process_of_its_own",
     "describe_boot_failure",
+    "dump_on_usr2",
     "worker_main",
 ]
 
@@ -95,12 +98,25 @@ class WorkerPlan:
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {cores[slot % len(cores)]})
 
-    def dump_on_usr2(self) -> None:
-        """Let SIGUSR2 write all threads' stacks, and where the tasks are, where this process logs."""
-        signal.signal(signal.SIGUSR2, lambda *_: log_tasks())  # when Python code is next run, if ever
-        # Written by the C handler: it works while Python code, or a C function, never returns.
-        log = sys.stderr.fileno() if self.log_file is None else self.log_file.fd
-        faulthandler.register(signal.SIGUSR2, file=log, all_threads=True, chain=True)
+
+def dump_on_usr2(fd: int, then: Callable[[], None] = lambda: None) -> None:
+    """Let SIGUSR2 write all threads' stacks to a file descriptor, and where the tasks are to the log.
+
+    :param then: called after that, when Python code is next run, if ever
+    """
+
+    def log_the_rest(*_: object) -> None:
+        log_tasks()
+        then()
+
+    signal.signal(signal.SIGUSR2, log_the_rest)
+    # Written by the C handler: it works while Python code, or a C function, never returns.
+    faulthandler.register(signal.SIGUSR2, file=fd, all_threads=True, chain=True)
+
+
+def _say_dumped(channel: Channel[ToWorker, FromWorker]) -> None:
+    with contextlib.suppress(ChannelClosed, BlockingIOError):  # it is looked at without a word too, a moment later
+        channel.send(Dumped())
 
 
 class SocketClient:
@@ -229,6 +245,7 @@ class Terms:
     :ivar make_observer: called in the worker; None: no metrics
     :ivar keep_fds: file descriptors that the worker may keep; all others are the supervisor's
     :ivar shown: shared memory, for the `Pulse`
+    :ivar stacks: the file descriptor of memory for the worker's stacks
     :ivar before_load: called in the worker before it loads the application; None: nothing is
     :ivar max_events: after so many the worker is due for a successor
     """
@@ -240,16 +257,17 @@ class Terms:
     supervisor_pid: int
     shown: memoryview[float]
     max_events: int | None
+    stacks: int
     before_load: Callable[[], None] | None = None
 
 
 def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     """Run a worker in a process that was just forked; exits by SystemExit."""
     channel = terms.channel
-    become_a_process_of_its_own(terms.keep_fds | {channel.fileno()}, terms.supervisor_pid)
+    become_a_process_of_its_own(terms.keep_fds | {channel.fileno(), terms.stacks}, terms.supervisor_pid)
     os.environ[SLOT_VARIABLE] = str(terms.slot)
     plan.pin(terms.slot)
-    plan.dump_on_usr2()
+    dump_on_usr2(terms.stacks, partial(_say_dumped, channel))
     ready = False
 
     def on_ready() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -107,6 +108,24 @@ def test_a_successor_and_stacks_are_in_the_file_too(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGUSR2)
         wait_for(lambda: log.read_text().count("Current thread") == 2)
         assert server.log == ""
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_stacks_of_many_workers_are_whole(style: str) -> None:
+    workers, times = 6, 5
+    with serving("web:app", "--workers", str(workers), "--log-format", style) as server:
+        for n in range(1, times + 1):
+            server.process.send_signal(signal.SIGUSR2)
+            wait_for(lambda n=n: server.log.count("shows its stacks:") == n * workers)  # type: ignore[misc]
+        if style == "json":
+            stacks = [entry["stacks"] for entry in entries(server.log) if "stacks" in entry]
+            assert len(stacks) == workers * times
+            assert all(one.count("Current thread") == 1 for one in stacks)
+            return
+        frame = re.compile(r'  (  File ".*", line \d+ in \S+|Current thread .* \(most recent call first\):|)$')
+        rest = [line for line in server.log.splitlines() if frame.match(line) is None]
+        assert all(line.startswith(("INFO: ", "WARNING: ")) for line in rest), rest
+        assert server.log.count("Current thread") == workers * times
 
 
 def test_one_process_writes_its_stacks_to_the_file(tmp_path: Path) -> None:

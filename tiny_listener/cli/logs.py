@@ -26,6 +26,8 @@ __all__ = ["AS_IS", "JSONFormatter", "LineHandler", "TextFormatter", "escaped", 
 
 AS_IS = "as_is"
 """The attribute of a record with a text for a terminal, such as the traceback of an application that cannot boot."""
+STACKS = "stacks"
+"""The attribute of a record with the stacks of a process: lines below it, as those of a traceback."""
 STDERR = 2
 SOCKET_LIMIT = 32 * 1024
 """Bytes: far less than what the kernel takes into a stream socket's queue at once; such is journald's stderr."""
@@ -52,9 +54,10 @@ class TextFormatter(logging.Formatter):
         if text is not None:
             return text.removesuffix("\n").encode("utf-8", "backslashreplace").decode()
         line = f"{record.levelname + ':':<9} {escaped(record.getMessage())}"
-        if not record.exc_info:
+        below = self.formatException(record.exc_info) if record.exc_info else getattr(record, STACKS, None)
+        if below is None:
             return line
-        return "\n".join([line, *(f"  {escaped(part)}" for part in self.formatException(record.exc_info).split("\n"))])
+        return "\n".join([line, *(f"  {escaped(part)}" for part in below.split("\n"))])
 
     def fit(self, record: logging.LogRecord, limit: int) -> list[bytes]:
         """Return the text in pieces of whole lines, each of at most so many bytes; longer lines are cut."""
