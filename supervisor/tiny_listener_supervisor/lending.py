@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .channel import ChannelClosed
 from .messages import GiveBack, Lend
 from .pulse import STAMP
+from .scaling import in_use
 from .slot import Slot, State, Worker
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ TICK = 0.05
 """Seconds between two looks: a queue waits at most this long, after a worker's end is known or `KEEPS_WAITING`."""
 STANDS_STILL = 0.5
 """Seconds without a stamp, of which a loop makes ten a second, after which new connections go to a sibling."""
+OPENS_LATE = 5.0
+"""Seconds in which new code may still open servers after it said that it is ready; then the others are given up."""
 RETRY_AFTER = 1.0
 """Seconds for which nothing more is lent to a worker that could not take a loan, for want of file descriptors."""
 KEEPS_WAITING = 0.15
@@ -103,6 +106,19 @@ class Lender:
         """Begin to look."""
         self._loop = loop
         self._tick()
+
+    def give_up_addresses(self) -> None:
+        """Close the sockets of code that is gone, a moment after a reload; or at the next one's end, where that cannot
+        be told then.
+        """
+        self._loop.call_later(OPENS_LATE, self._give_up_addresses)
+
+    def _give_up_addresses(self) -> None:
+        slots = in_use(self._slots)
+        serving = [slot.worker.pid for slot in slots if slot.worker is not None and slot.is_ready]
+        if len(serving) == len(slots):
+            for name in self._broker.keep_only(serving):
+                logger.info("No code listens on %s any more: it is closed", name)
 
     def _tick(self) -> None:
         self.look()

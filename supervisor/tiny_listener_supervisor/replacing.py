@@ -133,6 +133,20 @@ class Replacer:
             extra={"slot": slot.number, "reason": words},
         )  # fmt: skip
 
+    def abandon(self, slot: Slot, version: int, words: str, code: int) -> None:
+        """A worker ended as soon as it was ready: if a reload brought it, those who still have the old code keep it.
+
+        :param version: of the code that it had
+        :param words: how it ended
+        :param code: its exit code, or minus the number of the signal that killed it
+        """
+        if self._rollout.worker_failed(version, f"worker {slot.number} {words} as soon as it was ready", code):
+            self._due.clear()
+            logger.error(
+                "Worker %d %s as soon as it was ready: those who have the old code keep serving", slot.number, words,
+                extra={"slot": slot.number, "reason": words},
+            )  # fmt: skip
+
     def forget(self, slot: Slot) -> None:
         """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""
         self._due = deque(due for due in self._due if due[0] is not slot)

@@ -76,13 +76,16 @@ class Rollout:
             logger.info("Reload %d is done after %.1f s", last.version, took, extra={"duration": round(took, 3)})
             self._on_end(None)
 
-    def worker_failed(self, version: int, failure: str, exit_code: int = 0) -> None:
-        """A worker with code of this version did not become ready.
+    def worker_failed(self, version: int, failure: str, exit_code: int = 0) -> bool:
+        """A worker with code of this version did not become ready, or did not stay so; return whether a reload failed
+        by it.
 
         :param failure: why, in words, with the number of its slot
         """
         last = self.last
-        if last is not None and last.state == "running" and version >= last.version:
-            self.last = ReloadStatus(last.version, "failed", failure, exit_code)
-            self.failed += 1
-            self._on_end(failure)
+        if last is None or last.state != "running" or version < last.version:
+            return False
+        self.last = ReloadStatus(last.version, "failed", failure, exit_code)
+        self.failed += 1
+        self._on_end(failure)
+        return True

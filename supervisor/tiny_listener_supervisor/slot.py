@@ -63,6 +63,7 @@ class Worker:
     :ivar shown: shared memory, where it shows how it is (see `pulse`)
     :ivar started: when, on the loop's clock
     :ivar version: how many reloads had been asked for when it was forked
+    :ivar ready_since: when it said that it is ready, on the loop's clock
     :ivar due: why it is to have a successor, since it said so itself; it says it once
     :ivar fate: why the supervisor killed it, in words
     :ivar cause: the same in one, of `policy.RESTART_REASONS`
@@ -78,6 +79,7 @@ class Worker:
     started: float
     version: int = 0
     state: State = State.STARTING
+    ready_since: float = 0.0
     due: str | None = None
     fate: str | None = None
     cause: str | None = None

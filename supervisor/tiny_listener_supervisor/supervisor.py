@@ -47,8 +47,8 @@ __all__ = ["Supervisor"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
-OPENS_LATE = 5.0
-"""Seconds in which new code may still open servers after it said that it is ready; then the others are given up."""
+TRIAL = 1.0
+"""Seconds in which a worker that ends, once it was ready, speaks against the code of the reload that it is of."""
 SETTLES = 0.1
 """Seconds from a worker's word that it drains to a look at why: a signal to the whole group is here by then."""
 
@@ -306,6 +306,7 @@ class Supervisor:
         if worker.state is not State.STARTING or worker.fate is not None:
             return
         worker.step(State.READY)
+        worker.ready_since = self._loop.time()
         self._broker.ready(worker.pid)
         logger.log(
             logging.INFO if slot.joining else logging.DEBUG,
@@ -335,16 +336,9 @@ class Supervisor:
         return readiness_in_words(sum(slot.is_ready for slot in slots), len(slots))
 
     def _reload_is_over(self, failure: str | None) -> None:
-        self._loop.call_later(OPENS_LATE, self._give_up_addresses)
+        self._lender.give_up_addresses()
         failed = f"the last reload failed: {failure}; the old workers keep serving"
         self._notifier.reloaded(failed if failure else self._readiness())
-
-    def _give_up_addresses(self) -> None:
-        """Close the sockets of code that is gone; the next reload's end does it, where that cannot be told now."""
-        serving = [slot.worker.pid for slot in in_use(self.slots) if slot.worker is not None and slot.is_ready]
-        if not self.stopping and len(serving) == len(in_use(self.slots)):
-            for name in self._broker.keep_only(serving):
-                logger.info("No code listens on %s any more: it is closed", name)
 
     def reap(self) -> None:
         """Take leave of the workers that are dead."""
@@ -371,6 +365,12 @@ class Supervisor:
         words = slot.last_exit = worker.fate or describe_exit(code)
         if was is State.STARTING:
             self._rollout.worker_failed(worker.version, f"worker {slot.number} {words} before it was ready", code)
+        if role == "worker" and was is State.READY and self._loop.time() - worker.ready_since < TRIAL:
+            self._replacer.abandon(slot, worker.version, words, code)
+        self._go_on_without(slot, worker, role, was, words, code)
+
+    def _go_on_without(self, slot: Slot, worker: Worker, role: str, was: State, words: str, code: int) -> None:  # noqa: PLR0917
+        """Do what a worker's end calls for: mostly another worker."""
         lived = self._loop.time() - worker.started
         fields = {**about(slot, worker), "reason": words, "duration": round(lived, 3)}
         if self.stopping:

@@ -15,6 +15,12 @@ if VERSION.startswith("broken"):
 
 app = HTTPListener()
 
+if VERSION == "dies":  # as soon as it is ready
+
+    @app.startup
+    async def die() -> None:
+        asyncio.get_running_loop().call_later(0.02, os._exit, 9)
+
 
 @app.get("/")
 async def version() -> dict[str, object]:

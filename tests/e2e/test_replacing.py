@@ -188,6 +188,26 @@ def test_recycling_loses_nothing(version: Path, options: list[str], reason: str)
         assert reason in server.log
 
 
+def test_new_code_that_dies_once_it_is_ready_does_not_reach_every_worker(version: Path) -> None:
+    with serving("changing:app", "--workers", "6", env={"VERSION_FILE": str(version)}) as server:
+        first = set(server.workers())
+        version.write_text("dies")
+        with load(server) as outcomes:
+            server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: "as soon as it was ready: those who have the old code keep serving" in server.log)
+            seen = outcomes["200"]
+            wait_for(lambda: outcomes["200"] > seen + 200)
+        assert len(first & set(server.workers())) >= 3, server.log
+        status = json.loads(server.admin("/status.json")[1])["reload"]
+        assert status["state"] == "failed"
+        assert "exited with code 9 as soon as it was ready" in status["failure"]
+        assert status["exit_code"] == 9
+        version.write_text("2")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: not first & set(server.workers()) and len(server.workers()) == 6 and server.is_ready())
+        assert versions(server) == {"2"}
+
+
 def test_a_reload_says_that_preloaded_code_stays(version: Path) -> None:
     options = ["--workers", "2", "--preload"]
     with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
