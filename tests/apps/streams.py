@@ -30,6 +30,15 @@ async def waits() -> AsyncIterator[str]:
     yield "the end\n"
 
 
+@app.get("/a-second")
+async def a_second() -> AsyncIterator[str]:
+    """End by itself, whether the worker drains or not."""
+    for _ in range(20):
+        yield "piece\n"
+        await asyncio.sleep(0.05)
+    yield "the end\n"
+
+
 @app.get("/is-draining")
 async def is_draining() -> str:
     return str(app.is_draining)

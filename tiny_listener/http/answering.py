@@ -152,7 +152,7 @@ class Answering(asyncio.Protocol):
             self._began = perf_counter()
             self._answer(request, target)
         self._answering = False
-        if self._current is None and not self._queue and (self._closing or self._server.draining):
+        if self._closing and self._current is None and not self._queue:
             self._end()
 
     def _answer(self, request: Request, target: Event[Any] | Refusal) -> None:

@@ -31,8 +31,10 @@ logger = logging.getLogger("tiny_listener")
 access_logger = logging.getLogger("tiny_listener.access")
 
 KEPT_GRACE = 1.0
-"""Seconds that a connection in use has, once a drain began, for a next request: that one's answer says that it is the
-last. A client that sends while the server closes would get no answer at all (RFC 9112 section 9.6)."""
+"""Seconds that a connection in use has in a drain, from its last answer on, for a next request: that one's answer says
+that it is the last. A client that sends while the server closes would get no answer at all (RFC 9112 section 9.6)."""
+DRAIN_TICK = 0.1
+"""Seconds between two looks in a drain."""
 FRESH_GRACE = 2.0
 """Seconds that a new connection has, once a drain began, to send the request that it was opened for."""
 
@@ -99,6 +101,7 @@ class HTTPServer:
         )
         self._period = max(0.01, min(1.0, min(times) / 4))
         self._sweeper = self.loop.call_later(self._period, self._sweep)
+        self._drainer: asyncio.TimerHandle | None = None
 
     def __call__(self) -> HTTPConnection:
         """Make the protocol of a new connection."""
@@ -226,18 +229,21 @@ class HTTPServer:
         self.serve = general_way
         for connection in list(self.connections):
             connection.drain(before=self.now - 1.5 * self._period)  # stamps are those of a sweep
-        self.loop.call_later(KEPT_GRACE, self._drain_idle)
-        self.loop.call_later(FRESH_GRACE, self._drain_fresh)
+        self._drain_rest(self.loop.time())
 
-    def _drain_idle(self, *, fresh: bool = False) -> None:
+    def _drain_rest(self, began: float) -> None:
+        """Look again and again which connections have been idle for long enough by now."""
         self.work()  # what arrived is no connection's idleness
-        for connection in list(self.connections):
-            connection.drain(fresh=fresh)
-
-    def _drain_fresh(self) -> None:
-        self.handshaking.clear()
-        self._drain_idle(fresh=True)
-        self.connection_closed()
+        self.now = now = self.loop.time()
+        is_over = now - began > FRESH_GRACE
+        if is_over:
+            self.handshaking.clear()
+        if now - began > KEPT_GRACE:  # stamps of before may be as old as the sweep before that
+            for connection in list(self.connections):
+                connection.drain(before=now - KEPT_GRACE - DRAIN_TICK, fresh=is_over)
+        if is_over:
+            self.connection_closed()
+        self._drainer = self.loop.call_later(DRAIN_TICK, self._drain_rest, began)
 
     async def wait_drained(self) -> None:
         """Return when no connection is left."""
@@ -255,4 +261,6 @@ class HTTPServer:
 
     def _close(self) -> None:
         self._sweeper.cancel()
+        if self._drainer is not None:
+            self._drainer.cancel()
         self.runners.close()
