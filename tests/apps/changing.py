@@ -1,8 +1,11 @@
 """Says which version of it was imported; a file next to the test says which that is."""
 
 import asyncio
+import gc
 import os
+import signal
 import threading
+import time
 from pathlib import Path
 
 from tiny_listener.http import HTTPListener
@@ -15,6 +18,9 @@ if VERSION.startswith("broken"):
 
 app = HTTPListener()
 
+if "ABORTED_FILE" in os.environ:
+    signal.signal(signal.SIGABRT, lambda *_: Path(os.environ["ABORTED_FILE"]).touch())
+
 if VERSION == "dies":  # as soon as it is ready
 
     @app.startup
@@ -25,6 +31,20 @@ if VERSION == "dies":  # as soon as it is ready
 @app.get("/")
 async def version() -> dict[str, object]:
     return {"version": VERSION, "pid": os.getpid()}
+
+
+@app.get("/compute")
+async def compute() -> str:
+    """Hold the loop for six tenths of a second."""
+    end = time.monotonic() + 0.6
+    while time.monotonic() < end:
+        pass
+    return "done"
+
+
+@app.get("/frozen")
+async def frozen() -> int:
+    return gc.get_freeze_count()
 
 
 @app.get("/block")

@@ -238,8 +238,63 @@ def test_a_worker_that_hangs_is_replaced_and_its_stack_shown(version: Path) -> N
         assert "its event loop has stood still for 1 s (--hang-timeout)" in server.log
         assert "in the_blocking_line" in server.log
         wait_for(server.is_ready)
-        # A worker that computes for less than the limit is left alone.
         assert server.log.count("stood still") == 1
+
+
+def test_a_worker_that_computes_for_less_than_the_limit_is_left_alone(version: Path) -> None:
+    options = ["--workers", "2", "--hang-timeout", "1"]
+    with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
+        workers = server.workers()
+        for _ in range(4):
+            assert server.get("/compute") == (200, b"done")
+        assert server.workers() == workers
+        assert "stood still" not in server.log
+
+
+def test_a_worker_that_is_stopped_hangs_too(version: Path) -> None:
+    options = ["--workers", "2", "--hang-timeout", "1"]
+    with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
+        first, second = server.workers()
+        os.kill(first, signal.SIGSTOP)
+        wait_for(lambda: "hung for 1 s" in server.log)
+        wait_for(lambda: not alive(first) and len(server.workers()) == 2 and server.is_ready())
+        assert second in server.workers()
+
+
+def test_a_worker_that_hangs_is_told_to_abort_before_it_is_killed(version: Path, tmp_path: Path) -> None:
+    options = ["--workers", "2", "--hang-timeout", "1"]
+    env = {"VERSION_FILE": str(version), "ABORTED_FILE": str(tmp_path / "aborted")}
+    waits = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving("changing:app", *options, env=env) as server, contextlib.ExitStack() as clients:
+        for _ in range(8):  # on both workers
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client.sendall(waits)
+        wait_for(lambda: server.total("tiny_listener_events_in_progress") == 8)
+        blocking = clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        blocking.sendall(waits.replace(b"/wait", b"/block"))
+        wait_for((tmp_path / "aborted").exists)
+        wait_for(lambda: "hung for 1 s" in server.log)
+        assert re.search(r"Task \S+ waits: .*the_waiting_call", server.log)
+
+
+def test_a_successor_that_does_not_get_ready_is_killed_by_the_boot_limit_alone(version: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    options = ["--workers", "2", "--hang-timeout", "1", "--boot-timeout", "3"]
+    with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
+        workers = server.workers()
+        version.write_text(str(tmp_path / "fifo"))  # its import waits until somebody writes there
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "is not ready after 3 s (--boot-timeout): it is killed" in server.log)
+        wait_for(lambda: "was killed after 3 s (--boot-timeout) before it was ready: the old ones keep" in server.log)
+        wait_for(lambda: server.workers() == workers)
+        assert "stood still" not in server.log
+        assert versions(server) == {"1"}
+
+
+@pytest.mark.parametrize("options", [[], ["--preload"]], ids=["each", "preload"])
+def test_what_start_up_made_is_frozen(version: Path, options: list[str]) -> None:
+    with serving("changing:app", "--workers", "2", *options, env={"VERSION_FILE": str(version)}) as server:
+        assert int(server.get("/frozen")[1]) > 10_000
 
 
 @pytest.mark.parametrize("count", [1, 2])
