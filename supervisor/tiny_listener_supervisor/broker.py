@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 from tiny_listener.addresses import ListenError, listen_error, name_of
+from tiny_listener.inherited import open_inherited
 from tiny_listener.unix import UnixSocket, listen_unix
 
 from .channel import Channel, ChannelClosed, fitting
@@ -53,11 +54,13 @@ class _Group:
 class SocketBroker:
     """Makes listening sockets, and keeps them for as long as there is code that serves them.
 
+    :param inherited: file descriptors of listening sockets that workers have anyway; they are only looked at
     :param owner: user and group that files of unix sockets are to belong to; None: those of the process
     """
 
-    def __init__(self, owner: tuple[int, int] | None = None) -> None:
+    def __init__(self, owner: tuple[int, int] | None = None, inherited: Iterable[int] = ()) -> None:
         self._owner = owner
+        self._inherited = [_copy_of(fd) for fd in inherited]
         self._groups: dict[_Key, _Group] = {}
 
     def acquire(self, slot: int, address: Address) -> socket.socket:
@@ -147,6 +150,8 @@ class SocketBroker:
     def queues(self) -> dict[str, int]:
         """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
         depths: dict[str, int] = {}
+        for sock in self._inherited:
+            depths["shared"] = depths.get("shared", 0) + (queue_depth(sock.fileno()) or 0)
         for group in self._groups.values():
             for slot, sock in group.sockets.items():
                 worker = "shared" if group.unix is not None else str(slot)
@@ -156,11 +161,22 @@ class SocketBroker:
 
     def names(self) -> list[str]:
         """Return where clients find us, one text for each address."""
-        return [name_of(next(iter(group.sockets.values()))) for group in self._groups.values() if group.sockets]
+        ours = [next(iter(group.sockets.values())) for group in self._groups.values() if group.sockets]
+        return [name_of(sock) for sock in (*self._inherited, *ours)]
 
     def close(self) -> None:
         """Close all sockets and remove the files of unix sockets, if they are still ours."""
         self._drop(list(self._groups))
+        for sock in self._inherited:
+            sock.close()
+
+
+def _copy_of(fd: int) -> socket.socket:
+    sock = open_inherited(fd)
+    try:
+        return sock.dup()
+    finally:
+        sock.detach()
 
 
 def _key(address: Address) -> _Key:

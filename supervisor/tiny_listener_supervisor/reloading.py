@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tiny_listener.errors import CannotLoad
+
 from .channel import Channel, ChannelClosed, GarbledMessage, fitting, watch_channel_pair
 from .messages import Changed, FromWatcher, WatchFailed, Watching
 from .policy import describe_exit
@@ -99,9 +101,11 @@ class Reloader:
         self._loop = asyncio.get_running_loop()
         self._settled = asyncio.Event()
         self._channel, theirs = watch_channel_pair()
-        self._process = forker.start(
-            watcher_main, "watcher", self._plan, theirs, forker.kept_fds | {theirs.fileno()}, os.getpid()
-        )
+        kept = forker.kept_fds | {theirs.fileno()}
+        try:
+            self._process = forker.start(watcher_main, "watcher", self._plan, theirs, kept, os.getpid())
+        except OSError as exc:
+            raise CannotLoad(f"the process that watches files (--reload) cannot be forked: {exc.strerror}") from None
         theirs.close()
         self._loop.add_reader(self._channel.fileno(), self._hear)
         with contextlib.suppress(TimeoutError):

@@ -14,6 +14,7 @@ class SupervisorSettings:
     """How many workers, and how long they may take; times in seconds.
 
     :ivar reload_batch: workers that a reload replaces at a time
+    :ivar inherited: file descriptors of listening sockets that were open before; all workers accept from each
     :ivar max_restarts: workers that may end unplanned within `max_restarts_window`; None: any number
     """
 
@@ -26,3 +27,4 @@ class SupervisorSettings:
     limits: Limits = field(default_factory=Limits)
     max_restarts: int | None = None
     max_restarts_window: float = 60.0
+    inherited: tuple[int, ...] = ()

@@ -82,7 +82,7 @@ class Supervisor:
         self.stopping = False
         self._admin = admin
         self._control = control
-        self._broker = SocketBroker(plan.identity.owner if plan.identity is not None else None)
+        self._broker = SocketBroker(plan.identity.owner if plan.identity is not None else None, settings.inherited)
         self._log_file, self._preloaded = plan.log_file, plan.preloaded
         self._forker = Forker(plan, ledger, application, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None

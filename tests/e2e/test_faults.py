@@ -84,6 +84,16 @@ def test_a_fork_that_fails_later_is_tried_again(tmp_path: Path, what: str, error
         assert "Traceback" not in server.log
 
 
+def test_a_watcher_that_cannot_be_forked_is_one_line(tmp_path: Path) -> None:
+    where = tmp_path / "fault"
+    where.write_text("EAGAIN")
+    run = [*broken("os.fork", where), *COMMAND, "--reload", "--admin-port", "0", "--port", str(free_port()), "web:app"]
+    done = subprocess.run(run, cwd=APPS, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    words = "the process that watches files (--reload) cannot be forked: Resource temporarily unavailable"
+    assert [line for line in done.stderr.splitlines() if not line.startswith("INFO")] == [f"Error: {words}"]
+
+
 def test_a_reload_whose_fork_fails_leaves_the_old_workers_and_the_next_one_works(tmp_path: Path) -> None:
     where = tmp_path / "fault"
     with serving("web:app", "--workers", "2", launcher=broken("os.fork", where)) as server, nothing_leaks(server):

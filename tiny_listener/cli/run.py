@@ -63,7 +63,7 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
         if fds := take_from_systemd(os.environ, os.getpid()):
             _refuse_another_place(given)
             http_options["fd"] = fds
-        return _run(load_app, options, given)
+        return _run(load_app, {**options, "fd": http_options.get("fd")}, given)
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
         return 1
@@ -144,6 +144,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         ),
         max_restarts=options["max_restarts"],
         max_restarts_window=options["max_restarts_window"],
+        inherited=_as_tuple(options["fd"]),
     )
     with PidFile(options["pid_file"]) if options["pid_file"] else nullcontext():
         if not supervised:
@@ -183,6 +184,10 @@ def _show_application(exposition: Exposition, *, supervised: bool) -> Applicatio
     application.take_over()
     exposition.show_application(application)
     return application
+
+
+def _as_tuple(fd: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    return fd if isinstance(fd, tuple) else () if fd is None else (fd,)
 
 
 def _readable(load_app: Callable[[], Listener[Any]], name: str, folder: str) -> Callable[[], Listener[Any]]:
