@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ from tiny_listener.http import HTTPListener, HTTPSettings, Request
 from tiny_listener.http.server import HTTPServer
 from tiny_listener.http.usual import general_way
 
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
+"""How many new ones to look for; without it the same few are tried each time."""
 HOST = b"Host: x\r\n"
 ASKED = tuple(
     line + b"\r\n" + HOST + b"\r\n"

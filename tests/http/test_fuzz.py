@@ -15,10 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.http.readings import ASKED, CORPUS, check_one_reading
-
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
-"""How many new ones to look for; without it the same 200 are tried each time."""
+from tests.http.readings import ASKED, CORPUS, EXAMPLES, check_one_reading
 
 pieces = st.lists(st.sampled_from(ASKED) | st.sampled_from(CORPUS) | st.binary(max_size=20), min_size=1, max_size=6)
 changes = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 2), st.binary(min_size=1, max_size=2)), max_size=3)
