@@ -50,7 +50,10 @@ def test_every_worker_answers(family: int, workers: str) -> None:
     port = free_port()
     with serving("datagrams:app", "--workers", workers, env={"UDP_PORT": str(port)}, pass_port=False) as server:
         pids = set(server.workers()) or {server.process.pid}
-        assert answers(ask(family, port, 90)) == pids
+        seen: set[int] = set()
+        while seen != pids:  # a new worker may still have to take its queue back from the one that lent a hand
+            seen |= answers(ask(family, port, 90))
+            assert seen <= pids
         assert server.stop() == 0
 
 

@@ -8,6 +8,7 @@ from .listener import HTTPListener
 from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
+from .streaming import StreamingResponse
 from .typed import Body
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "ProtocolError",
     "Request",
     "Response",
+    "StreamingResponse",
     "Upload",
     "redirect",
 ]
