@@ -23,6 +23,7 @@ install: $(VENV)/.dev  ## make the virtual environment with everything in it
 
 serve: $(VENV)/.runtime  ## run examples/http_web.py on 8 workers
 	@echo "Browser:    http://127.0.0.1:8000/user/Bob"
+	@echo "Status:     http://127.0.0.1:9464/"
 	@echo "Prometheus: http://127.0.0.1:9464/metrics"
 	@echo "Ctrl-C ends it."
 	@cd examples && exec ../$(BIN)/tiny-listener --workers 8 http_web:app

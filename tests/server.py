@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,20 +24,27 @@ APPS = ROOT / "tests" / "apps"
 COMMAND = [sys.executable, "-m", "tiny_listener"]
 
 
+PORTS = range(15000, 32768)
+"""Below those that the kernel gives to clients, of which one could take the port before the server does."""
+
+
 def free_port() -> int:
     """Return a TCP port that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def free_ports(count: int) -> list[int]:
     """Return so many different TCP ports that are free now."""
     with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in socks:
-            sock.bind(("127.0.0.1", 0))
-        return [int(sock.getsockname()[1]) for sock in socks]
+        found: list[int] = []
+        for port in random.sample(PORTS, len(PORTS)):
+            sock = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                break
+        return found
 
 
 def command(*args: str, cwd: Path = APPS, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -135,7 +143,7 @@ def serving(
     **popen: Any,
 ) -> Iterator[Server]:
     """Run the command while the block runs, from when it is ready."""
-    port, admin = port or free_port(), admin_port or free_port()
+    port, admin = (given or free for given, free in zip((port, admin_port), free_ports(2), strict=True))
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as file:

@@ -15,11 +15,13 @@ what Prometheus fetches. The owner and the worker can be one process.
     queues      how many connections wait to be accepted
     reloads     what became of reloads
     processes   what the processes do
+    overview    the totals, for a page that people look at
 """
 
 from .application import ApplicationMetrics, ValuesRow
 from .exposition import Exposition, LedgerCollector
 from .ledger import Ledger, Row
+from .overview import Counts, RouteCounts, counts_of
 from .processes import Processes, ProcessView, ServerView
 from .queues import AcceptQueues
 from .recorder import Recorder, RouteRecorder
@@ -32,6 +34,7 @@ __all__ = [
     "FAMILIES",
     "AcceptQueues",
     "ApplicationMetrics",
+    "Counts",
     "Exposition",
     "Family",
     "Ledger",
@@ -42,6 +45,7 @@ __all__ = [
     "RegistryMetrics",
     "ReloadCounts",
     "Reloads",
+    "RouteCounts",
     "RouteRecorder",
     "Row",
     "RowError",
@@ -50,6 +54,7 @@ __all__ = [
     "Series",
     "ServerView",
     "ValuesRow",
+    "counts_of",
     "format_row",
     "read_row",
 ]

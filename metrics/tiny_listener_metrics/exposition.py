@@ -76,7 +76,8 @@ class Exposition:
 
     def __init__(self, ledger: Ledger, *, version: str, python: str | None = None) -> None:
         """`version` of tiny-listener and of Python, by default of the one that runs, for `build_info`."""
-        self._ledger = ledger
+        self.ledger = ledger
+        """Whose totals it writes."""
         self.registry = CollectorRegistry()
         """Further collectors of this process, for the same page. The names of the ledger's are taken."""
         self.registry.register(_TakenNames(ledger))
@@ -91,7 +92,7 @@ class Exposition:
         """The page and its content type, for the value of the Accept field (None if there is none)."""
         form = self._openmetrics if accepts_openmetrics(accept or "") else self._text
         output: list[bytes] = []
-        for family, totals in _by_family(self._ledger.totals()):
+        for family, totals in _by_family(self.ledger.totals()):
             form.append_family(output, family, totals)
         own = list(self.registry.collect())
         output.append(form.write(own))

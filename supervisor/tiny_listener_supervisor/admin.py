@@ -1,13 +1,21 @@
-"""The admin endpoint: what the processes measured, and whether they live and are ready."""
+"""The admin endpoint: what the processes measured, whether they live and are ready, and a page that shows it."""
 
 from __future__ import annotations
 
 import logging
+import secrets
+import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from tiny_listener import Event
 from tiny_listener.addresses import ListenError
-from tiny_listener.http import HTTPListener, Request, Response
+from tiny_listener.http import HTTPError, HTTPListener, Request, Response
+from tiny_listener.http.response import json_bytes
+
+from .access import challenges, is_allowed
+from .overview import Overview, measured
+from .page import page
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import Exposition, ServerView
@@ -18,6 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["Admin", "Watched"]
 
 logger = logging.getLogger("tiny_listener.admin")
+
+FOR_ALL = frozenset({"GET:/livez", "GET:/readyz"})
+"""Routes that need no token: what probes a server has seldom a place for secrets, and learns one bit."""
+PRIVATE = {
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+"""Fields of responses that are nobody else's business: no cache keeps them, and no other site's page may embed them."""
 
 
 class Watched(Protocol):
@@ -42,13 +59,24 @@ class Admin:
     :param host: where to listen
     :param port: 0 for one of the system's choice
     :param required: whether a port that cannot be had is an error; otherwise it is a warning
+    :param token: what a client has to show; None: nothing
     """
 
-    def __init__(self, exposition: Exposition | None, host: str, port: int, *, required: bool) -> None:
+    def __init__(
+        self, exposition: Exposition | None, host: str, port: int, *, required: bool, token: str | None = None
+    ) -> None:
         self.listener = _AdminListener(host=host, port=port)
         self._exposition = exposition
         self._required = required
+        self._token = token.encode() if token is not None else None
+        self._instance = secrets.token_hex(8)
         self._watched: Watched | None = None
+        self._look: Callable[[], ServerView] | None = None
+        if self._token is not None:
+            self.listener.before_event(self.check)
+            self.listener.get("/{_:path}")(self.nothing)  # who has no token does not learn what there is
+        self.listener.get("/")(self.page)
+        self.listener.get("/overview.json")(self.overview)
         self.listener.get("/metrics")(self.metrics)
         self.listener.get("/livez")(self.livez)
         self.listener.get("/readyz")(self.readyz)
@@ -90,6 +118,7 @@ class Admin:
 
     def show_processes(self, look: Callable[[], ServerView]) -> None:
         """Show on the metrics' page what the processes do."""
+        self._look = look
         if self._exposition is not None:
             from tiny_listener_metrics import Processes  # noqa: PLC0415 - only where there are metrics
 
@@ -109,12 +138,38 @@ class Admin:
         if self._exposition is None:
             return Response("Metrics are off (--no-metrics)\n", 404)
         body, content_type = self._exposition.render(request.header("accept"))
-        from tiny_listener_metrics.exposition import accepts_gzip, compressed  # noqa: PLC0415 - there are metrics
+        return _as_taken(request, body, content_type, "accept, accept-encoding")
 
-        headers = {"vary": "accept, accept-encoding"}
-        if accepts_gzip(request.header("accept-encoding") or ""):
-            body, headers["content-encoding"] = compressed(body), "gzip"
-        return Response(body, headers=headers, content_type=content_type)
+    async def page(self) -> Response:
+        """Show all this to people."""
+        body, headers = page()
+        return Response(body, headers={**PRIVATE, **headers}, content_type="text/html; charset=utf-8")
+
+    async def overview(self, request: Request) -> Response:
+        """Tell what the page shows; see `Overview`."""
+        assert self._watched is not None
+        shown = None
+        if self._exposition is not None and self._look is not None:
+            from tiny_listener_metrics import counts_of  # noqa: PLC0415 - only where there are metrics
+
+            shown = measured(counts_of(self._exposition.ledger.totals()), self._look)
+        body = json_bytes(Overview(self._instance, time.monotonic(), self._watched.status(), shown))
+        if shown is None:
+            return Response(body, headers=PRIVATE, content_type="application/json")
+        return _as_taken(request, body, "application/json", "accept-encoding")
+
+    async def check(self, event: Event[Any], request: Request) -> None:
+        """Let in who has the token, before anything is done.
+
+        :raises HTTPError: 401
+        """
+        assert self._token is not None
+        if event.route.path not in FOR_ALL and not is_allowed(request.header("authorization"), self._token):
+            raise HTTPError(401, "the admin token is wanted", challenges(request.header("sec-fetch-dest")))
+
+    async def nothing(self) -> Response:
+        """Say that there is nothing, to who may know."""
+        return Response("Page Not Found\n", 404)
 
     async def livez(self) -> str:
         """Answer: that is all it takes to be alive."""
@@ -125,7 +180,17 @@ class Admin:
         ready = self._watched is not None and self._watched.is_ready
         return Response("ready\n") if ready else Response("not ready\n", 503)
 
-    async def status(self) -> Status:
+    async def status(self) -> Response:
         """Tell of every process, as `tiny-listenerctl status --json` does."""
         assert self._watched is not None
-        return self._watched.status()
+        return Response(json_bytes(self._watched.status()), headers=PRIVATE, content_type="application/json")
+
+
+def _as_taken(request: Request, body: bytes, content_type: str, vary: str) -> Response:
+    """Return a response, in gzip if the client takes that."""
+    from tiny_listener_metrics.exposition import accepts_gzip, compressed  # noqa: PLC0415 - there are metrics
+
+    fields = {**PRIVATE, "vary": vary}
+    if accepts_gzip(request.header("accept-encoding") or ""):
+        body, fields["content-encoding"] = compressed(body), "gzip"
+    return Response(body, headers=fields, content_type=content_type)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ProcessNumbers", "process_numbers", "resident_bytes"]
+__all__ = ["ProcessNumbers", "cpu_seconds", "process_numbers", "resident_bytes"]
 
 STATE, UTIME, STIME, STARTTIME, VSIZE, RSS = 0, 11, 12, 19, 20, 21
 """Fields of /proc/PID/stat, counted from behind the name, which may hold spaces and brackets."""
@@ -39,6 +39,15 @@ def resident_bytes(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Return the processor time that a process has taken; None when it is gone, or where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[UTIME]) + int(fields[STIME])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return None
 
 
 def process_numbers(pid: int) -> ProcessNumbers | None:

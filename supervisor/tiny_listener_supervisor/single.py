@@ -18,7 +18,7 @@ from tiny_listener.observer import NULL_OBSERVER, Observer
 
 from .logfile import reopen
 from .notify import Notifier
-from .pulse import Pulse
+from .pulse import Pulse, read_vitals
 from .queues import queue_depth
 from .status import Status, of_the_only_process, state_in_a_word
 from .views import view_of_the_only_process
@@ -71,8 +71,10 @@ class Single:
         state = state_in_a_word(ready=self.is_ready, was_ready=self._was_ready, stopping=stopping)
         servers = self._servers
         addresses = [name_of(sock) for server in servers if server.is_serving() for sock in server.sockets]
-        age, queue = round(time.monotonic() - self._started, 3), _queues(servers)["0"]
-        return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched)
+        now, queue = time.monotonic(), _queues(servers)["0"]
+        lag = read_vitals(self._shown, now).lag
+        age = round(now - self._started, 3)
+        return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched, lag=lag)
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from .proc import resident_bytes
+from .proc import cpu_seconds, resident_bytes
+from .pulse import read_vitals
 from .rollout import ReloadStatus
-from .slot import Slot, Worker
+from .slot import Slot, State, Worker
 
 __all__ = ["ProcessStatus", "Status", "of_the_only_process", "processes", "state_in_a_word"]
 
@@ -28,6 +29,9 @@ class ProcessStatus(msgspec.Struct, frozen=True):
         processes that it is not shown with
     :ivar events: those that the process has dispatched; None without metrics
     :ivar last_exit: how the last process that ended in the slot did, in words; None while all live
+    :ivar cpu: seconds of processor time that the process has taken; None where the kernel does not tell
+    :ivar lag: the most seconds that its event loop was late in the last 15 to 30, or has stood still by now; None
+        unless it is ready
     """
 
     slot: int
@@ -40,6 +44,8 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     accept_queue: int | None = None
     events: int | None = None
     last_exit: str | None = None
+    cpu: float | None = None
+    lag: float | None = None
 
 
 class Status(msgspec.Struct, frozen=True, tag=True):
@@ -98,6 +104,8 @@ def _process(slot: Slot, worker: Worker, now: float, queue: int | None) -> Proce
         queue,
         worker.row.events() if worker.row is not None else None,
         slot.last_exit,
+        cpu_seconds(worker.pid),
+        round(read_vitals(worker.shown, now).lag, 6) if worker.state is State.READY else None,
     )
 
 
@@ -108,9 +116,17 @@ def state_in_a_word(*, ready: bool, was_ready: bool, stopping: bool) -> str:
     return "ready" if ready else "degraded" if was_ready else "starting"
 
 
-def of_the_only_process(state: str, age: float, addresses: list[str], queue: int | None, events: int) -> Status:
-    """Return the status of a server that is one process."""
+def of_the_only_process(
+    state: str, age: float, addresses: list[str], queue: int | None, events: int | None, *, lag: float
+) -> Status:
+    """Return the status of a server that is one process.
+
+    :param lag: as `ProcessStatus.lag`, in seconds
+    """
     pid = os.getpid()
     worker = "ready" if state == "ready" else "draining" if state == "stopping" else "starting"
-    process = ProcessStatus(0, worker, pid, age, 0, 0, resident_bytes(pid), queue, events)
+    shown_lag = round(lag, 6) if worker == "ready" else None
+    process = ProcessStatus(
+        0, worker, pid, age, 0, 0, resident_bytes(pid), queue, events, None, cpu_seconds(pid), shown_lag
+    )
     return Status(pid, state, age, 0, 1, addresses, None, None, [process])

@@ -114,8 +114,9 @@ class Supervisor:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every slot in use has a worker that takes events in, and no stop was asked for."""
-        return not self.stopping and all(slot.is_ready or slot.joining for slot in in_use(self.slots))
+        """Whether events are taken in: by each slot in use, but those just added, and no stop was asked for."""
+        slots = in_use(self.slots)
+        return not self.stopping and any(s.is_ready for s in slots) and all(s.is_ready or s.joining for s in slots)
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""

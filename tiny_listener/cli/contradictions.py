@@ -5,6 +5,7 @@ the environment, and that before the file; what one person wrote in one place ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import click
@@ -41,7 +42,9 @@ class Given:
         """Return what the context of the command knows."""
         sources = {name: ctx.get_parameter_source(name) for name in options}
         strength = {name: STRENGTH[source] for name, source in sources.items() if source in STRENGTH}
-        return cls(options, strength, {p.name or "": p.get_default(ctx) for p in ctx.command.params})
+        defaults = {p.name or "": p.get_default(ctx) for p in ctx.command.params}
+        # Where there is no default, click from 8.3 on says so with a member of an Enum of its own.
+        return cls(options, strength, {n: None if isinstance(d, Enum) else d for n, d in defaults.items()})
 
     @property
     def names(self) -> set[str]:
@@ -65,6 +68,9 @@ def refuse_contradictions(given: Given) -> None:
             _choose(given, one, other)
     if "port" in given.names and "admin_port" in given.names and options["port"] == options["admin_port"] != 0:
         raise click.UsageError(f"--port and --admin-port are both {options['port']}: choose another for one of them")
+    _choose(given, "admin_token", "admin_token_file", "are both the token")
+    for name in ("admin_token", "admin_token_file"):
+        _choose(given, "admin_open", name, "contradict each other: the one asks nobody, the other everybody")
     becomes = options["user"] is not None or options["group"] is not None
     if options["workers"] == 1 and not options["reload"] and not becomes:
         _refuse_what_needs_a_supervisor(given)
@@ -81,13 +87,16 @@ def refuse_contradictions(given: Given) -> None:
             raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")
 
 
-def _choose(given: Given, one: str, other: str) -> None:
-    """Keep the stronger of two that name different places."""
+def _choose(given: Given, one: str, other: str, what: str = "name two places to listen at") -> None:
+    """Keep the stronger of two that say different things.
+
+    :param what: the two do
+    """
     first, second = given.strength.get(one), given.strength.get(other)
     if first is None or second is None:
         return
     if first == second:
-        raise click.UsageError(f"--{one} and --{other} name two places to listen at: choose one")
+        raise click.UsageError(f"{_option(one)} and {_option(other)} {what}: choose one")
     weaker = one if first < second else other
     given.forget(weaker)
     if weaker == "uds" and given.strength.get("uds_mode", 0) < second:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from .admin import find_token, refuse_to_be_open
 from .application import check_app_string
 from .config import read_config
 from .contradictions import Given, refuse_contradictions
@@ -35,7 +36,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts", "max_restarts_window",
         "cpu_affinity", "pid_file", "control_socket", "user", "group", "umask",
     ),
-    "Metrics": ("admin_host", "admin_port", "no_metrics"),
+    "Metrics": ("admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open", "no_metrics"),
     "Logs": ("log_level", "log_format", "log_file"),
 }  # fmt: skip
 
@@ -242,7 +243,10 @@ class Command(click.Command):
     "/tmp/tiny-listener-UID, found by itself]",
 )
 @click.option(
-    "--admin-host", default="127.0.0.1", show_default=True, help="Where /metrics, /status.json, /livez, /readyz listen."
+    "--admin-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where the status page, /metrics, /status.json, /livez and /readyz listen.",
 )
 @click.option(
     "--admin-port",
@@ -251,7 +255,15 @@ class Command(click.Command):
     show_default=True,
     help="Their port; 0 for a free one.",
 )
-@click.option("--no-metrics", is_flag=True, help="Measure nothing; /status.json, /livez and /readyz remain.")
+@click.option(
+    "--admin-token",
+    metavar="TOKEN",
+    help="What clients have to show there, but for /livez and /readyz: as Bearer, or as the password that a browser "
+    "asks for, of any user. On the command line all users of the machine see it.",
+)
+@click.option("--admin-token-file", type=click.Path(), metavar="FILE", help="The same, from the first line of a file.")
+@click.option("--admin-open", is_flag=True, help="Let an --admin-host that is not of this machine alone have no token.")
+@click.option("--no-metrics", is_flag=True, help="Measure nothing; the workers' state, /livez and /readyz remain.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"]),
@@ -282,6 +294,8 @@ def command(ctx: click.Context, /, app: str, **options: Any) -> None:  # fmt: sk
     _name_unknown_variables(ctx)
     given = Given.of(ctx, options)
     refuse_contradictions(given)
+    options["admin_token"] = find_token(options.pop("admin_token"), options.pop("admin_token_file"))
+    refuse_to_be_open(options["admin_host"], options["admin_token"], allowed=options.pop("admin_open"))
     names = given.names
     _name_proxy_headers(names, options)
     ctx.exit(run(app, options, names))

@@ -128,7 +128,13 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         exposition = Exposition(ledger, version=__version__)
         application = _show_application(exposition, supervised=supervised)
     plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"], log_file, identity)
-    admin = Admin(exposition, options["admin_host"], options["admin_port"], required="admin_port" in given)
+    admin = Admin(
+        exposition,
+        options["admin_host"],
+        options["admin_port"],
+        required="admin_port" in given,
+        token=options["admin_token"],
+    )
     settings = SupervisorSettings(
         workers=options["workers"],
         reload_batch=options["reload_batch"],

@@ -1,0 +1,116 @@
+// History: what polls have told, for as long as the graphs reach back. It makes rates of counters.
+
+const KEEP = 300; // seconds of the graphs
+const FINE = 15; // seconds for which every poll is kept whole; of those before, one in five seconds: routes may be many
+const COARSE = 5;
+
+// The counters of a poll: of each route, and of each process.
+function counters(overview) {
+  const routes = new Map();
+  const measured = overview.measured;
+  for (const route of measured ? measured.counts.routes : []) {
+    const { error, timeout } = route.outcomes;
+    routes.set(route.event, [error + timeout, route.responses["4xx"] || 0, route.responses["5xx"] || 0, ...route.buckets]);
+  }
+  const processes = new Map();
+  for (const one of overview.server.processes) if (one.pid !== null) processes.set(one.pid, [one.cpu, one.events]);
+  return { clock: overview.clock, routes, processes, missing: measured ? measured.counts.not_found : 0 };
+}
+
+// What was counted between two polls: of a route [errors, 4xx, 5xx, ...buckets]. A route that is new began at zero; a
+// number that went back, which none does, began anew.
+function between(older, newer) {
+  const seconds = newer.clock - older.clock;
+  const routes = new Map();
+  const sum = [];
+  for (const [event, now] of newer.routes) {
+    const before = older.routes.get(event);
+    const fresh = before === undefined || now.some((n, i) => n < before[i]);
+    const difference = fresh ? now : now.map((n, i) => n - before[i]);
+    routes.set(event, difference);
+    difference.forEach((n, i) => { sum[i] = (sum[i] || 0) + n; });
+  }
+  const missing = newer.missing - older.missing;
+  return { seconds, routes, sum, missing: missing < 0 ? newer.missing : missing };
+}
+
+// The rates and latencies of what was counted.
+function figures(difference, seconds, bounds) {
+  if (difference === undefined || difference.length === 0) return { rate: 0, errors: 0, p50: null, p95: null, p99: null };
+  const buckets = difference.slice(3);
+  const count = buckets.reduce((all, n) => all + n, 0);
+  const [p50, p95, p99] = [0.5, 0.95, 0.99].map((q) => quantile(q, buckets, bounds));
+  return { rate: count / seconds, errors: difference[0] / seconds, p50, p95, p99 };
+}
+
+class History {
+  constructor() {
+    this.instance = null;
+    this.polls = []; // counters, the oldest first, all of one instance
+    this.points = []; // for the graphs, by the browser's clock in milliseconds
+    this.marks = []; // when something happened to the server
+  }
+
+  // Take a poll in; return whether another server answers than before.
+  add(overview, now) {
+    const other = this.instance !== null && this.instance !== overview.instance;
+    if (this.instance !== overview.instance) this.polls = [];
+    this.instance = overview.instance;
+    const poll = counters(overview);
+    const last = this.polls.at(-1);
+    if (other) this.gap(now);
+    if (last !== undefined && poll.clock > last.clock && overview.measured) {
+      const difference = between(last, poll);
+      const all = figures(difference.sum, difference.seconds, overview.measured.counts.bounds);
+      this.points.push({ at: now, ...all, missing: difference.missing / difference.seconds });
+    }
+    this.polls.push(poll);
+    this.thin(poll.clock, now);
+    return other;
+  }
+
+  // Nothing is known from the last point to here.
+  gap(now) {
+    if (this.points.length > 0 && this.points.at(-1).rate !== null) {
+      this.points.push({ at: now, rate: null, errors: null, p50: null, p95: null, p99: null, missing: null });
+    }
+  }
+
+  mark(now) {
+    this.marks.push(now);
+  }
+
+  thin(clock, now) {
+    let kept = -Infinity;
+    this.polls = this.polls.filter((poll) => {
+      if (poll.clock < clock - KEEP - COARSE) return false;
+      if (poll.clock < clock - FINE && poll.clock < kept + COARSE) return false;
+      kept = poll.clock;
+      return true;
+    });
+    const oldest = now - KEEP * 1000 - 5000;
+    this.points = this.points.filter((point) => point.at >= oldest);
+    this.marks = this.marks.filter((at) => at >= oldest);
+  }
+
+  // What was counted in the last so many seconds, or since there are polls; null before the second one.
+  over(seconds) {
+    const last = this.polls.at(-1);
+    if (last === undefined) return null;
+    const older = this.polls.findLast((poll) => poll.clock <= last.clock - seconds + 0.25) || this.polls[0];
+    return older.clock < last.clock ? between(older, last) : null;
+  }
+
+  // Of a process, lately: the share of a core that it takes, and its events a second; null where that is not known yet.
+  process(pid) {
+    const last = this.polls.at(-1);
+    const known = this.polls.filter((poll) => poll.clock >= last.clock - 5.25 && poll.processes.has(pid));
+    if (known.length < 2) return { cpu: null, rate: null };
+    const [older, newer] = [known[0], last];
+    const rates = newer.processes.get(pid).map((n, i) => {
+      const before = older.processes.get(pid)[i];
+      return n === null || before === null ? null : Math.max(0, n - before) / (newer.clock - older.clock);
+    });
+    return { cpu: rates[0], rate: rates[1] };
+  }
+}

@@ -1,0 +1,86 @@
+"""Who may ask the admin endpoint, as the options say."""
+
+from __future__ import annotations
+
+import http.client
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from tests.server import Server, command, serving
+from tiny_listener.cli.admin import VARIABLE
+
+TOKEN = "correct-horse:battery"
+
+
+def ask(server: Server, path: str, authorization: str | None = None, **fields: str) -> tuple[int, list[str]]:
+    """Return the status, and what is challenged for."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.admin_port, timeout=20)
+    try:
+        headers = {**fields, **({"Authorization": authorization} if authorization else {})}
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        response.read()
+        return response.status, [value.split()[0] for value in response.headers.get_all("WWW-Authenticate", [])]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("source", ["option", "variable", "file", "table"])
+def test_a_token_is_wanted_wherever_it_comes_from(tmp_path: Path, workers: str, source: str) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "options.toml").write_text(f'admin-token-file = "{tmp_path / "token"}"\n')
+    options = {
+        "option": ["--admin-token", TOKEN],
+        "variable": [],
+        "file": ["--admin-token-file", str(tmp_path / "token")],
+        "table": ["--config", str(tmp_path / "options.toml")],
+    }[source]
+    env = {VARIABLE: TOKEN} if source == "variable" else {}
+    with serving("web:app", "--workers", workers, *options, env=env) as server:
+        for path in ("/", "/metrics", "/status.json", "/overview.json", "/no/such/page"):
+            assert ask(server, path) == (401, ["Bearer", "Basic"]), path
+            assert ask(server, path, **{"Sec-Fetch-Dest": "empty"}) == (401, ["Bearer"]), path
+            assert ask(server, path, f"Bearer {TOKEN}")[0] == (404 if path.startswith("/no") else 200), path
+        assert ask(server, "/metrics", f"Basic {b64encode(f'prometheus:{TOKEN}'.encode()).decode()}")[0] == 200
+        assert ask(server, "/metrics", f"Bearer {TOKEN[:-1]}")[0] == 401
+        assert ask(server, "/livez")[0] == ask(server, "/readyz")[0] == 200
+        assert TOKEN not in server.log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_application_does_not_find_the_token_in_its_environment(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "curious.py").write_text(
+        "import os\nfrom tiny_listener.http import HTTPListener\napp = HTTPListener()\n"
+        "@app.get('/')\nasync def names():\n    return sorted(os.environ)\n"
+    )
+    with serving("curious:app", "--workers", workers, cwd=tmp_path, env={VARIABLE: TOKEN}) as server:
+        status, names = server.get("/")
+        assert (status, VARIABLE.encode() in names) == (200, False)
+        assert ask(server, "/")[0] == 401
+
+
+def test_what_is_typed_overrules_what_is_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "options.toml").write_text("admin-open = true\n")
+    options = ("--config", str(tmp_path / "options.toml"), "--admin-token", TOKEN)
+    with serving("web:app", *options, env={f"{VARIABLE}_FILE": "/no/such/file"}) as server:
+        assert ask(server, "/")[0] == 401
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_an_address_of_this_machine_alone_needs_no_token(host: str) -> None:
+    assert command("--check", "--admin-host", host, "web:app").returncode == 0
+
+
+@pytest.mark.parametrize("options", [("--admin-open",), ("--admin-token", TOKEN)])
+def test_other_addresses_need_a_word(options: tuple[str, ...]) -> None:
+    done = command("--check", "--admin-host", "0.0.0.0", *options, "web:app")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_token_that_cannot_be_read(tmp_path: Path) -> None:
+    done = command("--check", "--admin-token-file", str(tmp_path), "web:app")
+    assert done.returncode == 2
+    assert f"--admin-token-file {tmp_path}: cannot be read: Is a directory" in done.stderr
