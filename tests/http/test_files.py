@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from email.utils import formatdate
 from pathlib import Path
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from tests.http.helpers import Response, Serving, serving, until
 from tiny_listener import Param
 from tiny_listener.http import FileResponse, HTTPListener, Request
-from tiny_listener.http.files import PIECE
+from tiny_listener.http.file_body import PIECE
+from tiny_listener.http.sendfile import LEAST
 from tiny_listener.http.testing import TestClient
 
 TEXT = b"0123456789"
@@ -319,6 +321,106 @@ def test_large_files_come_in_pieces(runner: asyncio.Runner, root: Path, version:
             assert response.body == data[PIECE - 1 : 2 * PIECE + 1]
 
     runner.run(main())
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str, error: OSError | None = None) -> list[int]:
+    """Have a function of `os` raise an error, or note what it returns; the list grows with each call."""
+    returned: list[int] = []
+    original = getattr(os, name)
+
+    def function(*args: Any) -> Any:
+        if error is not None:
+            returned.append(-1)
+            raise error
+        value = original(*args)
+        returned.append(value if isinstance(value, int) else len(value))
+        return value
+
+    monkeypatch.setattr(os, name, function)
+    return returned
+
+
+@pytest.mark.parametrize("size", [LEAST - 1, LEAST, 3 * LEAST + 1])
+def test_the_kernel_sends_what_is_large_enough(
+    runner: asyncio.Runner, root: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    sent, read = counted(monkeypatch, "sendfile"), counted(monkeypatch, "pread")
+    data = os.urandom(size)
+    (root / "large").write_bytes(data)
+
+    async def main() -> None:
+        async with serving(application(root)) as server:
+            client = await server.connect()
+            for _ in range(2):  # the connection lives on
+                assert (await client.ask(b"GET /root/large HTTP/1.1\r\nHost: x\r\n\r\n")).body == data
+
+    runner.run(main())
+    assert (sum(sent), sum(read)) == ((0, 2 * size) if size < LEAST else (2 * size, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("dup", OSError(errno.EMFILE, "Too many open files")),
+        ("sendfile", OSError(errno.EINVAL, "Invalid argument")),
+        ("sendfile", OSError(errno.ENOSYS, "Function not implemented")),
+    ],
+)
+def test_what_the_kernel_cannot_send_is_read(
+    runner: asyncio.Runner, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: OSError
+) -> None:
+    data = os.urandom(3 * PIECE)
+    (root / "large").write_bytes(data)
+    failed = counted(monkeypatch, name, error)
+
+    async def main() -> None:
+        async with serving(application(root)) as server:
+            assert (await ask(server, "/root/large")).body == data
+
+    runner.run(main())
+    assert failed == [-1]
+
+
+def test_a_large_file_waits_for_the_answers_before_it(runner: asyncio.Runner, root: Path) -> None:
+    """The kernel is asked for the file when all that was written before is out, however slowly the client reads."""
+    data = os.urandom(8 * 1024 * 1024)
+    (root / "large").write_bytes(data)
+    app = application(root)
+
+    @app.get("/text")
+    async def text() -> bytes:
+        return data
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            asks = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/text", b"/root/large", b"/root/c")]
+            await client.send(b"".join(asks * 2))
+            http: Any = server.app.server
+            await until(lambda: any(connection._writable for connection in http.connections))
+            for _ in range(2):
+                assert (await client.receive()).body == data
+                assert (await client.receive()).body == data
+                assert (await client.receive()).body == TEXT
+
+    runner.run(main())
+
+
+def test_fields_of_ones_own_come_with_a_304_too(root: Path) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def file() -> FileResponse:
+        return FileResponse("a.txt", root=root, headers={"Cache-Control": "max-age=60", "Vary": "Cookie"})
+
+    client = TestClient(app)
+    for fields, status in (({}, 200), ({"range": "bytes=1-2"}, 206), ({"if-none-match": "*"}, 304)):
+        response = client.get("/", headers=fields)
+        assert response.status_code == status
+        assert (response.headers["cache-control"], response.headers["vary"]) == ("max-age=60", "Cookie")
+        assert response.headers["etag"]
+    with pytest.raises(ValueError, match="control character"):
+        FileResponse("a.txt", headers={"a": "\n"})
 
 
 def open_files() -> int:

@@ -60,6 +60,25 @@ def test_no_content(runner: asyncio.Runner) -> None:
     runner.run(main())
 
 
+@pytest.mark.parametrize("told", [{}, {"cache-control": "max-age=60", "expires": "0", "pragma": "x", "age": "1"}])
+def test_what_caches_are_told_is_the_applications_word(runner: asyncio.Runner, told: dict[str, str]) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def answer() -> Response:
+        return Response("content", headers=told)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            for target, words in (("/", told), ("/nothing", {})):
+                headers = (await server.get(target)).headers
+                assert {
+                    name: headers[name] for name in ("cache-control", "expires", "pragma", "age") if name in headers
+                } == words
+
+    runner.run(main())
+
+
 def test_a_205_has_no_content(runner: asyncio.Runner) -> None:
     app = HTTPListener()
 

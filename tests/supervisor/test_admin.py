@@ -168,6 +168,21 @@ def test_the_overview_comes_in_gzip_where_that_is_taken(measuring: TestClient) -
     assert json.loads(gzip.decompress(response.content))["measured"]["connections"] == 5
 
 
+@pytest.mark.parametrize(
+    ("path", "vary"),
+    [
+        ("/metrics", "accept, accept-encoding"),
+        ("/overview.json", "accept-encoding"),
+        ("/status.json", None),
+        ("/", None),
+    ],
+)
+def test_caches_keep_nothing_and_are_told_what_decides(measuring: TestClient, path: str, vary: str | None) -> None:
+    for accepted in ("identity", "gzip"):
+        response = measuring.get(path, headers={"accept-encoding": accepted})
+        assert (header(response, "cache-control"), response.headers.get("vary")) == ("no-store", vary)
+
+
 def test_another_start_is_another_instance() -> None:
     assert len({client_of().get("/overview.json").json()["instance"] for _ in range(2)}) == 2
 

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from ..dispatch import conclude, log_failure, run_hooks
 from ..runner import Pending
 from .errors import ClientDisconnectedError, HTTPError, ProtocolError
+from .file_body import FileBody
 from .framing import RequestReader
 from .request import Request
 from .response import NO_CONTENT, DeferredResponse, Response, as_response, head_bytes
 from .routing import NOT_FOUND, Refusal
+from .sendfile import send_file
 from .usual import MAX_UNWRITTEN
 
 if TYPE_CHECKING:
@@ -96,6 +98,11 @@ class Answering(asyncio.Protocol):
             or self._out
         )
 
+    @property
+    @abstractmethod
+    def scheme(self) -> str:
+        """`http` or `https`."""
+
     @abstractmethod
     def _end(self) -> None:
         """Close, for everything is answered."""
@@ -127,6 +134,11 @@ class Answering(asyncio.Protocol):
             self._out.clear()
             self.transport.write(data)
             self._settle()
+
+    async def writable(self) -> None:
+        """Wait until the client takes bytes again, or is gone."""
+        if self._writable is not None:
+            await self._writable
 
     def answered_last(self) -> None:
         """The last request that will come was answered the usual way: close, when that is written."""
@@ -320,6 +332,9 @@ class Answering(asyncio.Protocol):
         try:
             if request.method == "HEAD" or response.status in NO_CONTENT:
                 return
+            if type(body) is FileBody:
+                self.flush()
+                await send_file(self, body)
             async for piece in body:
                 data = piece.encode() if isinstance(piece, str) else bytes(piece)
                 if self.transport.is_closing():
@@ -327,8 +342,7 @@ class Answering(asyncio.Protocol):
                 if data:
                     self._write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
                     self.flush()
-                if self._writable is not None:
-                    await self._writable
+                await self.writable()
             if chunked:
                 self._write(b"0\r\n\r\n")
         except Exception:

@@ -11,21 +11,19 @@ import os
 import re
 import stat
 import time
-from collections.abc import AsyncIterator
 from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from .errors import HTTPError
-from .response import DeferredResponse, Response
+from .file_body import FileBody
+from .response import DeferredResponse, FieldsLike, Response
 
 if TYPE_CHECKING:
     from .request import Request
 
-__all__ = ["PIECE", "FileResponse"]
+__all__ = ["FileResponse"]
 
-PIECE = 256 * 1024
-"""Bytes of a file that are read and sent at once."""
 RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*\Z", re.IGNORECASE)
 """One range (RFC 9110 section 14.1.2). Several are answered with the whole, as section 14.2 allows."""
 ETAG = re.compile(r'(W/)?("[^"\x00-\x20\x7f]*")')
@@ -44,7 +42,8 @@ class FileResponse(DeferredResponse):
     :param root: a folder that is not left: neither by `..`, nor by an absolute path, nor by a symbolic link
     :param content_type: guessed by the name by default
     :param filename: under which name the client is to save it (RFC 6266)
-    :raises ValueError: a content type that HTTP does not allow
+    :param headers: further fields, such as Cache-Control; a 304 and a 206 have them too (RFC 9110 section 15.4.5)
+    :raises ValueError: a content type or a header field that HTTP does not allow
     """
 
     __slots__ = ("_guess", "_path", "_root")
@@ -56,8 +55,9 @@ class FileResponse(DeferredResponse):
         root: str | os.PathLike[str] | None = None,
         content_type: str | None = None,
         filename: str | None = None,
+        headers: FieldsLike = (),
     ) -> None:
-        super().__init__(b"", content_type=content_type)
+        super().__init__(b"", headers=headers, content_type=content_type)
         self._path = os.fspath(path)
         self._root = None if root is None else os.fspath(root)
         self._guess = content_type is None
@@ -75,14 +75,14 @@ class FileResponse(DeferredResponse):
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unused)
             raise
-        body = _FileBody(opened.fd, 0, opened.size)
+        body = FileBody(opened.fd, 0, opened.size)
         try:
             return self._answer(request, opened, body)
         except BaseException:
             await body.aclose()
             raise
 
-    def _answer(self, request: Request, opened: _Opened, body: _FileBody) -> Response:
+    def _answer(self, request: Request, opened: _Opened, body: FileBody) -> Response:
         fields = [
             *self.headers,
             (b"etag", opened.etag.encode()),
@@ -181,49 +181,6 @@ def _content_type(path: str) -> str | None:
 def _close_unused(opening: asyncio.Future[_Opened]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         os.close(opening.result().fd)
-
-
-class _FileBody(AsyncIterator[bytes]):
-    """A part of an open file, in pieces.
-
-    :ivar length: bytes that are to come in all
-    """
-
-    def __init__(self, fd: int, offset: int, length: int) -> None:
-        self._fd = fd
-        self._reading: asyncio.Future[bytes] | None = None
-        self.limit(offset, length)
-
-    def limit(self, offset: int, length: int) -> None:
-        """Give these bytes only."""
-        self._offset = offset
-        self.length = self._left = length
-
-    async def __anext__(self) -> bytes:
-        """Return the next piece.
-
-        :raises EOFError: the file has become shorter: what was promised cannot be sent any more
-        """
-        if not self._left:
-            raise StopAsyncIteration
-        loop = asyncio.get_running_loop()
-        self._reading = loop.run_in_executor(None, os.pread, self._fd, min(PIECE, self._left), self._offset)
-        piece = await asyncio.shield(self._reading)
-        if not piece:
-            raise EOFError(f"the file ended {self._left} bytes early")
-        self._offset += len(piece)
-        self._left -= len(piece)
-        return piece
-
-    async def aclose(self) -> None:
-        """Close the file, when nobody reads it any more."""
-        fd, self._fd = self._fd, -1
-        if fd < 0:
-            return
-        if self._reading is not None and not self._reading.done():
-            self._reading.add_done_callback(lambda _: os.close(fd))
-        else:
-            os.close(fd)
 
 
 # --- conditions ---------------------------------------------------------------------------------
