@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import os
 import random
 import signal
@@ -33,18 +34,18 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
+_ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
+"""In an order of this process's own: a port that was given away may be bound later than the next one is looked for."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Return so many different TCP ports that are free now."""
-    with contextlib.ExitStack() as stack:
-        found: list[int] = []
-        for port in random.sample(PORTS, len(PORTS)):
-            sock = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                sock.bind(("127.0.0.1", port))
-                found.append(port)
-            if len(found) == count:
-                break
-        return found
+    """Return so many different TCP ports that are free now, and were not returned for long."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port := next(_ports)))
+            found.append(port)
+    return found
 
 
 def command(*args: str, cwd: Path = APPS, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

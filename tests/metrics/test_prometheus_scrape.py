@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import threading
 import urllib.error
@@ -20,6 +19,7 @@ import pytest
 from tiny_listener_metrics import FAMILIES, Exposition, Ledger, Recorder
 
 from tests.metrics.helpers import wait_for, work, worker
+from tests.server import free_port
 
 pytestmark = pytest.mark.needs("prometheus")
 
@@ -77,13 +77,6 @@ def page_served(owner: Owner) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Prometheus:
