@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 OTHER_PYTHONS := 3.12 3.13
+# Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
+export PATH := $(PATH):/usr/sbin:/sbin
 
 .PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz latency loadtest clean
 

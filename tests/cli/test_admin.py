@@ -69,6 +69,19 @@ def test_what_is_typed_overrules_what_is_elsewhere(tmp_path: Path) -> None:
         assert ask(server, "/")[0] == 401
 
 
+def test_open_that_is_false_agrees_with_a_token(tmp_path: Path) -> None:
+    closed = {"TINY_LISTENER_ADMIN_OPEN": "false"}
+    (tmp_path / "options.toml").write_text(f'admin-token = "{TOKEN}"\n')
+    for env, options in (
+        ({**closed, VARIABLE: TOKEN}, ()),
+        (closed, ("--config", str(tmp_path / "options.toml"))),  # a stronger false takes no weaker token away
+    ):
+        with serving("web:app", *options, env=env) as server:
+            assert ask(server, "/")[0] == 401
+    done = command("--check", "web:app", env={"TINY_LISTENER_ADMIN_OPEN": "true", VARIABLE: TOKEN})
+    assert (done.returncode, "contradict each other" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_an_address_of_this_machine_alone_needs_no_token(host: str) -> None:
     assert command("--check", "--admin-host", host, "web:app").returncode == 0

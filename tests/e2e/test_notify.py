@@ -7,14 +7,13 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server import ROOT, serving
+from tests.server import serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -134,16 +133,3 @@ def test_a_manager_that_is_gone_is_a_warning(tmp_path: Path, workers: str) -> No
         words = f"The service manager did not hear READY=1 at {tmp_path}/gone: No such file or directory"
         wait_for(lambda: words in server.log)
         assert server.get("/") == (200, b"[]")
-
-
-@pytest.mark.needs("systemd-analyze")
-def test_the_unit_is_one_that_systemd_takes(tmp_path: Path) -> None:
-    unit = (ROOT / "deploy" / "tiny-listener.service").read_text()
-    program = tmp_path / "tiny-listener"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    copy = tmp_path / "tiny-listener.service"
-    unit = unit.replace("notify-reload", "notify")  # as it is called where systemd is older than 253
-    copy.write_text(unit.replace("/srv/venv/bin/tiny-listener", str(program)))
-    done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True, check=False)
-    assert str(copy.name) not in done.stderr, done.stderr

@@ -69,7 +69,9 @@ def refuse_contradictions(given: Given) -> None:
     if "port" in given.names and "admin_port" in given.names and options["port"] == options["admin_port"] != 0:
         raise click.UsageError(f"--port and --admin-port are both {options['port']}: choose another for one of them")
     _choose(given, "admin_token", "admin_token_file", "are both the token")
-    for name in ("admin_token", "admin_token_file"):
+    for name in (
+        ("admin_token", "admin_token_file") if options["admin_open"] else ()
+    ):  # false in a file agrees with both
         _choose(given, "admin_open", name, "contradict each other: the one asks nobody, the other everybody")
     becomes = options["user"] is not None or options["group"] is not None
     if options["workers"] == 1 and not options["reload"] and not becomes:
