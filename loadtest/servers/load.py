@@ -59,6 +59,8 @@ class Load(HTTPListener):
                 writer.write(f"{result}\n".encode())
                 ctx.events.clear()
                 await writer.drain()
+                if self.is_draining:  # the client sees the end behind this answer, and connects anew
+                    break
         except (ConnectionError, ValueError):  # gone, or a line past the limit
             pass
         finally:
