@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz latency loadtest clean
+.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -89,8 +89,12 @@ bench-start: $(VENV)/.dev  ## how soon 8 workers are ready, and their memory
 chaos: $(VENV)/.dev  ## what clients notice while workers are replaced, killed, recycled, and become more and fewer
 	$(BIN)/python loadtest/chaos.py
 
-loadtest: $(VENV)/.dev  ## a short locust run against a server of its own
+loadtest: $(VENV)/.dev  ## a minute of load on a server of its own, by locust: all scenarios, and whether they are good enough
 	$(BIN)/python loadtest/run.py
+
+MINUTES := 30
+soak: $(VENV)/.dev  ## the same for MINUTES=30, and whether the server grows
+	$(BIN)/python loadtest/run.py --shape soak --seconds $$(($(MINUTES) * 60))
 
 clean:  ## remove what was made here
 	rm -rf $(VENV) .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis loadtest/results

@@ -1,9 +1,11 @@
 """What clients notice while a server's workers are replaced, killed, recycled, and become more and fewer.
 
-    python loadtest/chaos.py [--servers NAME,...] [--scenarios NAME,...] [--seconds 60] [--workers 4] [--clients 8]
+    python loadtest/chaos.py [--client threads|locust] [--servers NAME,...] [--scenarios NAME,...] [--seconds 60]
+                             [--workers 4] [--clients 8]
 
 Most clients connect anew for each request, for a connection that is lost while it waits to be accepted is what they
-would notice first; two keep theirs, and one reads a slow stream. Every request has one outcome: answered, refused,
+would notice first; two keep theirs, and one reads a slow stream. With locust they do all that the load tests do; others
+than ours are only asked by those who connect anew. Every request has one outcome: answered, refused,
 late, or lost (reset, or closed without a whole answer). Prints Markdown and leaves it in loadtest/results/. Exit code
 1 when ours lost a request that it need not lose: a worker that is killed takes with it what it has in hand, which is no
 more than the connections that it has accepted; they are counted before it is killed. Nothing else is ever lost.
@@ -14,22 +16,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse
 from itertools import cycle
 from pathlib import Path
 
+from chaos_clients import ANEW, LATE, Client, Clients, Locust, Outcomes, Threads
 from environment import bench_python
 from processes import free_port, running
+from scenarios import USERS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -37,82 +37,10 @@ OURS = "tiny-listener"
 PERIOD = 1.5
 """Seconds between two disturbances."""
 MAX_REQUESTS = 500
-LATE = 10.0
-"""Seconds without a byte after which a client gives up."""
-ENDS = (b"Hello, Bob!", b"piece\n" * 20)
-"""How the bodies of complete responses end."""
-ANEW = b"GET /user/Bob HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
-KEPT = b"GET /user/Bob HTTP/1.1\r\nHost: chaos\r\n\r\n"
-STREAM = b"GET /stream HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
 LISTENING = "0A"
 """The state of a socket in /proc/net/tcp that is no connection."""
 NO_WORKERS = ("resource_tracker", "semaphore_tracker")
 """Words in the command line of children that serve nobody."""
-
-
-@dataclass
-class Outcomes:
-    """What became of the requests of all clients.
-
-    :ivar anew: of those that connect anew for each request, by outcome: answered, refused, lost, late
-    :ivar kept: of those that keep their connection for as long as the server does
-    :ivar streams: of those that read a response which takes five seconds
-    :ivar disturbances: how often the server was disturbed meanwhile
-    :ivar in_hand: connections that killed workers had accepted and not closed
-    :ivar times: seconds that each request took of those that connect anew
-    """
-
-    anew: Counter[str] = field(default_factory=Counter)
-    kept: Counter[str] = field(default_factory=Counter)
-    streams: Counter[str] = field(default_factory=Counter)
-    disturbances: int = 0
-    in_hand: int = 0
-    times: list[float] = field(default_factory=list)
-
-
-class Client:
-    """Asks for one path again and again, on a connection that it keeps if it may.
-
-    :param port: of the server
-    :param request: bytes to send
-    """
-
-    def __init__(self, port: int, request: bytes) -> None:
-        self.port = port
-        self.request = request
-        self.sock: socket.socket | None = None
-
-    def ask(self) -> str:
-        """Send a request, take the response; return the outcome."""
-        try:
-            sock = self._connection()
-            sock.sendall(self.request)
-            response = HTTPResponse(sock)
-            response.begin()
-            body = response.read()
-        except ConnectionRefusedError:
-            return self._close("refused")
-        except TimeoutError:
-            return self._close("late")
-        except (OSError, HTTPException):
-            return self._close("lost")
-        if response.will_close:
-            self._close("")
-        return "answered" if response.status == 200 and body.endswith(ENDS) else self._close("lost")
-
-    def _connection(self) -> socket.socket:
-        """Return one that the server has not closed, as far as one can see (urllib3 looks in the same way)."""
-        if self.sock is not None and select.select([self.sock], [], [], 0)[0]:
-            self._close("")
-        if self.sock is None:
-            self.sock = socket.create_connection(("127.0.0.1", self.port), LATE)
-        return self.sock
-
-    def _close(self, outcome: str) -> str:
-        if self.sock is not None:
-            self.sock.close()
-            self.sock = None
-        return outcome
 
 
 def workers_of(pid: int) -> list[int]:
@@ -152,13 +80,13 @@ def hang_up(server: Server, _count: int) -> None:
     os.kill(server.pid, signal.SIGHUP)
 
 
-def accepted(pid: int, port: int) -> int:
-    """Return how many connections to a port a stopped process has accepted and not closed, by proc_pid_net(5)."""
+def accepted(pid: int, ports: set[int]) -> int:
+    """Return how many connections to some ports a stopped process has accepted and not closed, by proc_pid_net(5)."""
     stat = Path(f"/proc/{pid}/stat")
     while stat.read_text().rpartition(")")[2].split()[0] not in "TZ":
         time.sleep(0.001)
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    inodes = {row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port and row[3] != LISTENING}
+    inodes = {row[9] for row in rows if int(row[1].rpartition(":")[2], 16) in ports and row[3] != LISTENING}
     links = [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
     return sum(link.removeprefix("socket:[").rstrip("]") in inodes for link in links)
 
@@ -169,7 +97,7 @@ def kill_a_worker(server: Server, count: int) -> None:
     if workers:
         victim = workers[count % len(workers)]
         os.kill(victim, signal.SIGSTOP)  # so that what is counted is what is killed
-        server.in_hand += accepted(victim, server.port)
+        server.in_hand += accepted(victim, {server.port, int(os.environ["LOAD_TCP_PORT"])})
         os.kill(victim, signal.SIGKILL)
 
 
@@ -229,11 +157,12 @@ SCENARIOS = {
 }  # fmt: skip
 
 
-def commands(python: str, port: int, admin: int, workers: int, scenario: Scenario) -> dict[str, list[str]]:
+def commands(python: str, ports: tuple[int, int], workers: int, scenario: Scenario, app: str) -> dict[str, list[str]]:
     """Return the servers to compare, each as a command."""
     recycles = scenario.recycles
     bin_folder, servers, count = Path(python).parent, HERE / "servers", str(workers)
     limit = str(MAX_REQUESTS)
+    port, admin = ports
 
     def gunicorn(*options: str) -> list[str]:
         recycling = ["--max-requests", limit] if recycles else []
@@ -247,7 +176,7 @@ def commands(python: str, port: int, admin: int, workers: int, scenario: Scenari
             str(bin_folder / "tiny-listener"), "--app-dir", str(servers), "--port", str(port), "--workers", count,
             "--admin-port", str(admin), "--log-level", "critical",
             *(["--max-requests", limit, "--max-requests-jitter", "100"] if recycles else []), *scenario.options,
-            "hello:app",
+            app,
         ],
         "gunicorn": gunicorn(),
         "gunicorn --reuse-port": gunicorn("--reuse-port"),
@@ -272,42 +201,23 @@ CANNOT = {("granian", "scale")}
 """What a server has no way to be asked for; the signal would end it."""
 
 
-def measure(command: list[str], port: int, scenario: Scenario, seconds: float, clients: int) -> Outcomes:
+def measure(command: list[str], port: int, scenario: Scenario, seconds: float, clients: Clients) -> Outcomes:
     """Let clients ask a server while it is disturbed."""
-    outcomes, over = Outcomes(), threading.Event()
-    tallies: list[tuple[Counter[str], Counter[str]]] = []
-    threads: list[threading.Thread] = []
-
-    def ask(client: Client, tally: Counter[str]) -> None:
-        times = outcomes.times if client.request is ANEW else []
-        while not over.is_set():
-            began = time.monotonic()
-            tally[client.ask()] += 1
-            times.append(time.monotonic() - began)
-
-    kinds = [(outcomes.anew, ANEW)] * clients + [(outcomes.kept, KEPT)] * 2 + [(outcomes.streams, STREAM)]
-    for total, request in kinds:
-        tallies.append((total, Counter()))
-        threads.append(threading.Thread(target=ask, args=(Client(port, request), tallies[-1][1])))
+    outcomes = clients.outcomes
     with running(command, port) as process, contextlib.ExitStack() as at_end:
         server = Server(process.pid, port)
         at_end.callback(_close_all, server.blocked)
         while Client(port, ANEW).ask() != "answered":  # all that it starts with is there
             time.sleep(0.1)
-        for thread in threads:
-            thread.start()
+        clients.start()
         for pause in _until(time.monotonic() + seconds):
-            over.wait(pause)
+            time.sleep(pause)
             if process.poll() is not None:
                 break
             if pause == PERIOD:
                 scenario.disturb(server, outcomes.disturbances)
                 outcomes.disturbances += 1
-        over.set()
-        for thread in threads:
-            thread.join()
-    for total, tally in tallies:
-        total.update(tally)
+        clients.stop()
     outcomes.in_hand = server.in_hand
     return outcomes
 
@@ -344,7 +254,7 @@ def row(server: str, scenario: Scenario, outcomes: Outcomes) -> str:
 def is_good(scenario: Scenario, outcomes: Outcomes, clients: int) -> bool:
     """Whether a server lost no more than it must."""
     anew, kept, streams = outcomes.anew, outcomes.kept, outcomes.streams
-    all_of_them = (anew, kept, streams)
+    all_of_them = [kind for kind in (anew, kept, streams) if kind or kind is anew]
     may_lose = scenario.may_lose * outcomes.disturbances * (clients + 3) + outcomes.in_hand
     return (
         min(kind["answered"] for kind in all_of_them) > 0
@@ -356,6 +266,7 @@ def is_good(scenario: Scenario, outcomes: Outcomes, clients: int) -> bool:
 def main() -> int:
     """Measure and print; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--client", choices=("threads", "locust"), default="threads")
     parser.add_argument("--servers", help="some of them, with commas between")
     parser.add_argument("--scenarios", help=f"some of {', '.join(SCENARIOS)}, with commas between")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
@@ -363,12 +274,17 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=8)
     options = parser.parse_args()
     python = bench_python()
+    locust = options.client == "locust"
     lines = [
-        (
-            f"{options.workers} workers, {options.seconds:g} s each, {options.clients} clients that connect anew for "
-            "each request, two that keep their connection (kept, failed), one that reads a stream of five seconds "
-            "(streams, cut); in hand: connections that killed workers had accepted"
-        ),
+        f"{options.workers} workers, {options.seconds:g} s each, "
+        + (
+            f"{options.clients} users of locust, of all scenarios for {OURS}: that connect anew for each request, "
+            if locust
+            else f"{options.clients} clients that connect anew for each request, two "
+        )
+        + "that keep their connection (kept, failed), "
+        + ("and that read streams" if locust else "one that reads a stream of five seconds")
+        + " (streams, cut); in hand: connections that killed workers had accepted",
         "",
         HEAD,
     ]
@@ -376,12 +292,20 @@ def main() -> int:
     bad = []
     for name in options.scenarios.split(",") if options.scenarios else SCENARIOS:
         scenario = SCENARIOS[name]
-        port, admin = free_port(), free_port()
-        servers = commands(python, port, admin, options.workers, scenario)
+        port, admin, tcp = free_port(), free_port(), free_port()
+        os.environ["LOAD_TCP_PORT"] = str(tcp)
+        app = "load:app" if locust and scenario.disturb is not block_a_worker else "hello:app"
+        servers = commands(python, (port, admin), options.workers, scenario, app)
         for server in options.servers.split(",") if options.servers else servers:
             if server not in servers or (server, name) in CANNOT:
                 continue
-            outcomes = measure(servers[server], port, scenario, options.seconds, options.clients)
+            clients: Clients
+            if locust:
+                asked = list(USERS) if server == OURS and app == "load:app" else ["churn"]
+                clients = Locust(port, tcp, asked, options.clients, options.seconds)
+            else:
+                clients = Threads(port, options.clients)
+            outcomes = measure(servers[server], port, scenario, options.seconds, clients)
             lines.append(row(server, scenario, outcomes))
             print(lines[-1], flush=True)
             if server == OURS and not is_good(scenario, outcomes, options.clients):

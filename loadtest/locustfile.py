@@ -1,59 +1,159 @@
-"""What users of the example do: greet, echo, and now and then ask for a page that is not there.
+"""The load tests, for locust: users by scenario, shapes, a line each few seconds, objectives that decide the exit code.
 
-    locust -f loadtest/locustfile.py --host http://127.0.0.1:8000
+    locust -f loadtest/locustfile.py --headless --host http://127.0.0.1:8000 --users 20 --run-time 60s [Browser ...]
 
-Two classes of users: browsers read, and a program posts. A miss is expected to be 404: anything else is a failure.
+The server is `tiny-listener --app-dir loadtest/servers load:app`; `loadtest/run.py` does all of it. Without names all
+classes of users are run. Several processes and machines: see `loadtest/distributed`.
 """
 
 from __future__ import annotations
 
-import random
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections import Counter
+from pathlib import Path
+from typing import Any
 
-from locust import FastHttpUser, constant_throughput, task
+import gevent
+import locust.runners
+import locust.stats
+from locust import LoadTestShape, events
+from locust.env import Environment
+from locust.runners import WorkerRunner
+from scenarios import USERS
+from scrape import Scrape, scrape
+from shapes import SHAPES, users_at
+from slo import Seen, judge, read_objectives
+from timeline import Timeline, as_progress
+from users import Browser, Lost, Newcomer, Program, Reader, Sender, Slow, Talker, Uploader
 
+__all__ = [
+    "Browser",
+    "Chosen",
+    "Lost",
+    "Newcomer",
+    "Program",
+    "Reader",
+    "Sender",
+    "Slow",
+    "Talker",
+    "Uploader",
+]
 
-class Browser(FastHttpUser):
-    """Reads pages, one in twenty of which does not exist."""
-
-    weight = 3
-    wait_time = constant_throughput(50)
-    names = ("Bob", "Alice", "J%C3%BCrgen", "a%2Fb")
-
-    @task(8)
-    def hello(self) -> None:
-        """A page without a parameter."""
-        with self.client.get("/", catch_response=True) as response:
-            if response.text != "Welcome!":
-                response.failure(f"unexpected body {response.text!r}")
-
-    @task(11)
-    def user(self) -> None:
-        """A page with a parameter."""
-        name = random.choice(self.names)
-        with self.client.get(f"/user/{name}", name="/user/{username}", catch_response=True) as response:
-            if not (response.text or "").startswith("Hello, "):
-                response.failure(f"unexpected body {response.text!r}")
-
-    @task(1)
-    def miss(self) -> None:
-        """A page that does not exist: 404 is right."""
-        with self.client.get(f"/nothing/{random.random()}", name="a miss", catch_response=True) as response:
-            if response.status_code == 404:
-                response.success()
-            else:
-                response.failure(f"404 was expected, not {response.status_code}")
+HERE = Path(__file__).parent
 
 
-class Program(FastHttpUser):
-    """Posts what it wants echoed."""
+def three_figures(milliseconds: float) -> float:
+    """Round a time to three significant figures: locust rounds to whole milliseconds, and most answers take less."""
+    return float(f"{milliseconds:.3g}")
 
-    weight = 1
-    wait_time = constant_throughput(50)
 
-    @task
-    def echo(self) -> None:
-        """Bytes that must come back as they went."""
-        body = random.randbytes(1024)
-        with self.client.post("/echo", data=body, catch_response=True) as response:
-            if response.content != body:
-                response.failure("the body came back changed")
+locust.stats.bucket_response_time = three_figures
+locust.runners.WORKER_REPORT_INTERVAL = 1.0
+
+
+def objectives(path: str) -> str:
+    """Return the path of a file of objectives."""
+    try:
+        read_objectives(Path(path), USERS)
+    except (OSError, ValueError) as exc:
+        raise ArgumentTypeError(str(exc)) from None
+    return path
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: ArgumentParser) -> None:
+    """Add ours to locust's options."""
+    parser.add_argument("--shape", default="flat", choices=sorted(SHAPES), help="how the number of users changes")
+    parser.add_argument(
+        "--slo", type=objectives, default=str(HERE / "slo.toml"), help="file of objectives that decide the exit code"
+    )
+    parser.add_argument("--admin", default="", help="URL of the server's admin endpoint, for its own figures")
+    parser.add_argument("--tcp-port", type=int, default=8025, help="of the server's lines over TCP, for Talker")
+    parser.add_argument("--timeline", default="", help="write what was seen in each second to this file, as CSV")
+    parser.add_argument("--progress", type=float, default=5.0, help="seconds between two lines about it; 0: none")
+
+
+class Chosen(LoadTestShape):
+    """The shape that --shape names."""
+
+    use_common_options = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """See `LoadTestShape`."""
+        options = self.runner.environment.parsed_options
+        if not options.run_time:
+            return options.num_users, options.spawn_rate
+        users = users_at(options.shape, self.get_run_time(), options.run_time, options.num_users)
+        return None if users is None else (users, max(options.spawn_rate, options.num_users))
+
+
+class Watch:
+    """Looks once a second at what was seen, and says so; judges in the end."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment: Any = environment
+        self.options = self.environment.parsed_options
+        self.objectives = read_objectives(Path(self.options.slo), USERS)
+        self.began = time.monotonic()
+        self.timeline = Timeline(time.monotonic)
+
+    def run(self) -> None:
+        """Look until the run is over."""
+        spoke = 0.0
+        while True:
+            gevent.sleep(1.0)
+            row = self.timeline.add(self.environment.runner.user_count, self._total(), self._scraped())
+            if row is not None and self.options.progress and row["seconds"] - spoke >= self.options.progress:
+                spoke = row["seconds"]
+                print(as_progress(row), flush=True)
+
+    def _scraped(self) -> Scrape | None:
+        try:
+            return scrape(self.options.admin) if self.options.admin else None
+        except OSError:
+            return None
+
+    def _total(self) -> Seen:
+        total = Seen()
+        for seen in self.seen().values():
+            total.add(seen)
+        return total
+
+    def seen(self) -> dict[str, Seen]:
+        """Return what clients saw, by scenario."""
+        by_scenario: dict[str, Seen] = {}
+        for entry in list(self.environment.stats.entries.values()):
+            seen = by_scenario.setdefault(entry.name.partition(" ")[0], Seen())
+            seen.add(Seen(entry.num_requests, entry.num_failures, Counter(entry.response_times)))
+        return by_scenario
+
+    def judge(self) -> None:
+        """Print which objectives were met; if one was not, the exit code is 1."""
+        if self.options.timeline:
+            self.timeline.write(Path(self.options.timeline))
+        for error in self.environment.stats.errors.values():
+            print(f"FAILED {error.occurrences} times: {error.method} {error.name}: {error.error}")
+        verdicts = judge(self.objectives, self.seen(), time.monotonic() - self.began)
+        print("\n" + "\n".join(map(str, verdicts)), flush=True)
+        self.environment.process_exit_code = 0 if all(verdict.is_met for verdict in verdicts) else 1
+
+
+@events.init.add_listener
+def watch(environment: Environment, **_kwargs: Any) -> None:
+    """Watch the run, unless another process does."""
+    if isinstance(environment.runner, WorkerRunner):
+        return
+    watch = Watch(environment)
+    watching: list[gevent.Greenlet[..., None]] = []
+
+    @environment.events.test_start.add_listener
+    def begin(**_kwargs: Any) -> None:
+        watch.began = time.monotonic()
+        watch.timeline = Timeline(time.monotonic)
+        watching.append(gevent.spawn(watch.run))
+
+    @environment.events.quitting.add_listener
+    def end(**_kwargs: Any) -> None:
+        gevent.killall(watching)
+        watch.judge()
