@@ -1,0 +1,61 @@
+"""Follows sensors over MQTT: each message is an event, whose text is its topic.
+
+Run it:   tiny-listener --workers 2 mqtt_sensors:app
+Tell it:  mosquitto_pub -t sensors/kitchen/temperature -m 31.5
+
+MQTT_HOST and MQTT_PORT say where the broker is; 127.0.0.1 and 1883 otherwise. It needs `pip install aiomqtt`.
+"""
+
+import asyncio
+import logging
+import os
+
+import aiomqtt
+
+from tiny_listener import Data, Listener, Param
+
+HOST = os.environ.get("MQTT_HOST", "127.0.0.1")
+PORT = int(os.environ.get("MQTT_PORT", "1883"))
+TOPICS = "$share/sensors/sensors/#"
+"""A shared subscription: the broker gives each message to one of the workers."""
+
+logger = logging.getLogger("sensors")
+
+
+class Sensors(Listener):
+    def __init__(self) -> None:
+        super().__init__()
+        self.client: aiomqtt.Client | None = None
+
+    async def listen(self) -> None:
+        """Subscribe; and again, whenever the broker was away."""
+        while not self.is_draining:
+            try:
+                async with aiomqtt.Client(HOST, PORT) as self.client:
+                    await self.client.subscribe(TOPICS, qos=1)
+                    self.ready()
+                    reading = asyncio.create_task(self.read(self.client))
+                    await asyncio.wait([reading, asyncio.ensure_future(self.draining)], return_when="FIRST_COMPLETED")
+                    await self.client.unsubscribe(TOPICS)
+                    reading.cancel()
+            except aiomqtt.MqttError as exc:
+                logger.warning("%s; the next try is in a second", exc)
+                await asyncio.sleep(1)
+
+    async def read(self, client: aiomqtt.Client) -> None:
+        async for message in client.messages:
+            self.trigger_event(str(message.topic), data={"value": bytes(message.payload).decode(errors="replace")})
+
+
+app = Sensors()
+
+
+@app.on_event("sensors/{room}/temperature")
+async def temperature(room: Param, value: Data) -> None:
+    if float(value) > 30 and app.client is not None:
+        await app.client.publish(f"alarms/{room}", f"{value} degrees", qos=1)
+
+
+@app.on_event("sensors/{rest:path}")
+async def other(rest: Param, value: Data) -> None:
+    print(f"{rest}: {value}", flush=True)
