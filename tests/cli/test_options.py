@@ -26,7 +26,7 @@ def test_help_shows_every_option_under_a_subject() -> None:
             continue
         assert f"{parameter.opts[0]} " in out or f"{parameter.opts[0]}\n" in out
     named = {name for names in SECTIONS.values() for name in names}
-    assert {p.name for p in cli.params} - named == {"app", "version"}
+    assert {p.name for p in cli.params} - named == {"app", "completion", "version"}
     assert all(f"{title}:" in out for title in SECTIONS)
     assert "TINY_LISTENER_ADMIN_PORT=9464" in out
 

@@ -14,6 +14,7 @@ import click
 
 from .. import __version__
 from ..errors import CannotLoad
+from .completion import completion_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,7 @@ def _where(path: str) -> str:
     help="The server's --control-socket; without it, the one that runs is found.",
 )
 @click.option("--pid", type=click.IntRange(min=1), help="The server's process, where several run.")
+@completion_option("tiny-listenerctl")
 @click.version_option(__version__, prog_name="tiny-listenerctl", message="%(prog)s %(version)s")
 @click.pass_context
 def command(ctx: click.Context, socket_path: str | None, pid: int | None) -> None:

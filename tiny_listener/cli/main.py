@@ -12,6 +12,7 @@ import click
 from .. import __version__
 from .admin import find_token, refuse_to_be_open
 from .application import check_app_string
+from .completion import complete_app, completion_option
 from .config import read_config
 from .contradictions import Given, refuse_contradictions
 from .run import run
@@ -66,7 +67,7 @@ class Command(click.Command):
     "pyproject.toml or of the --config file: --admin-port 9464 is TINY_LISTENER_ADMIN_PORT=9464 and "
     "admin-port = 9464. The command line wins over the environment, and that over the file.",
 )
-@click.argument("app", metavar="MODULE:ATTRIBUTE")
+@click.argument("app", metavar="MODULE:ATTRIBUTE", shell_complete=complete_app)
 @click.option(
     "--app-dir",
     default=".",
@@ -281,6 +282,7 @@ class Command(click.Command):
 @click.option(
     "--log-file", type=click.Path(dir_okay=False), help="Append to this file, in place of stderr; USR1 reopens it."
 )
+@completion_option("tiny-listener")
 @click.version_option(
     __version__,
     prog_name="tiny-listener",
