@@ -50,7 +50,7 @@ def test_what_is_mounted_is_there(services: dict[str, Any]) -> None:
         for volume in service.get("volumes", [])
         if volume["type"] == "bind"
     }
-    assert ROOT / "loadtest" / "locustfile.py" in mounted
+    assert ROOT / "loadtest" in mounted
     missing = {path for path in mounted if not path.exists()}
     if not (ROOT / "deploy" / "prometheus").exists():
         missing -= {path for path in missing if path.is_relative_to(ROOT / "deploy" / "prometheus")}
@@ -93,17 +93,23 @@ def test_it_gets_the_time_to_stop(services: dict[str, Any]) -> None:
     assert delay + graceful + 1 < 45
 
 
-def test_locust_runs_the_users_that_are_mounted(services: dict[str, Any]) -> None:
+def test_locust_runs_the_users_that_are_mounted(services: dict[str, Any], tmp_path: Path) -> None:
     service = services["locust"]
     (volume,) = service["volumes"]
-    with serving("hello:app", "--workers", "2", cwd=ROOT / "loadtest" / "servers") as server:
-        words = [
-            word.replace(volume["target"], volume["source"]).replace("tiny-listener:8000", f"127.0.0.1:{server.port}")
-            for word in service["command"]
-        ]
-        bounded = ["--headless", "--users", "2", "--spawn-rate", "2", "--run-time", "2s", "--only-summary"]
+    with serving("load:app", "--workers", "2", cwd=ROOT / "loadtest" / "servers") as server:
+        here = {
+            volume["target"]: volume["source"],
+            "tiny-listener:8000": f"127.0.0.1:{server.port}",
+            "tiny-listener:9464": f"127.0.0.1:{server.admin_port}",
+        }
+        words = service["command"]
+        for there, place in here.items():
+            words = [word.replace(there, place) for word in words]
+        slo = tmp_path / "slo.toml"
+        slo.write_text("[all]\nfailures = 0.0\n")
+        bounded = ["--headless", "--users", "16", "--spawn-rate", "16", "--run-time", "3s", "--slo", str(slo)]
         done = subprocess.run(
             [BIN / "locust", *words, *bounded], capture_output=True, text=True, check=False, timeout=60
         )
-        assert done.returncode == 0, done.stderr  # 1 when a request failed
+        assert done.returncode == 0, done.stdout + done.stderr  # 1 when a request failed
         assert server.total("http_server_request_duration_seconds_count") > 10

@@ -8,6 +8,7 @@ import pytest
 
 from tests.http.helpers import serving
 from tiny_listener.http import HTTPListener, Response
+from tiny_listener.http.testing import TestClient
 
 HOST = b"Host: x\r\n\r\n"
 
@@ -77,6 +78,40 @@ def test_what_caches_are_told_is_the_applications_word(runner: asyncio.Runner, t
                 } == words
 
     runner.run(main())
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "content"),
+    [
+        ({"a": [1]}, "application/json", b'{"a":[1]}'),
+        ([], "application/json", b"[]"),
+        (7, "application/json", b"7"),
+        (memoryview(b"x"), "application/octet-stream", b"x"),
+        ("x", "text/plain; charset=utf-8", b"x"),
+    ],
+)
+def test_a_body_is_what_a_handler_may_return(body: object, content_type: str, content: bytes) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def made() -> Response:
+        return Response(body, 201)
+
+    @app.get("/typed")
+    async def typed() -> Response:
+        return Response(body, content_type="application/x-mine")
+
+    client = TestClient(app)
+    response = client.get("/")
+    assert (response.status_code, response.headers["content-type"], response.content) == (201, content_type, content)
+    response = client.get("/typed")
+    assert (response.headers["content-type"], response.content) == ("application/x-mine", content)
+
+
+@pytest.mark.parametrize("body", [None, object(), iter([b"x"]), Response])
+def test_what_is_no_body(body: object) -> None:
+    with pytest.raises(TypeError, match=r"body is bytes, a text, .*, not \w+"):
+        Response(body)
 
 
 def test_a_205_has_no_content(runner: asyncio.Runner) -> None:

@@ -58,10 +58,12 @@ OK_TEXT, OK_JSON, OK_BYTES = (200, TEXT), (200, JSON), (200, BYTES)
 class Response:
     """An HTTP response.
 
-    :param body: bytes, a text (sent as UTF-8), or an async iterator of such (sent in chunks as they come)
+    :param body: bytes, a text (sent as UTF-8), what JSON has a form for, or an async iterator of bytes or texts (sent
+        in chunks as they come)
     :param status: 200 to 599
     :param headers: further header fields
-    :param content_type: of the body; by default plain text for a text, octets otherwise
+    :param content_type: of the body; by default plain text for a text and an iterator, octets for bytes, and JSON
+    :raises TypeError: a body of another kind
     :raises ValueError: a header's name or value, or the status, that HTTP does not allow, or a header that
         the server writes itself
     """
@@ -70,7 +72,7 @@ class Response:
 
     def __init__(
         self,
-        body: bytes | str | AsyncIterator[bytes | str] = b"",
+        body: Any = b"",
         status: int = 200,
         headers: FieldsLike = (),
         content_type: str | None = None,
@@ -78,13 +80,19 @@ class Response:
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise ValueError(f"a response's status is a number from 200 to 599, not {status!r}")
         self.status = int(status)
+        self.content_type = TEXT
+        self.body: bytes | AsyncIterator[bytes | str]
+        if (usual := as_body(body)) is not None:
+            (_, self.content_type), self.body = usual
+        elif isinstance(body, AsyncIterator):
+            self.body = body
+        else:
+            raise TypeError(
+                "a response's body is bytes, a text, what JSON has a form for, or an async iterator of bytes or texts, "
+                f"not {type(body).__name__}"
+            )
         if content_type is not None:
             self.content_type = _field("content-type", content_type)[1]
-        elif isinstance(body, bytes):
-            self.content_type = BYTES
-        else:
-            self.content_type = TEXT
-        self.body = body.encode() if isinstance(body, str) else body
         if status == 205:
             self.body = b""  # RFC 9110 section 15.3.6
         pairs = headers.items() if isinstance(headers, Mapping) else headers
