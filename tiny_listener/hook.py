@@ -6,6 +6,7 @@ An argument is filled, in this order of precedence, with
 * the path parameter, or the data item, of the argument's own name, when `Param` or `Data` is its annotation,
   its default, or stands in `Annotated[T, Param]`;
 * the event, or its context, when its annotation is `Event`, `Context` or a subclass of them;
+* what the event failed with, when its annotation is a class of exceptions that it is of: in an error handler;
 * whatever its annotated class makes of the event, when that class is `Injectable` (an HTTP `Request` is);
 * what one of the `planners` makes of it (a typed body of an HTTP request);
 * its default value;
@@ -310,6 +311,8 @@ def _resolver(
             return the_event
         if issubclass(kind, Context):
             return _the_context
+        if issubclass(kind, BaseException):
+            return _error_of(tuple(kind for kind in classes_of(annotation) if issubclass(kind, BaseException)))
         if isinstance(kind, Injectable):
             return kind.from_event
     value = None if default is parameter.empty else default
@@ -334,6 +337,13 @@ def classes_of(annotation: Any) -> list[type]:
 
 def _the_context(event: AnyEvent) -> Any:
     return event.ctx
+
+
+def _error_of(kinds: tuple[type[BaseException], ...]) -> Resolver:
+    def resolve(event: AnyEvent) -> Any:
+        return event.error if isinstance(event.error, kinds) else None
+
+    return resolve
 
 
 def _param(fn: Callable[..., Any], name: str, params: Collection[str] | None) -> Resolver:

@@ -284,6 +284,33 @@ def test_error_handlers(app: App, runner: asyncio.Runner) -> None:
     assert seen == ["log ValueError('deliberate')", "answer"]
 
 
+def test_error_handlers_ask_for_the_error_by_its_class(app: App, runner: asyncio.Runner) -> None:
+    seen: list[object] = []
+
+    async def dependency(error: Exception) -> str:
+        return f"failed: {error}"
+
+    @app.on_error(ValueError)
+    async def by_class(error: ValueError, other: KeyError | None, either: KeyError | ValueError) -> None:
+        seen.extend([error, other, either])
+
+    @app.on_error(Exception)
+    async def by_dependency(text: str = Depends(dependency)) -> str:
+        return text
+
+    @app.on_event("x")
+    async def handler(nothing: Exception) -> None:
+        seen.append(nothing)
+        raise ValueError("deliberate")
+
+    async def main() -> None:
+        task = app.trigger_event("x")
+        assert await task == "failed: deliberate"
+        assert seen == [None, task.event.error, None, task.event.error]
+
+    runner.run(main())
+
+
 def test_an_unawaited_failure_is_logged_once(
     app: App, runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
