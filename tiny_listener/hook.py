@@ -306,6 +306,20 @@ def _resolver(
         return _param(fn, name, params)
     if id(Data) in marks:
         return _data(fn, name)
+    if (resolver := _of_class(annotation)) is not None:
+        return resolver
+    value = None if default is parameter.empty else default
+    if planners:
+        has_default = default is not parameter.empty
+        argument = Argument(where(fn), name, whole, tuple(extras), has_default, value)
+        for planner in planners:
+            if (resolver := planner(argument)) is not None:
+                return resolver
+    return lambda _: value
+
+
+def _of_class(annotation: Any) -> Resolver | None:
+    """Return what finds the event, its context, its error, or what else its class makes of the event."""
     for kind in classes_of(annotation):
         if issubclass(kind, Event):
             return the_event
@@ -315,15 +329,7 @@ def _resolver(
             return _error_of(tuple(kind for kind in classes_of(annotation) if issubclass(kind, BaseException)))
         if isinstance(kind, Injectable):
             return kind.from_event
-    value = None if default is parameter.empty else default
-    if planners:
-        has_default = default is not parameter.empty
-        argument = Argument(where(fn), name, whole, tuple(extras), has_default, value)
-        for planner in planners:
-            resolver = planner(argument)
-            if resolver is not None:
-                return resolver
-    return lambda _: value
+    return None
 
 
 def classes_of(annotation: Any) -> list[type]:
