@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help serve install tools check docs format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz latency loadtest soak clean
+.PHONY: help serve install tools check docs site format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -33,14 +33,18 @@ serve: $(VENV)/.runtime  ## run examples/http_web.py on 8 workers
 tools:  ## install the programs that tests and benchmarks run (Debian, as root)
 	@deploy/install-tools
 
-check: $(VENV)/.dev  ## ruff, its formatter, mypy --strict, the docs' drawings
+check: $(VENV)/.dev  ## ruff, its formatter, mypy --strict, the docs and their links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-docs: $(VENV)/.dev  ## draw what the docs show of tables in the code
+docs: $(VENV)/.dev  ## write what the docs show of tables in the code
 	$(BIN)/python docs/generate.py
+
+site: $(VENV)/.dev  ## build the documentation as a site, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -9,50 +9,52 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md",
+         "ARCHITECTURE.md": "architecture.md"}  # fmt: skip
+"""Pages that are elsewhere in the repository, and what they are called in the site."""
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 COPIES = "files"
-"""The folder of the site in which the repository's files are, under their own paths."""
-README = "index.md"
+"""The folder of the site in which other files of the repository are, under their own paths."""
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add what is not in docs/."""
-    pages = [file for file in files if file.src_uri.endswith(".md")]
-    linked: set[Path] = set()
-    for text, base in [*((page.content_string, ROOT / "docs") for page in pages), (_readme(), ROOT)]:
-        linked |= {path for link in LINK.finditer(text) if (path := _outside(link, base)) is not None}
-    for path in sorted(linked):
-        if path.is_file():
-            files.append(File.generated(config, f"{COPIES}/{path.relative_to(ROOT)}", abs_src_path=str(path)))
-    files.append(File.generated(config, README, content=_readme()))
+    for name, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / name).read_text()))
+    linked = {
+        path
+        for page in files
+        if page.src_uri.endswith(".md")
+        for link in LINK.finditer(page.content_string)
+        if (path := _target(link[2], page.src_uri)).is_file() and not path.is_relative_to(DOCS)
+    }
+    for path in sorted(linked - {ROOT / name for name in PAGES}):
+        files.append(File.generated(config, _copy(path), abs_src_path=str(path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_rest: Any) -> str:
     """Let links lead to where things are in the site."""
-    base = ROOT if page.file.src_uri == README else ROOT / "docs"
 
     def moved(link: re.Match[str]) -> str:
-        text, target, anchor = link.groups()
-        path = (base / target).resolve()
-        if path == ROOT / "README.md":
-            return f"[{text}]({README}{anchor or ''})"
-        if path.parent == ROOT / "docs" and path.suffix == ".md":
-            return f"[{text}]({path.name}{anchor or ''})"
-        if path.is_relative_to(ROOT / "docs"):
-            return f"[{text}]({path.relative_to(ROOT / 'docs')}{anchor or ''})"
-        if path.is_file() and path.is_relative_to(ROOT):
-            return f"[{text}]({COPIES}/{path.relative_to(ROOT)})"
+        text, anchor = link[1], link[3] or ""
+        path = _target(link[2], page.file.src_uri)
+        if path.parent == ROOT and path.name in PAGES:
+            return f"[{text}]({PAGES[path.name]}{anchor})"
+        if path.is_relative_to(DOCS):
+            return f"[{text}]({path.relative_to(DOCS)}{anchor})"
+        if path.is_file():
+            return f"[{text}]({_copy(path)})"
         return text if path.is_dir() else link[0]  # of what is nowhere mkdocs complains
 
     return LINK.sub(moved, markdown)
 
 
-def _readme() -> str:
-    return (ROOT / "README.md").read_text()
+def _target(link: str, page: str) -> Path:
+    """Return what a link in a page leads to in the repository."""
+    return ((ROOT if page in PAGES.values() else DOCS) / link).resolve()
 
 
-def _outside(link: re.Match[str], base: Path) -> Path | None:
-    path = (base / link[2]).resolve()
-    inside = path.is_relative_to(ROOT / "docs") or path == ROOT / "README.md"
-    return None if inside or not path.is_relative_to(ROOT) else path
+def _copy(path: Path) -> str:
+    return f"{COPIES}/{path.relative_to(ROOT)}".replace("/.", "/")  # mkdocs leaves out names with a dot
