@@ -19,7 +19,7 @@ import locust.runners
 import locust.stats
 from locust import LoadTestShape, events
 from locust.env import Environment
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 from scenarios import USERS
 from scrape import Scrape, scrape
 from shapes import SHAPES, users_at
@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 HERE = Path(__file__).parent
+REPORT_INTERVAL = 1.0
+"""Seconds between two reports of a process that sends to the one that counts."""
 
 
 def three_figures(milliseconds: float) -> float:
@@ -49,7 +51,7 @@ def three_figures(milliseconds: float) -> float:
 
 
 locust.stats.bucket_response_time = three_figures
-locust.runners.WORKER_REPORT_INTERVAL = 1.0
+locust.runners.WORKER_REPORT_INTERVAL = REPORT_INTERVAL
 
 
 def objectives(path: str) -> str:
@@ -85,7 +87,13 @@ class Chosen(LoadTestShape):
         if not options.run_time:
             return options.num_users, options.spawn_rate
         users = users_at(options.shape, self.get_run_time(), options.run_time, options.num_users)
-        return None if users is None else (users, max(options.spawn_rate, options.num_users))
+        if users is not None:
+            return users, max(options.spawn_rate, options.num_users)
+        if isinstance(self.runner, MasterRunner):
+            # Told to quit, workers have half a second for their last figures, and users may take longer to finish.
+            self.runner.stop()
+            gevent.sleep(2 * REPORT_INTERVAL)
+        return None
 
 
 class Watch:

@@ -92,7 +92,7 @@ def main() -> int:
     locust = [
         str(BIN / "locust"), "-f", str(HERE / "locustfile.py"), "--headless", "--host", f"http://127.0.0.1:{port}",
         "--users", str(options.users), "--spawn-rate", str(options.users), "--run-time", f"{options.seconds}s",
-        "--processes", str(options.processes), "--stop-timeout", "10", "--loglevel", "WARNING", "--only-summary",
+        "--processes", str(options.processes), "--stop-timeout", "5", "--loglevel", "WARNING", "--only-summary",
         "--shape", options.shape, "--slo", options.slo, "--admin", f"http://127.0.0.1:{admin}", "--tcp-port", str(tcp),
         "--timeline", str(results / "timeline.csv"), "--html", str(results / "report.html"),
         "--csv", str(results / "locust"), "--json-file", str(results / "locust"),
