@@ -72,7 +72,7 @@ latency: tools $(VENV)/.dev  ## latency at 30, 60 and 90 % of the most that a se
 bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
 	$(BIN)/python loadtest/bench_router.py
 
-bench-metrics: $(VENV)/.dev  ## what an observation and a scrape cost
+bench-metrics: tools $(VENV)/.dev  ## what an observation, a scrape and metrics at all cost
 	$(BIN)/python loadtest/bench_metrics.py
 
 bench-memory: $(VENV)/.dev  ## memory over 1,000,000 events
