@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help serve install tools check docs site format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos fuzz latency loadtest soak clean
+.PHONY: help serve install tools check docs site format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos exactness fuzz latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -72,7 +72,7 @@ latency: tools $(VENV)/.dev  ## latency at 30, 60 and 90 % of the most that a se
 bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
 	$(BIN)/python loadtest/bench_router.py
 
-bench-metrics: $(VENV)/.dev  ## what an observation and a scrape cost
+bench-metrics: tools $(VENV)/.dev  ## what an observation, a scrape and metrics at all cost
 	$(BIN)/python loadtest/bench_metrics.py
 
 bench-memory: $(VENV)/.dev  ## memory over 1,000,000 events
@@ -92,6 +92,9 @@ bench-start: $(VENV)/.dev  ## how soon 8 workers are ready, and their memory
 
 chaos: $(VENV)/.dev  ## what clients notice while workers are replaced, killed, recycled, and become more and fewer
 	$(BIN)/python loadtest/chaos.py
+
+exactness: tools $(VENV)/.dev  ## whether counters are what clients saw, over 100,000 requests and kills, reloads, recycling
+	$(BIN)/python loadtest/exactness.py
 
 loadtest: $(VENV)/.dev  ## a minute of load on a server of its own, by locust: all scenarios, and whether they are good enough
 	$(BIN)/python loadtest/run.py

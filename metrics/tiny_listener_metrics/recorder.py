@@ -8,7 +8,7 @@ in between a load and its store would lose a count.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from .row import RowWriter
     from .series import Family
+
+    EventDone = Callable[[float, Outcome], None]
 
 __all__ = ["Recorder", "RouteRecorder"]
 
@@ -110,10 +112,34 @@ class _ResponseRecorder:
         return first
 
 
+def _event_counter(writer: RowWriter, sum_word: int, outcomes: dict[Outcome, int]) -> EventDone:
+    """Return what counts an event of one route: `_Histogram.add` and the outcome in one.
+
+    PERF: a function that holds what it needs takes an eighth less than a method that fetches it and calls another.
+    """
+    counts, sums = writer.counts, writer.sums
+    first_bound, last_bucket = DISPATCH.bounds[0], len(DISPATCH.bounds)
+    limits = (*DISPATCH.bounds, _TOO_LONG)
+    first_bucket = sum_word + 1
+
+    def event_done(seconds: float, outcome: Outcome) -> None:
+        if 0.0 <= seconds <= first_bound:
+            counts[first_bucket] += 1
+        else:
+            bucket = bisect_left(limits, seconds)
+            if not bucket or bucket > last_bucket:  # what is no duration, see `_Histogram.add`
+                bucket, seconds = 0, 0.0
+            counts[first_bucket + bucket] += 1
+        sums[sum_word] += seconds
+        counts[outcomes[outcome]] += 1
+
+    return event_done
+
+
 class RouteRecorder(_ResponseRecorder):
     """Counts the events of one route: a `tiny_listener.observer.RouteObserver`."""
 
-    __slots__ = ("_counts", "_dispatches", "_outcomes", "_sum")
+    __slots__ = ("_counts", "_dispatches", "_ok", "_sum", "event_done")
 
     def __init__(self, writer: RowWriter, pattern: str) -> None:
         """Make the series of the route, so that they are exposed as 0 from the start."""
@@ -121,22 +147,20 @@ class RouteRecorder(_ResponseRecorder):
         self._counts = writer.counts
         self._dispatches = _Histogram(writer, DISPATCH)
         self._sum = writer.add(DISPATCH, pattern)
-        self._outcomes = {outcome: word for word, outcome in enumerate(OUTCOMES, start=writer.add(EVENTS, pattern))}
-
-    def event_done(self, seconds: float, outcome: Outcome) -> None:
+        outcomes = {outcome: word for word, outcome in enumerate(OUTCOMES, start=writer.add(EVENTS, pattern))}
+        self._ok = outcomes["ok"]
+        self.event_done: EventDone = _event_counter(writer, self._sum, outcomes)
         """Count an event; `seconds` that cannot be a duration count as 0."""
-        self._dispatches.add(self._sum, seconds)
-        self._counts[self._outcomes[outcome]] += 1
 
     def http_events(self, samples: HTTPSamples) -> None:
         """Count events with the outcome "ok", and their responses with status 200."""
         # PERF: what is counted together costs a fraction of what it costs one by one; and one alone, half.
-        self._counts[self._outcomes["ok"]] += len(samples)
         if len(samples) == 1:
             method, seconds = samples[0]
-            self._dispatches.add(self._sum, seconds)
+            self.event_done(seconds, "ok")
             self.http_response(method, 200, seconds)
             return
+        self._counts[self._ok] += len(samples)
         for method, durations in _by_method(samples):
             total, longest = _summary(durations)
             self._dispatches.add_all(self._sum, durations, total, longest)

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
+from prometheus import prometheus_running, scrape_config
 from tiny_listener_metrics import FAMILIES, Exposition, Ledger, Recorder
 
 from tests.metrics.helpers import wait_for, work, worker
-from tests.server import free_port
 
 pytestmark = pytest.mark.needs("prometheus")
-
-CONFIG = """\
-global:
-  scrape_interval: 100ms
-  scrape_timeout: 100ms
-scrape_configs:
-  - job_name: tiny-listener
-    static_configs:
-      - targets: ["127.0.0.1:{port}"]
-"""
 
 WORK_BETWEEN_SCRAPES = 3
 STRANGE = 'a "pattern" with \\ %s \x00 \ud800 \n and {braces}'
@@ -79,61 +63,6 @@ def page_served(owner: Owner) -> Iterator[int]:
             thread.join()
 
 
-class Prometheus:
-    """A Prometheus process, by its HTTP API."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-
-    def is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self._url}/-/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return False
-        except OSError:
-            return False
-
-    def query(self, promql: str) -> list[dict[str, Any]]:
-        """The result vector of an expression."""
-        url = f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': promql})}"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        return result
-
-    def value(self, promql: str) -> float | None:
-        """The only value of an expression, None if it has none."""
-        result = self.query(promql)
-        return float(result[0]["value"][1]) if len(result) == 1 else None
-
-
-@contextmanager
-def prometheus_running(scraped_port: int, directory: Path) -> Iterator[Prometheus]:
-    config = directory / "prometheus.yml"
-    config.write_text(CONFIG.format(port=scraped_port))
-    port = free_port()
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={config}",
-                f"--storage.tsdb.path={directory / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--log.level=warn",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            prometheus = Prometheus(port)
-            wait_for(prometheus.is_ready, "Prometheus to be ready")
-            yield prometheus
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
 def test_prometheus_sees_exact_totals_and_no_reset(tmp_path: Path) -> None:
     owner = Owner()
     counted = 0
@@ -148,7 +77,7 @@ def test_prometheus_sees_exact_totals_and_no_reset(tmp_path: Path) -> None:
             seen = owner.scrapes
         wait_for(lambda: owner.scrapes >= seen + 2, "two scrapes")
 
-    with page_served(owner) as port, prometheus_running(port, tmp_path) as prometheus:
+    with page_served(owner) as port, prometheus_running(scrape_config(port), tmp_path) as prometheus:
         for _ in range(5):  # workers come, overlap, die
             with owner.lock:
                 first, second = worker(owner.ledger), worker(owner.ledger)
