@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,9 +35,9 @@ def hit(server: Server) -> None:
 
 
 @contextmanager
-def busy_server(app: str = "web:app", cwd: Path | None = None) -> Iterator[Server]:
+def busy_server() -> Iterator[Server]:
     """Run two workers, one of which was killed, and both of which were reloaded."""
-    with serving(app, "--workers", "2", **({} if cwd is None else {"cwd": cwd})) as server:
+    with serving("web:app", "--workers", "2") as server:
         hit(server)
         os.kill(server.workers()[0], signal.SIGKILL)
         wait_for(lambda: server.total("tiny_listener_worker_restarts_total", reason="signal") == 1)
