@@ -6,8 +6,6 @@ import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 
-from prometheus_client.parser import text_string_to_metric_families
-
 __all__ = ["Scrape", "quantile", "read_metrics", "scrape"]
 
 HTTP = "http_server_request_duration_seconds"
@@ -37,6 +35,9 @@ class Scrape:
 
 def read_metrics(text: str) -> Scrape:
     """Return what a server's metrics in Prometheus' text format say."""
+    # Locust's own image, where only locustfile.py is run and no server is asked, has no prometheus_client.
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415
+
     found = Scrape()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
