@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .tracebacks import without_our_frames
 
@@ -16,15 +16,25 @@ if TYPE_CHECKING:
     from ._typing import AnyEvent
     from .hook import Hook
 
-__all__ = ["EventTask", "Hooks", "conclude", "dispatch", "log_failure", "run_hooks"]
+__all__ = ["EventTask", "Hooks", "Watcher", "conclude", "dispatch", "log_failure", "run_hooks"]
 
 logger = logging.getLogger("tiny_listener")
+
+
+class Watcher(Protocol):
+    """Follows each event of a listener, from before its hooks to after them; neither call may raise."""
+
+    def began(self, event: AnyEvent) -> None:
+        """An event is about to be handled; this is in its own context (contextvars)."""
+
+    def ended(self, event: AnyEvent) -> None:
+        """An event has its result, or its error."""
 
 
 class Hooks:
     """The hooks of a listener, each kind in the order of registration."""
 
-    __slots__ = ("after", "before", "dispatched", "on_error", "present")
+    __slots__ = ("after", "before", "dispatched", "on_error", "present", "watchers")
 
     def __init__(self) -> None:
         self.before: list[Hook] = []
@@ -34,6 +44,13 @@ class Hooks:
         """Whether there is any."""
         self.dispatched = 0
         """Events that were dispatched, in any outcome."""
+        self.watchers: list[Watcher] = []
+        """Who is told of each event when it begins and when it has ended."""
+
+    def add_watcher(self, watcher: Watcher) -> None:
+        """Tell somebody of each event: before the listener runs, for the server chooses its way by it."""
+        self.watchers.append(watcher)
+        self.present = True
 
     def add_before(self, hook: Hook) -> None:
         """Run a hook before each handler."""
@@ -70,6 +87,8 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
     :raises Exception: what the handler or a hook raised, when no error handler fits it
     """
     limit = None
+    for watcher in hooks.watchers:
+        watcher.began(event)
     try:
         for hook in hooks.before:
             await hook.call(event)
@@ -103,6 +122,8 @@ def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:
     """
     hooks.dispatched += 1
     event.route.observer.event_done(seconds, event.outcome)
+    for watcher in hooks.watchers:
+        watcher.ended(event)
     if event.auto_done:
         event.done()
 

@@ -81,7 +81,7 @@ class HTTPServer:
         self.ending: list[asyncio.Transport] = []
         """What is to be closed when these are written."""
         self.find_event = finder(listener)
-        simple = not settings.access_log and settings.limit_concurrency is None
+        simple = not settings.access_log and settings.limit_concurrency is None and not listener.hooks.watchers
         self.serve: Way = usual_way(self) if simple else general_way
         self._will_flush = False
         self.working = False
