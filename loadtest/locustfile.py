@@ -19,7 +19,7 @@ import locust.runners
 import locust.stats
 from locust import LoadTestShape, events
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import WorkerRunner
 from scenarios import USERS
 from scrape import Scrape, scrape
 from shapes import SHAPES, users_at
@@ -80,20 +80,24 @@ class Chosen(LoadTestShape):
     """The shape that --shape names."""
 
     use_common_options = True
+    busy_until = 0.0
+    """When a user was last seen, in seconds from the beginning."""
 
     def tick(self) -> tuple[int, float] | None:
         """See `LoadTestShape`."""
         options = self.runner.environment.parsed_options
         if not options.run_time:
             return options.num_users, options.spawn_rate
-        users = users_at(options.shape, self.get_run_time(), options.run_time, options.num_users)
+        now = self.get_run_time()
+        users = users_at(options.shape, now, options.run_time, options.num_users)
+        rate = max(options.spawn_rate, options.num_users)
         if users is not None:
-            return users, max(options.spawn_rate, options.num_users)
-        if isinstance(self.runner, MasterRunner):
-            # Told to quit, workers have half a second for their last figures, and users may take longer to finish.
-            self.runner.stop()
-            gevent.sleep(2 * REPORT_INTERVAL)
-        return None
+            return users, rate
+        # Processes that send are told to quit when none has a user left and all have reported: once told, they have
+        # half a second for their last figures, and what a user is about may take longer.
+        if self.runner.user_count:
+            self.busy_until = now
+        return (0, rate) if now - self.busy_until < 2 * REPORT_INTERVAL else None
 
 
 class Watch:
@@ -142,7 +146,8 @@ class Watch:
             self.timeline.write(Path(self.options.timeline))
         for error in self.environment.stats.errors.values():
             print(f"FAILED {error.occurrences} times: {error.method} {error.name}: {error.error}")
-        verdicts = judge(self.objectives, self.seen(), time.monotonic() - self.began)
+        took = time.monotonic() - self.began
+        verdicts = judge(self.objectives, self.seen(), min(took, self.options.run_time or took))
         print("\n" + "\n".join(map(str, verdicts)), flush=True)
         self.environment.process_exit_code = 0 if all(verdict.is_met for verdict in verdicts) else 1
 
