@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import click
-from tiny_listener_metrics import FAMILIES, Recorder, RowWriter, format_row, row
+from tiny_listener_metrics import FAMILIES, Recorder, RowWriter, exemplars, format_row, row
 from tiny_listener_supervisor.slot import STEPS, State
 
 from tiny_listener.cli.ctl import command as ctl
@@ -79,7 +79,10 @@ def layout() -> str:
             )
         lines.append(f"| `{family.name}` | {family.words} | {of_them} |")
     header, entry, *words = "\n".join(lines).split("\n\n", 2)
-    return "\n\n".join((header, "An entry of the directory:", entry, *words, hex_dump(a_row())))
+    slot = re.findall(r"(?:^    .*\n)+", str(exemplars.__doc__), re.MULTILINE)
+    return "\n\n".join(
+        (header, "An entry of the directory:", entry, *words, hex_dump(a_row()), f"A slot of an exemplar:\n\n{slot[0]}")
+    )
 
 
 def a_row() -> bytearray:

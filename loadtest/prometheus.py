@@ -73,14 +73,26 @@ class Prometheus:
 
         :raises ValueError: Prometheus refuses the expression; the text says why
         """
-        url = f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': promql})}"
+        result: list[dict[str, Any]] = self._ask("query", query=promql)["result"]
+        return result
+
+    def exemplars(self, promql: str, seconds: float = 600) -> list[dict[str, Any]]:
+        """Return the exemplars of the last seconds of all series that an expression selects.
+
+        :raises ValueError: Prometheus refuses the expression; the text says why
+        """
+        now = time.time()
+        found: list[dict[str, Any]] = self._ask("query_exemplars", query=promql, start=now - seconds, end=now + 1)
+        return [exemplar for series in found for exemplar in series["exemplars"]]
+
+    def _ask(self, what: str, **parameters: Any) -> Any:
+        url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
-                result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+                return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             with error:
-                raise ValueError(f"{promql}: {error.read().decode(errors='replace')}") from None
-        return result
+                raise ValueError(f"{parameters}: {error.read().decode(errors='replace')}") from None
 
     def value(self, promql: str) -> float | None:
         """Return the only value of an expression, None if it has none, or several."""
@@ -105,6 +117,7 @@ def prometheus_running(config: str, directory: Path) -> Iterator[Prometheus]:
                 f"--storage.tsdb.path={directory / 'data'}",
                 f"--web.listen-address=127.0.0.1:{port}",
                 "--log.level=warn",
+                "--enable-feature=exemplar-storage",
             ],
             stdout=log,
             stderr=log,

@@ -29,8 +29,11 @@ class RouteObserver(Protocol):
     def event_done(self, seconds: float, outcome: Outcome) -> None:
         """An event of this route was dispatched; `seconds` from its trigger to the end of its hooks."""
 
-    def http_response(self, method: str, status: int, seconds: float) -> None:
-        """An HTTP response of this route is ready to be written; `seconds` since the request's head was read."""
+    def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """An HTTP response of this route is ready to be written; `seconds` since the request's head was read.
+
+        `trace_id`: 32 hexadecimal digits, where the request belongs to a trace that is recorded.
+        """
 
     def http_events(self, samples: HTTPSamples) -> None:
         """Events were dispatched with the outcome "ok", and their HTTP responses with the status 200 are ready.
@@ -54,7 +57,7 @@ class Observer(Protocol):
         The same as `not_found` and `http_unrouted` for each, at a fraction of the cost.
         """
 
-    def http_unrouted(self, method: str, status: int, seconds: float) -> None:
+    def http_unrouted(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         """An HTTP response that no route made (404, 405, a protocol error) is ready to be written.
 
         `method` is the name that the client sent, or "" where none could be read: hostile text.
@@ -65,7 +68,7 @@ class _NullRouteObserver:
     def event_done(self, seconds: float, outcome: Outcome) -> None:
         pass
 
-    def http_response(self, method: str, status: int, seconds: float) -> None:
+    def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         pass
 
     def http_events(self, samples: HTTPSamples) -> None:
@@ -84,7 +87,7 @@ class _NullObserver:
     def http_not_found(self, samples: HTTPSamples) -> None:
         pass
 
-    def http_unrouted(self, method: str, status: int, seconds: float) -> None:
+    def http_unrouted(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         pass
 
 

@@ -88,6 +88,9 @@ class _Spans:
         request = event.data.get("request")
         if isinstance(request, Request):
             span = self._of_request(request, event.route.path)
+            made = span.get_span_context()
+            if made.trace_flags.sampled:
+                request.traced_as = trace.format_trace_id(made.trace_id)
         else:
             span = self._tracer.start_span(
                 event.route.path, kind=SpanKind.INTERNAL, attributes={"tiny_listener.event": event.route.path}

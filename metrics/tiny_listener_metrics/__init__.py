@@ -6,6 +6,7 @@ what Prometheus fetches. The owner and the worker can be one process.
 
     series      what is counted: families, labels, bounds
     row         the memory between a worker and its owner
+    exemplars   beside it: examples of what was counted, that name a trace
     recorder    the worker counts
     ledger      the owner adds up
     exposition  the owner writes the page

@@ -15,7 +15,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -29,9 +29,11 @@ from prometheus_client.metrics_core import (
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as OpenMetricsExemplar
 from prometheus_client.utils import floatToGoString
 
-from .ledger import Ledger
+from .exemplars import Exemplar
+from .ledger import Exemplars, Ledger
 from .row import NANOSECONDS
 from .series import FAMILIES, Family, Series
 
@@ -62,8 +64,10 @@ class LedgerCollector:
 
     def collect(self) -> Iterator[Metric]:
         """The families that have series."""
-        for family, totals in _by_family(self._ledger.totals()):
-            yield _metric(family, totals)
+        totals_of_all = self._ledger.totals()
+        exemplars = self._ledger.exemplars()
+        for family, totals in _by_family(totals_of_all):
+            yield _metric(family, totals, exemplars)
 
     def describe(self) -> Iterator[Metric]:
         """All families, without samples, so that a registry knows which names are taken."""
@@ -92,8 +96,10 @@ class Exposition:
         """The page and its content type, for the value of the Accept field (None if there is none)."""
         form = self._openmetrics if accepts_openmetrics(accept or "") else self._text
         output: list[bytes] = []
-        for family, totals in _by_family(self.ledger.totals()):
-            form.append_family(output, family, totals)
+        totals_of_all = self.ledger.totals()
+        exemplars = self.ledger.exemplars() if form is self._openmetrics else {}
+        for family, totals in _by_family(totals_of_all):
+            form.append_family(output, family, totals, exemplars)
         own = list(self.registry.collect())
         output.append(form.write(own))
         if self._application is not None:
@@ -215,15 +221,18 @@ class _Format:
         self._forms: dict[Series, str] = {}
         """The lines of a series, `%s` for each number. As many as a ledger has series, which are bounded."""
 
-    def append_family(self, output: list[bytes], family: Family, totals: Totals) -> None:
-        """Write a family: its HELP, TYPE and UNIT lines, and the lines of each series."""
+    def append_family(self, output: list[bytes], family: Family, totals: Totals, exemplars: Exemplars) -> None:
+        """Write a family: its HELP, TYPE and UNIT lines, and the lines of each series, with their exemplars."""
         missing = [series for series in totals if series not in self._forms]
         if missing:
             self._make_forms(family, missing)
         output.append(self._heads[family.name].encode())
         for series, words in totals.items():
             numbers = tuple(map(_number_text, _sample_values(family, words)))
-            output.append((self._forms[series] % numbers).encode())
+            lines = self._forms[series] % numbers
+            if series in exemplars:
+                lines = _with_exemplars(lines, exemplars[series])
+            output.append(lines.encode())
 
     def _make_forms(self, family: Family, missing: list[Series]) -> None:
         zeros = [0] * family.words
@@ -280,7 +289,22 @@ def _sample_values(family: Family, words: list[int]) -> list[float]:
     return [*buckets, buckets[-1], words[0] / NANOSECONDS]
 
 
-def _metric(family: Family, totals: Totals) -> Metric:
+def _with_exemplars(lines: str, exemplars: dict[int, Exemplar]) -> str:
+    """The lines of a histogram's series, of which the first are its buckets, with exemplars as OpenMetrics has them."""
+    each = lines.split("\n")
+    for bucket, (_, value, timestamp, trace_id) in exemplars.items():
+        each[bucket] += f' # {{trace_id="{trace_id}"}} {_go_number(value)} {timestamp}'
+    return "\n".join(each)
+
+
+def _as_openmetrics(exemplar: Exemplar | None) -> Any:
+    """The exemplar as prometheus_client knows them, whose types do not say that it may be None."""
+    if exemplar is None:
+        return None
+    return OpenMetricsExemplar({"trace_id": exemplar.trace_id}, exemplar.value, exemplar.timestamp)
+
+
+def _metric(family: Family, totals: Totals, exemplars: Exemplars | None = None) -> Metric:
     if family.kind == "counter":
         counter = CounterMetricFamily(family.name, family.documentation, labels=family.labels)
         for series, words in totals.items():
@@ -292,5 +316,7 @@ def _metric(family: Family, totals: Totals) -> Metric:
     limits = [_go_number(bound) for bound in (*family.bounds, float("inf"))]
     for series, words in totals.items():
         *buckets, _, total = _sample_values(family, words)
-        histogram.add_metric(series.labels, list(zip(limits, buckets, strict=True)), total)
+        of_series = (exemplars or {}).get(series, {})
+        found = [_as_openmetrics(of_series.get(bucket)) for bucket in range(len(limits))]
+        histogram.add_metric(series.labels, list(zip(limits, buckets, found, strict=True)), total)
     return histogram

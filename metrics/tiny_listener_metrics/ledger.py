@@ -13,10 +13,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import mmap
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from operator import add, itemgetter
+from typing import TypeAlias
 
+from .exemplars import EXEMPLAR_BYTES, Exemplar, ExemplarWriter, read_exemplars
 from .row import (
     DEFAULT_CAPACITY,
     MAX_SERIES,
@@ -29,7 +32,10 @@ from .row import (
 )
 from .series import DISPATCH, Series
 
-__all__ = ["Ledger", "Row"]
+__all__ = ["Exemplars", "Ledger", "Row"]
+
+Exemplars: TypeAlias = dict[Series, dict[int, Exemplar]]
+"""Examples, by series and number of the bucket, from 0."""
 
 _log = logging.getLogger("tiny_listener.metrics")
 
@@ -42,6 +48,7 @@ class Row:
         self.name = name
         self.memory = mmap.mmap(-1, capacity)
         format_row(self.memory)
+        self._exemplars = mmap.mmap(-1, EXEMPLAR_BYTES)
         self._reader = RowReader(self.memory)
         self._places: list[int] = []
         """For each entry of the reader: where its words are in the totals."""
@@ -61,7 +68,7 @@ class Row:
         """The writer of this row, for a worker in the owner's own process. A forked one uses
         `Ledger.take_row`. Raises `RowError` if the row has been written to.
         """
-        return RowWriter(self.memory)
+        return RowWriter(self.memory, exemplars=ExemplarWriter(self._exemplars))
 
     def refresh(self, place_of: Callable[[Entry], int], *, final: bool = False) -> None:
         """Find new series; `place_of` gives each its place in the totals. `final`: nobody writes any more."""
@@ -104,6 +111,17 @@ class Row:
             self._reader.refresh()
         return self._reader.count_of(DISPATCH)
 
+    def exemplars(self) -> Iterator[tuple[Series, int, Exemplar]]:
+        """Series, number of the bucket, and example, for all examples of series that have been refreshed."""
+        entries = self._reader.entries  # each has its words below those of the one before
+        for exemplar in read_exemplars(self._exemplars):
+            at = bisect_left(entries, -exemplar.word, key=lambda entry: -entry.first)
+            if at < len(entries):
+                series, family, first = entries[at]
+                bucket = exemplar.word - first - 1
+                if family.kind == "histogram" and 0 <= bucket <= len(family.bounds):
+                    yield series, bucket, exemplar
+
     def _at_their_places(self, words: list[int], size: int) -> tuple[int, ...]:
         if self._arranged_for != (len(self._places), size):
             self._rearrange(size)
@@ -137,8 +155,9 @@ class Row:
     def close(self) -> None:
         """Unmap the row. If a writer in this process still has it, the memory goes with the writer."""
         self._reader.release()
-        with contextlib.suppress(BufferError):
-            self.memory.close()
+        for memory in (self.memory, self._exemplars):
+            with contextlib.suppress(BufferError):
+                memory.close()
 
 
 class Ledger:
@@ -203,6 +222,19 @@ class Ledger:
         size = len(self._retired)
         totals = list(map(sum, zip(self._retired, *(row.read(size) for row in self._rows), strict=False)))
         return {series: totals[start:end] for series, (start, end) in self._series.items()}
+
+    def exemplars(self) -> Exemplars:
+        """The last example of each bucket that has one; those of the dead go with them.
+
+        It goes with the totals that were read last: what was counted later may have examples already.
+        """
+        found: Exemplars = {}
+        for row in self._rows:
+            for series, bucket, exemplar in row.exemplars():
+                of_series = found.setdefault(series, {})
+                if bucket not in of_series or of_series[bucket].timestamp < exemplar.timestamp:
+                    of_series[bucket] = exemplar
+        return found
 
     def _place_of(self, entry: Entry) -> int:
         series, family, _ = entry

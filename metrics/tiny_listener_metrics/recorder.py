@@ -65,6 +65,10 @@ class _Histogram:
             self._counts[first + 1 + bucket] += 1
         self._sums[first] += seconds
 
+    def bucket(self, seconds: float) -> int | None:
+        """Return which bucket a duration belongs to; None for what is no duration."""
+        return bisect_left(self._limits, seconds) if 0.0 <= seconds <= _TOO_LONG else None
+
     def add_all(self, first: int, durations: Sequence[float], total: float, longest: float) -> None:
         """Add many durations at once; with what `_summary` says of them."""
         if longest <= self._first_bound:
@@ -93,9 +97,14 @@ class _ResponseRecorder:
         self._route = route
         self._first_words: dict[tuple[str, int], int] = {}
 
-    def http_response(self, method: str, status: int, seconds: float) -> None:
-        """Count a response; `seconds` that cannot be a duration count as 0."""
-        self._responses.add(self._first_words.get((method, status)) or self._first_word(method, status), seconds)
+    def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """Count a response, as an example if it has a trace; `seconds` that cannot be a duration count as 0."""
+        first = self._first_words.get((method, status)) or self._first_word(method, status)
+        self._responses.add(first, seconds)
+        if trace_id is not None and (exemplars := self._writer.exemplars) is not None:
+            bucket = self._responses.bucket(seconds)
+            if bucket is not None:
+                exemplars.note(first + 1 + bucket, seconds, trace_id)
 
     def http_responses(self, status: int, samples: HTTPSamples) -> None:
         """Count responses of one status, as `http_response` does for each."""
@@ -203,6 +212,6 @@ class Recorder:
         self._counts[self._not_found] += len(samples)
         self._unrouted.http_responses(404, samples)
 
-    def http_unrouted(self, method: str, status: int, seconds: float) -> None:
+    def http_unrouted(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         """Count a response that no route made."""
-        self._unrouted.http_response(method, status, seconds)
+        self._unrouted.http_response(method, status, seconds, trace_id)

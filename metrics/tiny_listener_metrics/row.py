@@ -42,12 +42,15 @@ from __future__ import annotations
 import logging
 import mmap
 import struct
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgspec
 
 from .series import FAMILIES, Family, Series, label_text
+
+if TYPE_CHECKING:
+    from .exemplars import ExemplarWriter
 
 __all__ = [
     "DEFAULT_CAPACITY",
@@ -140,10 +143,12 @@ def format_row(memory: Memory) -> None:
 class RowWriter:
     """The worker's side of a row. One at a time, used by one thread."""
 
-    __slots__ = ("_end", "_first_words", "_lowest", "_max_series", "_memory", "_warned", "counts", "sums")
+    __slots__ = ("_end", "_first_words", "_lowest", "_max_series", "_memory", "_warned", "counts", "exemplars", "sums")
 
-    def __init__(self, memory: Memory, *, max_series: int = MAX_SERIES) -> None:
-        """Start to write an empty row.
+    def __init__(
+        self, memory: Memory, *, max_series: int = MAX_SERIES, exemplars: ExemplarWriter | None = None
+    ) -> None:
+        """Start to write an empty row; with `exemplars`, if there is room for them.
 
         Raises `RowError` for memory that is not a row, and for a row that has been written to: its series
         belong to another worker.
@@ -159,6 +164,8 @@ class RowWriter:
         """All words as counts."""
         self.sums = memoryview(memory).cast("d")
         """All words as sums."""
+        self.exemplars = exemplars
+        """Notes examples of what is counted; None where nobody keeps them."""
         self._lowest = len(self.counts)
 
     def add(self, family: Family, *labels: str) -> int:

@@ -105,7 +105,7 @@ class Counting:
         assert 0 <= seconds < 60
         self.counts[outcome] += 1
 
-    def http_response(self, method: str, status: int, seconds: float) -> None:
+    def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         assert 0 <= seconds < 60
         self.counts[method, 400 if status in TOO_LONG else status] += 1
 

@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tests.http.readings import Counting
 from tests.server import serving
 from tiny_listener import Listener, Param
 from tiny_listener.http import FileResponse, HTTPError, HTTPListener, Response
@@ -120,6 +121,22 @@ def test_each_request_is_a_span(
     common = {"url.scheme": "http", "network.protocol.version": "1.1", "user_agent.original": "me"}
     assert found.items() >= {**common, **attributes}.items()
     assert ("error.type" in found) is ("error.type" in attributes)
+
+
+def test_metrics_are_told_of_the_trace_of_its_span() -> None:
+    kept = Kept()
+    app = application(kept)
+    told: list[str | None] = []
+
+    class Noting(Counting):
+        def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
+            told.append(trace_id)
+
+    with TestClient(app) as client:
+        app.routes["suspends"].observer = Noting()
+        client.get("/suspends")
+    outer = kept.spans()[-1]
+    assert told == [f"{outer.context.trace_id:032x}"]
 
 
 def test_a_file_has_no_status_yet() -> None:

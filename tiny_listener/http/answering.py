@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..dispatch import conclude, log_failure, run_hooks
 from ..runner import Pending
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from .body import Body
     from .server import HTTPServer
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "Observe"]
+
+Observe: TypeAlias = "Callable[[str, int, float, str | None], None]"
+"""Counts a response; see `RouteObserver.http_response`."""
 
 logger = logging.getLogger("tiny_listener")
 
@@ -249,7 +252,7 @@ class Answering(asyncio.Protocol):
             log_failure(event, error)
         return Refusal(500, HTTPStatus(500).phrase).response()
 
-    def _respond(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> None:
+    def _respond(self, request: Request, response: Response, observe: Observe) -> None:
         """Write a response, or begin to; when it is out, the next request may be answered."""
         if isinstance(response, DeferredResponse):
             self._stream_by(self._prepare(request, response, observe))
@@ -261,7 +264,7 @@ class Answering(asyncio.Protocol):
         else:
             self._stream_by(self._stream(request, response, close=close))
 
-    def _begin(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
+    def _begin(self, request: Request, response: Response, observe: Observe) -> bool:
         """Count a response that is about to be written; return whether the connection ends with it."""
         close = not request.keep_alive or (not self._queue and (self._closing or self._server.draining))
         body = request.arriving
@@ -271,7 +274,7 @@ class Answering(asyncio.Protocol):
             self._closing = True
             self._drop_queue()
         seconds = perf_counter() - request.started
-        observe(request.method, response.status, seconds)
+        observe(request.method, response.status, seconds, request.recorded_trace_id)
         if self._server.access_log:
             self._server.log_access(request, response, seconds)
         return close
@@ -306,9 +309,7 @@ class Answering(asyncio.Protocol):
         if not task.cancelled():
             self._go_on()
 
-    async def _prepare(
-        self, request: Request, response: DeferredResponse, observe: Callable[[str, int, float], None]
-    ) -> None:
+    async def _prepare(self, request: Request, response: DeferredResponse, observe: Observe) -> None:
         try:
             ready = await response.prepare(request)
         except HTTPError as exc:

@@ -40,6 +40,8 @@ class Request(Head):
     """The connection that it came on."""
     arriving: Body | None = None
     """The body, when it did not come together with the head."""
+    traced_as: str | None = None
+    """The id of the trace in which this server records the request, set by whatever does."""
     _headers: Headers | None = None
     _query: MultiDict | None = None
     _cookies: dict[str, str] | None = None
@@ -91,6 +93,16 @@ class Request(Head):
         """The trace that the client's call belongs to (W3C Trace Context); None without a valid `traceparent`."""
         headers = self.headers
         return read_trace(headers.getlist("traceparent"), headers.getlist("tracestate"))
+
+    @property
+    def recorded_trace_id(self) -> str | None:
+        """The id of the trace in which somebody records this request: this server, or else the client; or None."""
+        if self.traced_as is not None:
+            return self.traced_as
+        if b"\ntraceparent:" not in self.raw.lower():  # PERF: a tenth of what it costs to read the fields
+            return None
+        trace = self.trace
+        return trace.trace_id if trace is not None and trace.sampled else None
 
     @property
     def scheme(self) -> str:

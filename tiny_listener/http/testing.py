@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
@@ -27,6 +27,7 @@ from .server import HTTPServer
 if TYPE_CHECKING:
     import httpx
 
+    from .answering import Observe
     from .fields import Field
 
 __all__ = ["TestClient", "TestResponse", "httpx_transport"]
@@ -73,7 +74,7 @@ class _Connection(HTTPConnection):
             self.failure = error
         return super()._response_to(event, error)
 
-    def _begin(self, request: Request, response: Response, observe: Callable[[str, int, float], None]) -> bool:
+    def _begin(self, request: Request, response: Response, observe: Observe) -> bool:
         if not isinstance(response.body, bytes):
             response.body = _Watched(response.body, self)
         return super()._begin(request, response, observe)

@@ -19,6 +19,7 @@ from .response import OK_TEXT, TEXT, Response, as_body, last_bytes, plain_bytes
 from .routing import NOT_FOUND
 
 if TYPE_CHECKING:
+    from ..observer import RouteObserver
     from .connection import HTTPConnection
     from .server import HTTPServer
 
@@ -28,6 +29,8 @@ logger = logging.getLogger("tiny_listener")
 
 MAX_UNWRITTEN = 32
 """Responses to pipelined requests that may wait for the end of a turn of the loop."""
+SLOW = 0.005
+"""Seconds from which each request is looked at for a trace that it is an example of."""
 NOT_FOUND_START = (404, TEXT)
 UNUSUAL = frozenset({Pending, Response})
 
@@ -69,9 +72,19 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
         else:
             answers.append((connection, [answer]))
 
+    def count_with_trace(request: Any, observer: RouteObserver, seconds: float) -> bool:
+        trace_id = request.recorded_trace_id
+        if trace_id is None:
+            return False
+        hooks.dispatched += 1
+        observer.event_done(seconds, "ok")
+        observer.http_response(request.method, 200, seconds, trace_id)
+        return True
+
     def serve(arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901
         clock = perf_counter()  # when the request began, which is when the last one ended
         now = server.now
+        notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
         body: bytes | None
         for connection, data in arrived:
             position, size = 0, len(data)
@@ -128,11 +141,16 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                             else:
                                 event.done()
                         ended = perf_counter()
-                        # PERF: an exception in a function as long as this costs as much as a request.
-                        pending = samples.get(route.observer)
-                        if pending is None:
-                            pending = samples[route.observer] = []
-                        pending.append((method, ended - clock))
+                        seconds = ended - clock
+                        if seconds > notable and count_with_trace(request, route.observer, seconds):
+                            notable = SLOW
+                        else:
+                            notable = SLOW
+                            # PERF: an exception in a function as long as this costs as much as a request.
+                            pending = samples.get(route.observer)
+                            if pending is None:
+                                pending = samples[route.observer] = []
+                            pending.append((method, seconds))
                     clock = ended
                     connection.last_active = now
                     if reader.is_over:
