@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help serve install tools check docs site format test test-core test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos exactness fuzz latency loadtest soak clean
+.PHONY: help serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-soak bench-reloads bench-start chaos exactness fuzz latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -50,9 +50,13 @@ format: $(VENV)/.dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: tools $(VENV)/.dev test-core test-others  ## all tests here, the core's on the other Pythons too
+# Tests wait for processes more than they compute: one process more than there are cores runs them.
+TEST_PROCESSES ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 1)))
+export PYTEST_ADDOPTS := --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
-test-core: $(VENV)/.dev
+test: tools $(VENV)/.dev test-here test-others  ## all tests, here and on the other Pythons that are installed
+
+test-here: $(VENV)/.dev
 	$(BIN)/pytest
 
 test-others: $(VENV)/.dev

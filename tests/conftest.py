@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from tiny_listener.loop import AsyncioLoop, new_event_loop
 
-_missing: dict[str, int] = {}
+NOT_INSTALLED = "{} is not installed (make tools installs it)"
+NOT_ROOT = "only root can become another user"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -21,22 +23,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         program = marker.args[0]
         if shutil.which(program) is None:
-            _missing[program] = _missing.get(program, 0) + 1
-            reason = f"{program} is not installed (make tools installs it)"
+            reason = NOT_INSTALLED.format(program)
             if os.environ.get("CI") == "true":
                 pytest.fail(f"{reason}; in CI no test skips")
             pytest.skip(reason)
 
     if item.get_closest_marker("root") is not None and os.geteuid() != 0:
-        _missing["root"] = _missing.get("root", 0) + 1
-        pytest.skip("only root can become another user")
+        pytest.skip(NOT_ROOT)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Count what was skipped for want of a program."""
-    for program, count in sorted(_missing.items()):
-        why = "they need root" if program == "root" else f"{program} is not installed"
-        terminalreporter.write_line(f"{count} tests were skipped: {why}")
+    """Count what was skipped, by the reason: the processes that run tests report each."""
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} tests were skipped: {reason.removeprefix('Skipped: ')}")
 
 
 def _debug_loop() -> asyncio.AbstractEventLoop:

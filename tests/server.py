@@ -25,8 +25,12 @@ APPS = ROOT / "tests" / "apps"
 COMMAND = [sys.executable, "-m", "tiny_listener"]
 
 
-PORTS = range(15000, 32768)
-"""Below those that the kernel gives to clients, of which one could take the port before the server does."""
+_NUMBER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_COUNT = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(15000 + _NUMBER, 32768, _COUNT)
+"""Below those that the kernel gives to clients, of which one could take the port before the server does. Where several
+processes run tests, each has its own.
+"""
 
 
 def free_port() -> int:

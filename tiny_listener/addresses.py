@@ -11,6 +11,10 @@ from pathlib import Path
 __all__ = ["ListenError", "describe", "listen_error", "name_of"]
 
 
+NONE_OF_THEM = "could not bind on any address out of"
+"""What asyncio says, from Python 3.13 on, in place of EADDRNOTAVAIL."""
+
+
 class ListenError(OSError):
     """A listening socket cannot be had; the text is one line that says why, and what would help."""
 
@@ -45,7 +49,7 @@ def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenErro
         text = f"cannot listen on {where}: no permission" + (
             "; ports below 1024 need root or CAP_NET_BIND_SERVICE" if port is not None and port < 1024 else ""
         )
-    elif exc.errno == errno.EADDRNOTAVAIL:
+    elif exc.errno == errno.EADDRNOTAVAIL or (exc.errno is None and str(exc).startswith(NONE_OF_THEM)):
         text = f"cannot listen on {where}: this machine has no such address"
     else:
         text = f"cannot listen on {where}: {os.strerror(exc.errno) if exc.errno else exc}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import struct
@@ -140,7 +141,9 @@ def test_a_recent_value_of_a_dead_worker_stays(application: ApplicationMetrics) 
 
 def test_a_thousand_restarts_leave_nothing(application: ApplicationMetrics) -> None:
     def mappings() -> int:
-        return len(Path("/proc/self/maps").read_text().splitlines())
+        """How many are shared, as rows are; what the interpreter maps for itself is private."""
+        gc.collect()  # the metrics of the workers that were here
+        return sum(line.split()[1].endswith("s") for line in Path("/proc/self/maps").read_text().splitlines())
 
     def restart() -> None:
         row = application.open_row("0")
@@ -155,7 +158,7 @@ def test_a_thousand_restarts_leave_nothing(application: ApplicationMetrics) -> N
     assert after.keys() == samples.keys()
     assert one(after, "things_total", kind="a") == 2000
     assert one(after, "level", pid="0") == 1
-    assert mappings() < before + 50
+    assert mappings() == before
 
 
 def test_a_label_named_pid_is_the_applications(application: ApplicationMetrics) -> None:
