@@ -35,6 +35,7 @@ def test_all_scenarios_succeed_and_are_counted(tmp_path: Path) -> None:
     done = run("--seconds", "6", "--users", "20", "--shape", "soak", "--slo", str(slo), "--results", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "DIFFERENT" not in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
     assert "all: failures 0 of the requests, <= 0: met" in done.stdout
     for scenario in USERS:
         assert re.search(rf"^\| {scenario} \| [1-9]", done.stdout, re.MULTILINE), done.stdout
