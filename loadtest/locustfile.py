@@ -170,7 +170,7 @@ def watch(environment: Environment, **_kwargs: Any) -> None:
     def end(**_kwargs: Any) -> None:
         gevent.killall(watching)
         watch.judge()
-        # Locust soon closes the CSV files of a writer that sleeps meanwhile: let that write once more, and then sleep on.
+        # Locust soon closes the CSV files, while who writes them sleeps: let him write once more, and then sleep on.
         interval = locust.stats.CSV_STATS_INTERVAL_SEC
         locust.stats.CSV_STATS_INTERVAL_SEC = 3600
         gevent.sleep(1.1 * interval)

@@ -84,22 +84,23 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(USERS)}")
     results: Path = options.results
     results.mkdir(exist_ok=True, parents=True)
-    port, admin, tcp = free_port(), free_port(), free_port()
+    port, admin, tcp, between = (str(free_port()) for _ in range(4))
     server = [
-        str(BIN / "tiny-listener"), "--app-dir", str(HERE / "servers"), "--port", str(port), "--admin-port",
-        str(admin), "--workers", str(options.workers), "--log-level", "warning", "load:app",
+        str(BIN / "tiny-listener"), "--app-dir", str(HERE / "servers"), "--port", port, "--admin-port", admin,
+        "--workers", str(options.workers), "--log-level", "warning", "load:app",
     ]  # fmt: skip
     locust = [
         str(BIN / "locust"), "-f", str(HERE / "locustfile.py"), "--headless", "--host", f"http://127.0.0.1:{port}",
         "--users", str(options.users), "--spawn-rate", str(options.users), "--run-time", f"{options.seconds}s",
         "--processes", str(options.processes), "--stop-timeout", "5", "--loglevel", "WARNING", "--only-summary",
-        "--shape", options.shape, "--slo", options.slo, "--admin", f"http://127.0.0.1:{admin}", "--tcp-port", str(tcp),
+        "--shape", options.shape, "--slo", options.slo, "--admin", f"http://127.0.0.1:{admin}", "--tcp-port", tcp,
+        "--master-bind-port", between, "--master-port", between,
         "--timeline", str(results / "timeline.csv"), "--html", str(results / "report.html"),
         "--csv", str(results / "locust"), "--json-file", str(results / "locust"),
         *(name for scenario in scenarios for name in USERS[scenario]),
     ]  # fmt: skip
-    os.environ["LOAD_TCP_PORT"] = str(tcp)
-    with running(server, port):
+    os.environ["LOAD_TCP_PORT"] = tcp
+    with running(server, int(port)):
         code = subprocess.run(locust, check=False).returncode
         after = scrape(f"http://127.0.0.1:{admin}")
     stats = json.loads((results / "locust.json").read_text())
