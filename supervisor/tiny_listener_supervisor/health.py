@@ -74,7 +74,8 @@ class Health:
         """Whether the loop of a worker that is ready has turned of late: it serves the queues of those that hang."""
         now = time.monotonic()
         workers = [slot.worker for slot in self._slots if slot.worker is not None and slot.is_ready]
-        return any(not is_hung(worker.shown[STAMP], now, self._awake_since, STALE) for worker in workers)
+        kept = [worker for worker in workers if worker.fate is None]  # nobody is about to kill it
+        return any(not is_hung(worker.shown[STAMP], now, self._awake_since, STALE) for worker in kept)
 
     def _check_age(self, slot: Slot, worker: Worker) -> None:
         now = self._loop.time()

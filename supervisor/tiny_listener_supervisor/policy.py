@@ -25,6 +25,8 @@ LIVED_LONG = 10.0
 """Seconds after which a worker's death does not count against its slot any more."""
 FIRST_DELAY = 0.1
 MAX_DELAY = 30.0
+MAX_DELAY_ALONE = 1.0
+"""Seconds, the same for a worker that served when no other did: clients wait for the next one."""
 JITTER = 0.25
 """The part of a delay that chance may take away: workers that died together come back one by one."""
 
@@ -79,17 +81,18 @@ class RestartBudget:
         return len(self._ends) > self.limit
 
 
-def restart_delay(failures: int, lived: float, chance: float) -> tuple[int, float]:
+def restart_delay(failures: int, lived: float, chance: float, longest: float = MAX_DELAY) -> tuple[int, float]:
     """Decide when a dead worker is replaced.
 
     :param failures: workers in a row, before this one, that had died young
     :param lived: seconds that this one had lived
     :param chance: at random from 0 to 1; the more, the sooner
+    :param longest: seconds that are never exceeded
     :returns: the failures to remember, and the seconds to wait: none for the first, then twice as long each time
     """
     if lived >= LIVED_LONG:
         return 0, 0.0
-    delay = min(MAX_DELAY, FIRST_DELAY * 2 ** (failures - 1)) if failures else 0.0
+    delay = min(longest, FIRST_DELAY * 2 ** (failures - 1)) if failures else 0.0
     return failures + 1, delay * (1 - JITTER * chance)
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .policy import RestartBudget, restart_delay, workers_in_words
+from .policy import MAX_DELAY, MAX_DELAY_ALONE, RestartBudget, restart_delay, workers_in_words
 from .slot import State
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Restarts:
         return delay
 
     def after(
-        self, slot: Slot, words: str, was: State, lived: float, now: float, *, pid: int, cause: str
+        self, slot: Slot, words: str, was: State, lived: float, now: float, *, alone: bool, pid: int, cause: str
     ) -> float | None:
         """Return the seconds until the slot's next worker starts, or None: the budget is used up.
 
@@ -54,11 +54,14 @@ class Restarts:
         :param was: its state before
         :param lived: seconds
         :param now: on the loop's clock
+        :param alone: whether no other worker serves
         :param pid: the worker's, for the log
         :param cause: one of `RESTART_REASONS`
         """
         slot.restarts += 1
-        slot.failures, delay = restart_delay(slot.failures, lived, self._chance())
+        # One that was never ready serves nobody by coming sooner: what keeps it from it may last.
+        longest = MAX_DELAY_ALONE if alone and was is not State.STARTING else MAX_DELAY
+        slot.failures, delay = restart_delay(slot.failures, lived, self._chance(), longest)
         budget = self._budget
         over = budget.spend(now)
         then = "none follows" if over else f"the next one starts {f'in {delay:.2g} s' if delay else 'now'}"

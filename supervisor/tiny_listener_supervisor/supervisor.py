@@ -401,7 +401,10 @@ class Supervisor:
         if self.stopping:
             return
         now, cause = self._loop.time(), worker.cause or ("signal" if code < 0 else "exit")
-        delay = self._restarts.after(slot, words, was, now - worker.started, now, pid=worker.pid, cause=cause)
+        alone = not self._health.any_serves()
+        delay = self._restarts.after(
+            slot, words, was, now - worker.started, now, alone=alone, pid=worker.pid, cause=cause
+        )
         if delay is None:
             self.stop(GAVE_UP)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -60,6 +61,18 @@ def test_with_reload_there_is_no_budget() -> None:
         os.kill(worker, signal.SIGKILL)
         wait_for(lambda: "the next one starts now" in server.log)
         wait_for(server.is_ready)
+
+
+def test_of_workers_that_end_together_again_and_again_one_is_back_within_a_second() -> None:
+    with serving("web:app", "--workers", "2") as server:
+        for ends in range(2, 16, 2):
+            for worker in server.workers():
+                os.kill(worker, signal.SIGKILL)
+            wait_for(lambda ends=ends: server.log.count("killed by SIGKILL") == ends)  # type: ignore[misc]
+            wait_for(server.is_ready)
+        waits = [float(found) for found in re.findall(r"the next one starts in ([\d.]+) s", server.log)]
+        assert len(waits) == 12, waits  # the first two come back at once
+        assert all(min(pair) <= 1.0 for pair in zip(waits[::2], waits[1::2], strict=True)), waits
 
 
 def _workers(children: list[int], log: str) -> list[int]:

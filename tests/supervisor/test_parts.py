@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tiny_listener_supervisor.messages import Acquire, Address, BootFailed, Gran
 from tiny_listener_supervisor.policy import (
     LIVED_LONG,
     MAX_DELAY,
+    MAX_DELAY_ALONE,
     Limits,
     RestartBudget,
     describe_exit,
@@ -47,6 +49,8 @@ def test_restarts_back_off_and_forget() -> None:
     assert delays[-1] == MAX_DELAY
     assert restart_delay(failures, lived=LIVED_LONG, chance=0.0) == (0, 0.0)
     assert restart_delay(3, lived=LIVED_LONG - 0.01, chance=0.0) == (4, 0.4)
+    assert restart_delay(4, lived=0.5, chance=0.0, longest=0.8) == (5, 0.8)
+    assert restart_delay(5, lived=0.5, chance=0.0, longest=0.8) == (6, 0.8)
 
 
 def test_chance_takes_a_quarter_of_a_delay_at_most() -> None:
@@ -91,12 +95,11 @@ def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> Non
     slot = Slot(1)
     counts = {"exit": 0}
     restarts = Restarts(RestartBudget(2, window=10.0), counts, chance=lambda: 0.5)
+    after = partial(restarts.after, slot, "exited", alone=False, pid=7, cause="exit")
     with caplog.at_level(logging.ERROR, "tiny_listener.supervisor"):
-        assert restarts.after(slot, "exited", State.READY, 0.5, now=1.0, pid=7, cause="exit") == 0.0
-        assert restarts.after(slot, "exited", State.STARTING, 0.5, now=2.0, pid=7, cause="exit") == pytest.approx(
-            0.0875
-        )
-        assert restarts.after(slot, "exited", State.READY, 0.5, now=3.0, pid=7, cause="exit") is None
+        assert after(State.READY, 0.5, now=1.0) == 0.0
+        assert after(State.STARTING, 0.5, now=2.0) == pytest.approx(0.0875)
+        assert after(State.READY, 0.5, now=3.0) is None
     assert counts == {"exit": 2}
     assert [record.getMessage() for record in caplog.records] == [
         "Worker 1 exited, ready after 0.5 s; the next one starts now",
@@ -104,6 +107,22 @@ def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> Non
         "Worker 1 exited, ready after 0.5 s; none follows",
         f"3 workers ended unplanned within 10 s, and --max-restarts is 2: giving up, with exit code {GAVE_UP}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("was", "alone", "delay"),
+    [
+        (State.READY, False, 25.6),
+        (State.READY, True, MAX_DELAY_ALONE),  # clients wait
+        (State.DRAINING, True, MAX_DELAY_ALONE),
+        (State.STARTING, True, 25.6),  # it would not serve them either
+    ],
+)
+def test_where_no_other_serves_the_next_worker_comes_soon(was: State, alone: bool, delay: float) -> None:
+    slot = Slot(1, failures=9)
+    restarts = Restarts(RestartBudget(None, window=10.0), {"exit": 0}, chance=lambda: 0.0)
+    assert restarts.after(slot, "exited", was, 0.5, now=1.0, alone=alone, pid=7, cause="exit") == delay
+    assert slot.failures == 10
 
 
 @pytest.mark.parametrize(
