@@ -29,20 +29,6 @@ CONNECTIONS = 64
 FLOOR = "floor"
 OURS = "tiny-listener"
 HOOKED = "tiny-listener with 2 hooks and a Depends"
-BROWSER = (
-    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Accept-Language: en-US,en;q=0.5",
-    "Accept-Encoding: gzip, deflate, br, zstd",
-    "Connection: keep-alive",
-    "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark",
-    "Upgrade-Insecure-Requests: 1",
-    "Sec-Fetch-Dest: document",
-    "Sec-Fetch-Mode: navigate",
-    "Sec-Fetch-Site: none",
-    "Priority: u=0, i",
-)
-"""With Host twelve fields, as a browser sends them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +36,10 @@ class Scenario:
     """What wrk asks for.
 
     :ivar title: for people
-    :ivar status: that every answer has to have; the floor gives its own
+    :ivar found: whether it is answered with success, except by the floor, which gives its own answer
+    :ivar with_floor: whether the floor can be asked so; it never closes a connection
+    :ivar connections: that wrk opens
+    :ivar arguments: of the script
     """
 
     title: str
@@ -59,11 +48,13 @@ class Scenario:
     script: str | None = None
     found: bool = True
     with_floor: bool = True
+    connections: int = CONNECTIONS
+    arguments: tuple[str, ...] = ()
 
 
 SCENARIOS = {
     "hello": Scenario("hello"),
-    "browser": Scenario("12 browser headers", headers=BROWSER),
+    "browser": Scenario("12 browser headers", script="browser.lua"),
     "echo": Scenario("POST 1 KiB, echoed", path="/echo", script="echo.lua"),
     "miss": Scenario("404", path="/nothing", found=False),
     "pipelined": Scenario("16 pipelined", script="pipeline.lua"),
@@ -148,12 +139,12 @@ def measure(scenario: Scenario, port: int, seconds: float, *, floor: bool) -> tu
 
     :raises RuntimeError: a request failed
     """
-    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--latency"]
+    wrk = ["wrk", "-t1", f"-c{scenario.connections}", f"-d{seconds:.0f}s", "--latency"]
     for header in scenario.headers:
         wrk += ["-H", header]
     if scenario.script is not None:
         wrk += ["-s", str(HERE / "wrk" / scenario.script)]
-    wrk.append(f"http://127.0.0.1:{port}{scenario.path}")
+    wrk += [f"http://127.0.0.1:{port}{scenario.path}", "--", *scenario.arguments]
     out = subprocess.run(pinned(wrk, 1), capture_output=True, text=True, check=True).stdout
     refused = "Non-2xx" in out
     # A server that closes after its answer may do so before wrk has looked: wrk counts that as an error of reading.

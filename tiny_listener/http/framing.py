@@ -200,7 +200,7 @@ class RequestReader:
                 is_usual = False
                 method, target, version, data = read_line(data, self._settings)
         # PERF: a field takes at least four bytes; the heads of browsers have more of them, and are counted here.
-        if len(data) > self._few_fields and (len(data) > self._safe_size or data.count(b"\n") > self._max_lines):
+        if len(data) > self._few_fields and (len(data) > self._safe_size or data.count(b"\r\n") > self._max_lines):
             check_sizes(data, self._settings)
         grammar = self._grammar
         unfinished = grammar.unfinished
