@@ -401,10 +401,8 @@ class Supervisor:
         if self.stopping:
             return
         now, cause = self._loop.time(), worker.cause or ("signal" if code < 0 else "exit")
-        alone = not self._health.any_serves()
-        delay = self._restarts.after(
-            slot, words, was, now - worker.started, now, alone=alone, pid=worker.pid, cause=cause
-        )
+        lived, alone = now - worker.started, not self._health.any_serves()
+        delay = self._restarts.after(slot, words, was, lived, now, alone=alone, pid=worker.pid, cause=cause)
         if delay is None:
             self.stop(GAVE_UP)
         else:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.helpers import Response, Serving, serving, until
-from tiny_listener import Param
-from tiny_listener.http import FileResponse, HTTPListener, Request
-from tiny_listener.http.file_body import PIECE
-from tiny_listener.http.sendfile import LEAST
+from tests.http.files_app import TEXT, WHEN, application, ask, make_root
+from tests.http.helpers import serving
+from tiny_listener.http import FileResponse, HTTPListener
 from tiny_listener.http.testing import TestClient
 
-TEXT = b"0123456789"
-WHEN = 1_700_000_000
 DATE = formatdate(WHEN, usegmt=True)
 LATER = formatdate(WHEN + 1, usegmt=True)
 EARLIER = formatdate(WHEN - 1, usegmt=True)
@@ -29,53 +22,7 @@ EARLIER = formatdate(WHEN - 1, usegmt=True)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A folder with files, and beside it one that is not to be seen."""
-    root = tmp_path / "root"
-    (root / "below").mkdir(parents=True)
-    (tmp_path / "secret").write_text("secret")
-    (tmp_path / "root-too").mkdir()
-    (tmp_path / "root-too" / "secret").write_text("secret")
-    for name in ("a.txt", "below/b.html", "c", "d.tar.gz", "e\\f", "..g"):
-        (root / name).write_bytes(TEXT)
-        os.utime(root / name, (WHEN, WHEN))
-    (root / "empty").touch()
-    (root / "inside").symlink_to(root / "below")
-    (root / "out").symlink_to(tmp_path)
-    (root / "secret").symlink_to(tmp_path / "secret")
-    (root / "loop").symlink_to(root / "loop")
-    (root / "null").symlink_to("/dev/null")
-    os.mkfifo(root / "pipe")
-    return root
-
-
-def application(root: Path) -> HTTPListener:
-    app = HTTPListener()
-
-    @app.get("/root/{name:path}")
-    async def below(name: Param) -> FileResponse:
-        return FileResponse(name, root=root)
-
-    @app.post("/root/{name:path}")
-    async def posted(name: Param) -> FileResponse:
-        return FileResponse(name, root=root)
-
-    @app.get("/any/{name:path}")
-    async def anywhere(name: Param) -> FileResponse:
-        return FileResponse(root / name)
-
-    @app.get("/named")
-    async def named(request: Request) -> FileResponse:
-        response = FileResponse(root / "c", content_type="text/x-c", filename=request.query["name"])
-        response.set_cookie("a", "1", samesite=None)
-        return response
-
-    return app
-
-
-async def ask(server: Serving, path: str, method: str = "GET", **headers: str) -> Response:
-    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    data = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()
-    return await server.ask(data, head_only=method == "HEAD")
+    return make_root(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -308,106 +255,6 @@ def test_names_to_save_by(root: Path, name: str, disposition: str) -> None:
     assert (response.headers["content-type"], response.headers["set-cookie"]) == ("text/x-c", "a=1; Path=/")
 
 
-@pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_large_files_come_in_pieces(runner: asyncio.Runner, root: Path, version: str) -> None:
-    data = os.urandom(3 * PIECE + 1)
-    (root / "large").write_bytes(data)
-
-    async def main() -> None:
-        async with serving(application(root)) as server:
-            head = f"GET /root/large HTTP/{version}\r\nHost: x\r\n\r\n".encode()
-            assert (await server.ask(head)).body == data
-            response = await ask(server, "/root/large", range=f"bytes={PIECE - 1}-{2 * PIECE}")
-            assert response.body == data[PIECE - 1 : 2 * PIECE + 1]
-
-    runner.run(main())
-
-
-def counted(monkeypatch: pytest.MonkeyPatch, name: str, error: OSError | None = None) -> list[int]:
-    """Have a function of `os` raise an error, or note what it returns; the list grows with each call."""
-    returned: list[int] = []
-    original = getattr(os, name)
-
-    def function(*args: Any) -> Any:
-        if error is not None:
-            returned.append(-1)
-            raise error
-        value = original(*args)
-        returned.append(value if isinstance(value, int) else len(value))
-        return value
-
-    monkeypatch.setattr(os, name, function)
-    return returned
-
-
-@pytest.mark.parametrize("size", [LEAST - 1, LEAST, 3 * LEAST + 1])
-def test_the_kernel_sends_what_is_large_enough(
-    runner: asyncio.Runner, root: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
-    sent, read = counted(monkeypatch, "sendfile"), counted(monkeypatch, "pread")
-    data = os.urandom(size)
-    (root / "large").write_bytes(data)
-
-    async def main() -> None:
-        async with serving(application(root)) as server:
-            client = await server.connect()
-            for _ in range(2):  # the connection lives on
-                assert (await client.ask(b"GET /root/large HTTP/1.1\r\nHost: x\r\n\r\n")).body == data
-            http: Any = server.app.server
-            await until(lambda: not http.in_hand)  # a client may have it before the thread that sent it says so
-
-    runner.run(main())
-    assert (sum(sent), sum(read)) == ((0, 2 * size) if size < LEAST else (2 * size, 0))
-
-
-@pytest.mark.parametrize(
-    ("name", "error"),
-    [
-        ("dup", OSError(errno.EMFILE, "Too many open files")),
-        ("sendfile", OSError(errno.EINVAL, "Invalid argument")),
-        ("sendfile", OSError(errno.ENOSYS, "Function not implemented")),
-    ],
-)
-def test_what_the_kernel_cannot_send_is_read(
-    runner: asyncio.Runner, root: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: OSError
-) -> None:
-    data = os.urandom(3 * PIECE)
-    (root / "large").write_bytes(data)
-    failed = counted(monkeypatch, name, error)
-
-    async def main() -> None:
-        async with serving(application(root)) as server:
-            assert (await ask(server, "/root/large")).body == data
-
-    runner.run(main())
-    assert failed == [-1]
-
-
-def test_a_large_file_waits_for_the_answers_before_it(runner: asyncio.Runner, root: Path) -> None:
-    """The kernel is asked for the file when all that was written before is out, however slowly the client reads."""
-    data = os.urandom(8 * 1024 * 1024)
-    (root / "large").write_bytes(data)
-    app = application(root)
-
-    @app.get("/text")
-    async def text() -> bytes:
-        return data
-
-    async def main() -> None:
-        async with serving(app) as server:
-            client = await server.connect()
-            asks = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/text", b"/root/large", b"/root/c")]
-            await client.send(b"".join(asks * 2))
-            http: Any = server.app.server
-            await until(lambda: any(connection._writable for connection in http.connections))
-            for _ in range(2):
-                assert (await client.receive()).body == data
-                assert (await client.receive()).body == data
-                assert (await client.receive()).body == TEXT
-
-    runner.run(main())
-
-
 def test_fields_of_ones_own_come_with_a_304_too(root: Path) -> None:
     app = HTTPListener()
 
@@ -423,70 +270,3 @@ def test_fields_of_ones_own_come_with_a_304_too(root: Path) -> None:
         assert response.headers["etag"]
     with pytest.raises(ValueError, match="control character"):
         FileResponse("a.txt", headers={"a": "\n"})
-
-
-def open_files() -> int:
-    """Count the descriptors of this process."""
-    return len(os.listdir("/proc/self/fd"))
-
-
-def test_a_client_that_reads_slowly_fills_no_memory(runner: asyncio.Runner, root: Path) -> None:
-    with (root / "huge").open("wb") as file:
-        file.truncate(512 * 1024 * 1024)
-
-    async def main() -> None:
-        async with serving(application(root)) as server:
-            client = await server.connect()
-            await client.send(b"GET /root/huge HTTP/1.1\r\nHost: x\r\n\r\n")
-            http: Any = server.app.server
-            await until(lambda: any(connection._writable for connection in http.connections))
-            [connection] = http.connections
-            assert connection.transport.get_write_buffer_size() <= 2 * PIECE
-            before = open_files()
-            client.writer.transport.abort()
-            await until(lambda: not http.in_hand)
-            await until(lambda: open_files() < before)
-
-    runner.run(main())
-
-
-def test_a_file_that_shrinks_does_not_look_complete(
-    runner: asyncio.Runner, root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with (root / "huge").open("wb") as file:
-        file.truncate(512 * 1024 * 1024)
-
-    async def main() -> None:
-        async with serving(application(root)) as server:
-            client = await server.connect()
-            await client.send(b"GET /root/huge HTTP/1.1\r\nHost: x\r\n\r\n")
-            http: Any = server.app.server
-            await until(lambda: any(connection._writable for connection in http.connections))
-            os.truncate(root / "huge", PIECE)
-            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                await client.receive()
-
-    runner.run(main())
-    assert "ended" in caplog.text
-    assert "early" in caplog.text
-
-
-def test_no_file_stays_open(runner: asyncio.Runner, root: Path) -> None:
-    async def main() -> None:
-        async with serving(application(root)) as server:
-            client = await server.connect()
-            requests = [
-                b"GET /root/a.txt HTTP/1.1\r\nHost: x\r\n\r\n",
-                b"GET /root/a.txt HTTP/1.1\r\nHost: x\r\nIf-None-Match: *\r\n\r\n",
-                b"GET /root/a.txt HTTP/1.1\r\nHost: x\r\nRange: bytes=99-\r\n\r\n",
-                b"GET /root/pipe HTTP/1.1\r\nHost: x\r\n\r\n",
-            ]
-            await client.ask(requests[0])
-            before = open_files()
-            for data in requests * 5:
-                await client.ask(data)
-            http: Any = server.app.server
-            await until(lambda: not http.in_hand)
-            assert open_files() <= before
-
-    runner.run(main())
