@@ -56,10 +56,12 @@ class Load(HTTPListener):
         try:
             async for line in reader:
                 result = await ctx.trigger_event(f"line {line.decode().rstrip()}")
-                writer.write(f"{result}\n".encode())
+                # As HTTP's `Connection: close`: who sends its next line at once must know that nobody will read it.
+                is_last = self.is_draining
+                writer.write(f"{result}{' bye' if is_last else ''}\n".encode())
                 ctx.events.clear()
                 await writer.drain()
-                if self.is_draining:  # the client sees the end behind this answer, and connects anew
+                if is_last:
                     break
         except (ConnectionError, ValueError):  # gone, or a line past the limit
             pass

@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 import time
 
-from gevent import select, socket
+from gevent import socket
 from locust import User, constant_throughput, task
 
 __all__ = ["LineClient", "Talker"]
+
+LAST = b" bye"
+"""What an answer ends with after which the server closes the connection."""
 
 
 class LineClient:
@@ -28,8 +31,6 @@ class LineClient:
 
         :raises OSError: the connection broke, or ended
         """
-        if self._sock is not None and self._has_ended(self._sock):
-            self.close()
         if self._sock is None:
             self._received = b""
             self._sock = socket.create_connection(self.address, self.timeout)
@@ -44,12 +45,9 @@ class LineClient:
             self.close()
             raise
         answer, _, self._received = self._received.partition(b"\n")
-        return answer
-
-    @staticmethod
-    def _has_ended(sock: socket.socket) -> bool:
-        """Whether the server has closed its side, as one that drains does behind an answer."""
-        return bool(select.select([sock], [], [], 0)[0])
+        if answer.endswith(LAST):
+            self.close()
+        return answer.removesuffix(LAST)
 
     def close(self) -> None:
         """End the connection."""
