@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .errors import HandlerExit
 from .tracebacks import without_our_frames
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
 
     from ._typing import AnyEvent
     from .hook import Hook
+    from .observer import Outcome
 
-__all__ = ["EventTask", "Hooks", "Watcher", "conclude", "dispatch", "log_failure", "run_hooks"]
+__all__ = ["EventTask", "Hooks", "Watcher", "conclude", "dispatch", "log_failure", "outcome_of", "run_hooks"]
 
 logger = logging.getLogger("tiny_listener")
 
@@ -69,10 +71,15 @@ class Hooks:
 
 
 async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-    """Run an event from its trigger to its end, and return its result; see `run_hooks`."""
+    """Run an event in a task of its own, from its trigger to its end, and return its result; see `run_hooks`.
+
+    :raises HandlerExit: a handler or hook raised SystemExit or KeyboardInterrupt; from a task these would end the loop
+    """
     started = perf_counter()
     try:
         return await run_hooks(event, hooks, timeout)
+    except (SystemExit, KeyboardInterrupt) as exc:
+        raise HandlerExit(event.route.where, exc) from exc
     finally:
         conclude(event, hooks, perf_counter() - started)
 
@@ -84,7 +91,7 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
     the first value that is not None becomes the event's result, and the error is not raised any more.
 
     :param timeout: seconds that the handler may take; hooks are not counted
-    :raises Exception: what the handler or a hook raised, when no error handler fits it
+    :raises BaseException: what the handler or a hook raised, when no error handler fits it
     """
     limit = None
     for watcher in hooks.watchers:
@@ -99,7 +106,11 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
                 event.result = await event.route.call(event)
         for hook in hooks.after:
             await hook.call(event)
-    except Exception as exc:
+    except (asyncio.CancelledError, GeneratorExit) as exc:
+        # Nothing may be awaited any more: the task is told to end.
+        event.fail(exc, outcome_of(exc))
+        raise
+    except BaseException as exc:
         event.fail(exc, "timeout" if limit is not None and limit.expired() else "error")
         handlers = [hook for kind, hook in hooks.on_error if isinstance(exc, kind)]
         if not handlers:
@@ -109,21 +120,26 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
             value = await hook.call(event)
             if event.result is None:
                 event.result = value
-    except BaseException as exc:
-        event.fail(exc, "cancelled")
-        raise
     return event.result
 
 
+def outcome_of(error: BaseException) -> Outcome:
+    """Return how an event ended that raised this, where no time limit was behind it."""
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+
+
 def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:
-    """Count an event whose handling ended, and let it be done.
+    """Count an event whose handling ended, and let it be done. Raises nothing.
 
     :param seconds: since it was triggered
     """
     hooks.dispatched += 1
     event.route.observer.event_done(seconds, event.outcome)
     for watcher in hooks.watchers:
-        watcher.ended(event)
+        try:
+            watcher.ended(event)
+        except BaseException:
+            logger.exception("A watcher of events failed at the end of %r", event.route.path)
     if event.auto_done:
         event.done()
 

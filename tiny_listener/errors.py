@@ -11,7 +11,8 @@ ListenerError
 ├── DuplicateListener      a second listener that runs in the same thread
 ├── ListenerNotFound       no listener runs in this thread
 ├── PathParamsError        a handler asks for a path parameter that its pattern lacks
-└── EventDataError         a handler asks for a data item that its event lacks
+├── EventDataError         a handler asks for a data item that its event lacks
+└── HandlerExit            a handler raised SystemExit or KeyboardInterrupt
 """
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "EventAlreadyExists",
     "EventDataError",
     "EventNotFound",
+    "HandlerExit",
     "ListenerError",
     "ListenerNotFound",
     "PathParamsError",
@@ -76,3 +78,18 @@ class EventDataError(ListenerError):
 
 class CannotLoad(ListenerError):  # noqa: N818
     """The application cannot be loaded or run, and no code of its own is to blame; the text is one line."""
+
+
+class HandlerExit(ListenerError):  # noqa: N818
+    """A handler or a hook raised SystemExit (`sys.exit()`, argparse, click) or KeyboardInterrupt: its event fails, the
+    process goes on. The cause is the exception that was raised.
+
+    :param where: the handler and where it stands
+    :param error: what was raised
+    """
+
+    def __init__(self, where: str, error: BaseException) -> None:
+        super().__init__(
+            f"{where} raised {type(error).__name__}({error}), which ends its event and not the process; "
+            "to stop the listener, await graceful_shutdown()"
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from .runner import coroutine_in_hand
+from .task_pool import suspended_coroutine
 
 __all__ = ["log_tasks", "where_tasks_are"]
 
@@ -52,9 +52,9 @@ def _frames(awaited: Any) -> list[FrameType]:
         frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
         if frame is None:  # a future, or an iterator of a C type
             break
-        in_hand = coroutine_in_hand(frame)
-        if in_hand is not None:
-            awaited = in_hand
+        inner = suspended_coroutine(frame)
+        if inner is not None:
+            awaited = inner
             continue
         frames.append(frame)
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)

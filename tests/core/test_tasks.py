@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.core.test_runner import pooled, warm
-from tiny_listener.runner import Runners
+from tests.core.test_task_pool import pooled, warm
+from tiny_listener.task_pool import TaskPool
 from tiny_listener.tasks import MAX_TASKS, log_tasks, where_tasks_are
 
 
@@ -72,16 +72,16 @@ def test_a_task_that_waits_is_shown_with_its_calls(waits: Any, calls: list[str])
 def test_a_coroutine_of_the_pool_is_shown_and_idle_tasks_are_not() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        runners = Runners(loop)
-        await warm(runners)
+        pool = TaskPool(loop)
+        await warm(pool)
         future: asyncio.Future[None] = loop.create_future()
-        waiting = asyncio.create_task(pooled(runners, outer(future)), name="who asked")
+        waiting = asyncio.create_task(pooled(pool, outer(future)), name="who asked")
         while CALLS not in [places(calls) for _, calls in where_tasks_are(loop)]:
             await asyncio.sleep(0)
         future.set_result(None)
         await waiting
         assert where_tasks_are(loop) == []
-        runners.close()
+        pool.close()
 
     asyncio.run(main())
 

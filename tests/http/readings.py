@@ -13,8 +13,8 @@ from tests.http.golden import INVALID, VALID
 from tests.http.memory import MemoryTransport
 from tiny_listener.host import Host
 from tiny_listener.http import HTTPListener, HTTPSettings, Request
+from tiny_listener.http.fast_path import slow_path
 from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.usual import general_way
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 """How many new ones to look for; without it the same few are tried each time."""
@@ -129,7 +129,7 @@ async def answered(data: list[bytes], *, usual: bool = True, at_once: bool = Fal
     app.attach(Host(observer=observer))
     server = HTTPServer(app, HTTPSettings(max_request_line=200, max_header=300, max_headers=600, max_header_fields=20))
     if not usual:
-        server.serve = general_way
+        server.serve = slow_path
     transport = MemoryTransport(server)
     for piece in data:
         await transport.feed(piece)
@@ -141,7 +141,7 @@ async def answered(data: list[bytes], *, usual: bool = True, at_once: bool = Fal
     assert not server.connections
     assert not server.lingering
     server.abort()
-    server.runners.close()
+    server.pool.close()
     # Whether the response before a violation says that it is the last depends on whether that had arrived, and which
     # of several violations is named, on how much.
     text = re.sub(rb"connection: (?:close|keep-alive)\r\n", b"", re.sub(rb"date: [^\r]*", b"date", written))

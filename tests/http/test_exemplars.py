@@ -11,9 +11,9 @@ import pytest
 from tests.http.memory import MemoryTransport
 from tests.http.readings import Counting, application
 from tiny_listener.host import Host
-from tiny_listener.http import HTTPSettings, usual
+from tiny_listener.http import HTTPSettings, fast_path
+from tiny_listener.http.fast_path import slow_path
 from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.usual import general_way
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -48,7 +48,7 @@ async def told(*requests: bytes, is_usual: bool = True) -> tuple[list[tuple[str,
     app.attach(Host(observer=observer))
     server = HTTPServer(app, HTTPSettings())
     if not is_usual:
-        server.serve = general_way
+        server.serve = slow_path
     transport = MemoryTransport(server)
     await transport.feed(ask("/"))  # from now on there is a task in whose name handlers run at once
     while not transport.written:
@@ -100,7 +100,7 @@ def test_errors_and_what_no_route_serves(runner: asyncio.Runner) -> None:
 def test_of_a_turn_the_first_and_the_slow_are_looked_at(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, slow: float, examples: list[int]
 ) -> None:
-    monkeypatch.setattr(usual, "SLOW", slow)
+    monkeypatch.setattr(fast_path, "SLOW", slow)
     traces, counts = runner.run(told(*(ask("/", traced(number)) for number in (1, 2, 3))))
     assert traces == [("GET", 200, f"{number:032x}") for number in examples]
     assert counts == {"ok": 3, ("GET", 200): 3}

@@ -112,7 +112,7 @@ def test_a_large_file_waits_for_the_answers_before_it(runner: asyncio.Runner, ro
             asks = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/text", b"/root/large", b"/root/c")]
             await client.send(b"".join(asks * 2))
             http: Any = server.app.server
-            await until(lambda: any(connection._writable for connection in http.connections))
+            await until(lambda: any(connection.is_blocked for connection in http.connections))
             for _ in range(2):
                 assert (await client.receive()).body == data
                 assert (await client.receive()).body == data
@@ -135,7 +135,7 @@ def test_a_client_that_reads_slowly_fills_no_memory(runner: asyncio.Runner, root
             client = await server.connect()
             await client.send(b"GET /root/huge HTTP/1.1\r\nHost: x\r\n\r\n")
             http: Any = server.app.server
-            await until(lambda: any(connection._writable for connection in http.connections))
+            await until(lambda: any(connection.is_blocked for connection in http.connections))
             [connection] = http.connections
             assert connection.transport.get_write_buffer_size() <= 2 * PIECE
             before = open_files()
@@ -157,7 +157,7 @@ def test_a_file_that_shrinks_does_not_look_complete(
             client = await server.connect()
             await client.send(b"GET /root/huge HTTP/1.1\r\nHost: x\r\n\r\n")
             http: Any = server.app.server
-            await until(lambda: any(connection._writable for connection in http.connections))
+            await until(lambda: any(connection.is_blocked for connection in http.connections))
             os.truncate(root / "huge", PIECE)
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
                 await client.receive()

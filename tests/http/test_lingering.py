@@ -11,8 +11,11 @@ from unittest import mock
 import pytest
 
 from tests.http.helpers import Client, Serving, serving, until
-from tiny_listener.http import HTTPListener, Response, lingering
+from tiny_listener.http import HTTPListener, Response
+from tiny_listener.http import connection as http_connection
+from tiny_listener.http.connection import HTTPConnection
 from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.states import State
 
 LENGTH = b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
@@ -61,7 +64,7 @@ async def refused(server: Serving) -> tuple[Client, HTTPServer]:
     assert await client.is_closed()
     assert server.app.server is not None
     await until(lambda: bool(server.app.server and server.app.server.lingering))
-    assert not server.app.server.connections
+    assert set(server.app.server.lingering) == server.app.server.connections
     return client, server.app.server
 
 
@@ -87,7 +90,7 @@ def test_time_is_limited(runner: asyncio.Runner, settings: dict[str, Any]) -> No
 
 
 def test_the_amount_is_limited(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lingering, "MAX_DISCARDED", 10)
+    monkeypatch.setattr(http_connection, "MAX_DISCARDED", 10)
 
     async def main() -> None:
         async with serving() as server:
@@ -150,10 +153,10 @@ def test_who_reads_slowly_is_not_cut_off(runner: asyncio.Runner) -> None:
             await until(lambda: bool(app.server and app.server.lingering))
             assert app.server is not None
             (connection,) = app.server.lingering
-            check = lingering.Lingering.check
-            with mock.patch.object(lingering.Lingering, "check", autospec=True, side_effect=check) as checks:
+            check = HTTPConnection.check
+            with mock.patch.object(HTTPConnection, "check", autospec=True, side_effect=check) as checks:
                 await asyncio.wait_for(until(lambda: checks.call_count > 10), 10)
-            assert app.server.lingering == {connection}
+            assert app.server.lingering == [connection]
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             response = await client.receive()
             assert (response.headers["connection"], len(response.body)) == ("close", MANY)
@@ -205,7 +208,14 @@ def test_who_ends_itself_is_not_lingered_for(runner: asyncio.Runner) -> None:
     async def main() -> None:
         async with serving() as server:
             assert server.app.server is not None
-            with mock.patch.object(HTTPServer, "lingers") as lingers:
+            states = []
+            step = HTTPConnection.step
+
+            def note(connection: HTTPConnection, new: State) -> None:
+                states.append(new)
+                step(connection, new)
+
+            with mock.patch.object(HTTPConnection, "step", note):
                 for last in (b"HTTP/1.0\r\n\r\n", b"HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):
                     client = await server.connect()
                     assert (await client.ask(b"GET / " + last)).status == 200
@@ -215,6 +225,7 @@ def test_who_ends_itself_is_not_lingered_for(runner: asyncio.Runner) -> None:
                 client.writer.write_eof()
                 assert (await client.receive()).status == 400
                 assert await client.is_closed()
-            assert not lingers.called
+            assert State.CLOSING in states
+            assert State.LINGERING not in states
 
     runner.run(main())

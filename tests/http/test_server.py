@@ -13,7 +13,7 @@ from tests.http.helpers import serving, until
 from tiny_listener import Depends, Event, Param
 from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response
 from tiny_listener.http.connection import MAX_WAITING
-from tiny_listener.http.usual import MAX_UNWRITTEN
+from tiny_listener.http.outbox import MAX_UNWRITTEN
 
 HOST = b"Host: x\r\n\r\n"
 
@@ -297,7 +297,7 @@ def test_a_client_that_goes_away(runner: asyncio.Runner) -> None:
         async with serving(app) as server:
             client = await server.connect()
             await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
-            while app.server is None or not any(c.in_hand for c in app.server.connections):
+            while app.server is None or not app.server.exchanges:
                 await asyncio.sleep(0)
             client.writer.close()
             assert isinstance(await asyncio.wait_for(seen.get(), 10), ClientDisconnectedError)
@@ -360,7 +360,7 @@ def test_a_drain_answers_what_was_asked(runner: asyncio.Runner) -> None:
             idle, busy, fresh = [await server.connect() for _ in range(3)]
             assert (await idle.ask(b"GET /x HTTP/1.1\r\n" + HOST)).status == 404
             await busy.send((b"GET /wait HTTP/1.1\r\n" + HOST) * 3)
-            while app.server is None or not any(c.in_hand for c in app.server.connections):
+            while app.server is None or not app.server.exchanges:
                 await asyncio.sleep(0)
             app.server.drain()
             drained = asyncio.ensure_future(app.server.wait_drained())

@@ -100,7 +100,7 @@ def test_a_drain_over_tls(runner: asyncio.Runner, files: tuple[str, str]) -> Non
         async with serving(app, ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
             client = await server.connect(client_context(files[0]))
             await client.send(b"GET /wait HTTP/1.1\r\n" + HOST)
-            while app.server is None or not any(c.in_hand for c in app.server.connections):
+            while app.server is None or not app.server.exchanges:
                 await asyncio.sleep(0)
             app.server.drain()
             release.set()

@@ -1,6 +1,6 @@
 """HTTP as a source of events."""
 
-from .errors import BodyTooLargeError, ClientDisconnectedError, HTTPError, ProtocolError
+from .errors import BodyConsumedError, BodyTooLargeError, ClientDisconnectedError, HTTPError, ProtocolError
 from .files import FileResponse
 from .forms import Form, Upload
 from .headers import Headers
@@ -13,6 +13,7 @@ from .typed import Body
 
 __all__ = [
     "Body",
+    "BodyConsumedError",
     "BodyTooLargeError",
     "ClientDisconnectedError",
     "FileResponse",

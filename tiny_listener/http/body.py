@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Body"]
 
+SMALL = 4096
+"""Bytes of a piece that is joined with the one before it: a body in one-byte chunks takes no more memory than another."""
+
 
 class Body:
     """The body of a request.
@@ -21,14 +24,26 @@ class Body:
     :param expects_continue: whether the client waits for `100 Continue`
     """
 
-    __slots__ = ("_connection", "_error", "_parts", "_size", "_waiter", "expects_continue", "is_complete", "max_size")
+    __slots__ = (
+        "_connection",
+        "_error",
+        "_parts",
+        "_size",
+        "_waiter",
+        "buffered",
+        "expects_continue",
+        "is_complete",
+        "max_size",
+    )
 
     def __init__(self, connection: HTTPConnection, *, expects_continue: bool) -> None:
         self._connection = connection
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | bytearray] = []
         self._size = 0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self.buffered = 0
+        """Bytes that arrived and were not taken yet."""
         self.expects_continue = expects_continue
         self.is_complete = False
         """Whether the whole of it has arrived."""
@@ -45,8 +60,7 @@ class Body:
         """
         while True:
             if self._parts:
-                piece = b"".join(self._parts)
-                self._parts = []
+                piece = self._take()
                 self._connection.body_taken()
                 yield piece
             elif self._error is not None:
@@ -61,26 +75,40 @@ class Body:
     async def read(self) -> bytes:
         """Return all of it that was not read yet; raises as `stream`."""
         if self.is_complete and self._error is None:  # PERF: it is all here
-            parts, self._parts = self._parts, []
-            return b"".join(parts)
+            return self._take()
         return b"".join([piece async for piece in self.stream()])
+
+    def _take(self) -> bytes:
+        parts, self._parts = self._parts, []
+        self.buffered = 0
+        return b"".join(parts)
 
     # --- the connection's side ------------------------------------------------------------------
 
     @property
-    def buffered(self) -> int:
-        """Bytes that arrived and were not taken yet."""
-        return sum(map(len, self._parts))
+    def is_too_large(self) -> bool:
+        """Whether more has arrived than it may have."""
+        return self._size > self.max_size
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece in."""
+        """Take a piece in; without effect, but for `is_too_large`, when nobody wants it any more."""
         self._size += len(piece)
         if self._error is None:
             if self._size > self.max_size:
                 self.fail(BodyTooLargeError(self.max_size))
                 return
-            self._parts.append(piece)
+            self._keep(piece)
             self._wake()
+
+    def _keep(self, piece: bytes) -> None:
+        parts = self._parts
+        self.buffered += len(piece)
+        if len(piece) > SMALL:
+            parts.append(piece)
+        elif parts and isinstance(last := parts[-1], bytearray):
+            last += piece
+        else:
+            parts.append(bytearray(piece))
 
     def finish(self) -> None:
         """It is complete."""
@@ -92,6 +120,7 @@ class Body:
         if not self.is_complete and self._error is None:
             self._error = error
             self._parts = []
+            self.buffered = 0
             self._wake()
 
     def disconnect(self) -> None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from ..errors import ListenerError
 from .response import FieldsLike, Response
 
-__all__ = ["BodyTooLargeError", "ClientDisconnectedError", "HTTPError", "ProtocolError"]
+__all__ = ["BodyConsumedError", "BodyTooLargeError", "ClientDisconnectedError", "HTTPError", "ProtocolError"]
 
 
 class HTTPError(ListenerError):
@@ -64,3 +64,7 @@ class BodyTooLargeError(ProtocolError):
 
 class ClientDisconnectedError(ListenerError):
     """The client went away before its request was complete."""
+
+
+class BodyConsumedError(ListenerError):
+    """The handler asks for a body that it has read in pieces before, by `stream()` or as a multipart form."""

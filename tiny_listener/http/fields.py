@@ -32,7 +32,8 @@ body, other than NO_FRAMING. PERF: takes half the time of finding and comparing 
 FIELD = re.compile(rb"\n([^:\r\n]+):[ \t]*+([^\r\n]*)")
 OWS = b" \t"
 """Whitespace around a field's value, which is no part of it (RFC 9110 section 5.6.3)."""
-CONTENT_LENGTH = re.compile(rb"[0-9]{1,19}\Z")
+CONTENT_LENGTH = re.compile(rb"0*+([0-9]{0,19})\Z")
+"""RFC 9110 section 8.6: any number of digits; those that count fit 64 bits."""
 AUTHORITY = re.compile(
     rb"(?:\[([0-9A-Fa-f:.]+)\]|\[v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+\]"
     rb"|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?\Z"
@@ -111,9 +112,10 @@ def _length(lengths: list[bytes], codings: list[bytes] | None, version: int) -> 
         return None
     if not lengths:
         return 0
-    if len(lengths) > 1 or CONTENT_LENGTH.match(lengths[0]) is None:
+    match = CONTENT_LENGTH.match(lengths[0])
+    if len(lengths) > 1 or match is None or not lengths[0]:
         raise ProtocolError(400, "malformed or repeated Content-Length")
-    return int(lengths[0])
+    return int(match[1] or b"0")
 
 
 def _check_codings(codings: list[bytes], lengths: list[bytes], version: int) -> None:

@@ -1,15 +1,19 @@
-"""Where one request ends and the next begins: bytes in, heads and pieces of bodies out. No sockets, no clock.
+"""The message framing of requests: bytes in, heads and pieces of bodies out. No sockets, no clock.
 
 The life of the reader (RFC 9112 sections 2, 6 and 7). Each state is the method that reads in it:
 
     HEAD ──head──> LENGTH ──all its bytes──> HEAD         Content-Length
      │ └──head──> CHUNKED ──last chunk────> HEAD         Transfer-Encoding: chunked
      └────head────────────────────────────> HEAD         no body, or all of it together with the head
-    any ──the last request ends──> NOTHING                the client wants no further one; nothing more is read
-    any ──violation──────────────> OVER                   the client may not know yet; what it sends is read over
+    any ──the last request ends──> NOTHING                the client wants no further one; what follows is discarded
+    any ──violation──────────────> NOTHING                the client may not know yet; what it sends is discarded
 
 llhttp judges the grammar of a head (`grammar`); where the head ends, and all that follows it, is decided here, so
 that no second request is ever read before the first is framed.
+
+The cost is linear in the bytes, in whatever pieces they come: of an unfinished head each byte is looked at once
+(`PartialHead`), an unfinished chunk size or trailer only when its line ends. And one call does a bounded piece of work:
+`receive` stops after so many events, and `has_more` says so.
 """
 
 from __future__ import annotations
@@ -24,7 +28,8 @@ from httptools import HttpParserError, HttpParserUpgrade
 from .errors import ProtocolError
 from .fields import NO_FRAMING, Framing, framing_lines, framing_of, further_framing
 from .grammar import Grammar
-from .head import TOKEN, Head, after_empty_lines, check_sizes, check_unfinished, is_head_request, read_line
+from .head import TOKEN, Head, after_empty_lines, check_sizes, is_head_request, read_line
+from .partial_head import PartialHead
 
 if TYPE_CHECKING:
     from .settings import HTTPSettings
@@ -37,13 +42,15 @@ CHUNK_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,16})((?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?)*+)\r\n"
     % (TOKEN, TOKEN, rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*+"')
 )
-"""RFC 9112 section 7.1; the size fits 64 bits, extensions are read over."""
+"""RFC 9112 section 7.1; the size fits 64 bits, extensions are skipped."""
 MAX_CHUNK_LINE = 4 * 1024
 """Bytes of a chunk's size and extensions: nobody uses extensions, and they may not be endless."""
 MAX_EXTENSIONS = 16 * 1024
-"""Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http bears."""
+"""Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http takes."""
 TRAILERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+" % TOKEN)
 """RFC 9112 section 7.1.2; no folded lines."""
+MAX_EVENTS = 512
+"""Events that one `receive` returns at most: with one-byte chunks about 2 ms of work."""
 
 
 class End(Enum):
@@ -76,9 +83,11 @@ class RequestReader:
         "_grammar",
         "_head_class",
         "_in_chunk",
+        "_kept",
         "_left",
         "_max_lines",
         "_next",
+        "_partial",
         "_safe_size",
         "_settings",
         "_step",
@@ -86,9 +95,9 @@ class RequestReader:
         "_usual_lines",
         "_usual_size",
         "_usual_start",
+        "has_more",
         "is_over",
         "position",
-        "unread",
     )
 
     def __init__(self, settings: HTTPSettings, grammar: Grammar, head_class: type[Head] = Head) -> None:
@@ -96,8 +105,10 @@ class RequestReader:
         self._grammar = grammar
         self._head_class = head_class
         self._step: Step = RequestReader._read_head
-        self.unread = b""
-        """What was received and cannot be read yet."""
+        self._partial: PartialHead | None = None  # a head whose end has not come
+        self._kept = b""  # any other bytes that cannot be read yet, or that there was no time for
+        self.has_more = False
+        """Whether bytes are kept that can be read at once, with `receive(b"")`."""
         self.position = 0
         """Where what `read_head` read last ends."""
         self.is_over = False
@@ -114,53 +125,98 @@ class RequestReader:
     @property
     def is_idle(self) -> bool:
         """Whether no byte of a request has been read yet since the last one ended."""
-        return self._step is RequestReader._read_head and not self.unread
+        return self._step is RequestReader._read_head and self._partial is None and not self._kept
 
     @property
     def in_head(self) -> bool:
         """Whether a part of a head has been read."""
-        return self._step is RequestReader._read_head and bool(self.unread)
+        return self._step is RequestReader._read_head and (self._partial is not None or bool(self._kept))
 
     @property
     def in_body(self) -> bool:
         """Whether a body is being read."""
         return self._step in (RequestReader._read_length, RequestReader._read_chunked)
 
-    def receive(self, data: bytes) -> list[ReadEvent]:
+    def keep(self, data: bytes) -> None:
+        """Keep bytes that begin with a head and that there is no time for now. Only valid while `is_idle`."""
+        self._kept = data
+        self.has_more = True
+
+    def take_kept(self) -> bytes | None:
+        """Return the bytes that there was no time for, if they begin with a head, and let them be read again.
+
+        :returns: None when something else waits to be read
+        """
+        if not self.has_more or self._step is not RequestReader._read_head or self._partial is not None:
+            return None
+        kept, self._kept = self._kept, b""
+        self.has_more = False
+        return kept
+
+    def receive(self, data: bytes, limit: int = MAX_EVENTS) -> list[ReadEvent]:
         """Read on with these bytes.
 
+        :param limit: of the events; when there may be more, `has_more` is set
         :returns: what they completed, in order: a `Head`; if its body did not come with it, the pieces of the body
             and END; a `ProtocolError`, after which nothing comes any more
         """
         events: list[ReadEvent] = []
-        if self.unread:
-            data = self.unread + data
-        position, size = 0, len(data)
+        position, had_more = 0, self.has_more
+        self.has_more = False
         try:
+            if self._partial is not None:
+                whole = self._partial.add(data)
+                if whole is None:
+                    if self._partial.is_empty:
+                        self._partial = None
+                    return events
+                data, self._partial = whole, None
+            elif self._kept:
+                data = self._kept + data
+                if not had_more and not self._may_go_on(data, len(self._kept)):
+                    self._kept = data
+                    return events
+                self._kept = b""
+            size = len(data)
             while position < size:
+                if len(events) >= limit:
+                    self.has_more = True
+                    break
                 before = position
                 position = self._step(self, data, position, events)
                 if position == before:
                     break
+            if position < size:
+                rest = data[position:]
+                if self.has_more or self._step is not RequestReader._read_head:
+                    self._kept = rest
+                else:
+                    self._partial = PartialHead(rest, self._settings)
         except ProtocolError as error:
             # RFC 9110 section 9.3.2: whatever is wrong with it, the answer to HEAD has no content.
-            error.is_head = self._step is RequestReader._read_head and is_head_request(data, position)
-            self._step = RequestReader._read_over
+            start = data[position:] if self._partial is None else self._partial.start
+            error.is_head = self._step is RequestReader._read_head and is_head_request(start, 0)
+            self._step = RequestReader._read_nothing
+            self._partial, self._kept = None, b""
             events.append(error)
-            position = size
-        # PERF: most often nothing is left, and nothing need be cut off
-        self.unread = b"" if position == size else data[position:]
         return events
 
-    def forget(self) -> None:
-        """Make undone that `read_head` read a head: it will be read again. For one who waits for nothing only."""
+    def _may_go_on(self, data: bytes, kept: int) -> bool:
+        """Whether kept bytes and those that followed can be read further: what is kept is a line without its end."""
+        if self._in_chunk and not self._trailers:
+            return True
+        limit = self._settings.max_header + 2 if self._trailers else MAX_CHUNK_LINE
+        return data.find(b"\n", kept) >= 0 or len(data) > limit
+
+    def roll_back(self) -> None:
+        """Roll back the last `read_head`, so that `receive` can parse the same bytes again.
+
+        Only valid while no body is pending.
+        """
         self._step = RequestReader._read_head
         self.is_over = False
 
     def _read_nothing(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
-        return len(buffer)
-
-    def _read_over(self, buffer: bytes, _start: int, _events: list[ReadEvent]) -> int:
         return len(buffer)
 
     # --- the head -------------------------------------------------------------------------------
@@ -175,14 +231,13 @@ class RequestReader:
     def read_head(self, buffer: bytes, start: int) -> Head | None:  # noqa: C901 - PERF: a call costs a tenth of it
         """Read the head that begins here, and the body if all of it is here; `position` is then behind them.
 
-        :returns: None when the head is incomplete
+        :returns: None when the head is incomplete; nothing of it was judged then
         :raises ProtocolError: it is malformed, or breaks a limit
         """
         if buffer[start] == CR and buffer.startswith(b"\r\n", start):
             start = after_empty_lines(buffer, start)
         end = buffer.find(b"\r\n\r\n", start) + 4
         if end == 3:
-            check_unfinished(buffer, start, self._settings)
             self.position = start
             return None
         # PERF: what is usual is seen by means of C alone; what is not is looked at closely in `read_line`.
@@ -203,7 +258,10 @@ class RequestReader:
         if len(data) > self._few_fields and (len(data) > self._safe_size or data.count(b"\r\n") > self._max_lines):
             check_sizes(data, self._settings)
         grammar = self._grammar
-        unfinished = grammar.unfinished
+        open_message = grammar.open_message
+        if open_message:  # what another request left behind
+            grammar.renew()
+        open_message.append(True)
         try:
             grammar.parser.feed_data(data)
         except (HttpParserUpgrade, HttpParserError):
@@ -214,8 +272,7 @@ class RequestReader:
         head.target = target
         head.version = version
         head.raw = data
-        if not unfinished:
-            unfinished.append(True)
+        if not open_message:
             # PERF: without a body the Host says it all, if it is the one that it was, and no other line has a say.
             if is_usual and further_framing(rest, self._usual_size - 1) is None:
                 head.is_plain = True
@@ -245,7 +302,7 @@ class RequestReader:
         return head
 
     def _read_no_more(self) -> None:
-        """Read over whatever follows the last request; llhttp knows that it was and would refuse another head."""
+        """Discard whatever follows the last request; llhttp knows that it was and would refuse another head."""
         self._grammar.renew()
         self._step = RequestReader._read_nothing
         self.is_over = True
@@ -273,7 +330,6 @@ class RequestReader:
             self._grammar.finish(head.content)
             self._go_on()
             return
-        self._grammar.renew()
         self.position = end
         head.content = None
         self._step = RequestReader._read_chunked if length is None else RequestReader._read_length
@@ -337,7 +393,7 @@ class RequestReader:
         return start + 2
 
     def _read_trailers(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
-        # Trailers are read over (RFC 9110 section 6.5.1 allows it), but not without end, and not whatever they are:
+        # Trailers are discarded (RFC 9110 section 6.5.1 allows it), but not without end, and not whatever they are:
         # what another server on the way takes for their end must be what is taken for it here.
         limit = self._settings.max_header
         lines = TRAILERS.match(buffer, start)
@@ -345,9 +401,9 @@ class RequestReader:
         line_end = buffer.find(b"\n", end) + 1 or len(buffer)
         if end - start > limit or line_end - start > limit + 2:
             raise self._trailers_too_long()
+        if buffer.count(b"\n", start, end) > self._settings.max_header_fields:
+            raise self._trailers_too_long()
         if buffer.startswith(b"\r\n", end):
-            if buffer.count(b"\n", start, end) > self._settings.max_header_fields:
-                raise self._trailers_too_long()
             self._end(events)
             return end + 2
         if buffer.find(b"\n", end) >= 0:

@@ -11,14 +11,24 @@ from .fields import Field, is_authority, read_fields
 if TYPE_CHECKING:
     from .settings import HTTPSettings
 
-__all__ = ["TOKEN", "Head", "after_empty_lines", "check_sizes", "check_unfinished", "is_head_request", "read_line"]
+__all__ = [
+    "TOKEN",
+    "Head",
+    "after_empty_lines",
+    "check_sizes",
+    "header_too_long",
+    "headers_too_long",
+    "is_head_request",
+    "line_too_long",
+    "read_line",
+    "too_many_fields",
+]
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 """RFC 9110 section 5.6.2."""
 REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n" % TOKEN)
 """RFC 9112 section 3."""
 HEAD_LINE = re.compile(rb"(?:\r\n)*+HEAD ")
-BARE_LF = re.compile(rb"(?<!\r)\n")
 KNOWN_LINE = b"GET / HTTP/1.%d\r\n"
 """What llhttp is shown in place of a request line that it may not know."""
 
@@ -101,37 +111,16 @@ def check_sizes(head: bytes, settings: HTTPSettings) -> None:
     """
     count = head.count(b"\n") - 2  # of its lines, the first is the request line and the last is empty
     if count > settings.max_header_fields:
-        raise ProtocolError(431, f"more than {settings.max_header_fields} header fields")
+        raise too_many_fields(settings)
     if len(head) <= min(settings.max_request_line, settings.max_headers, settings.max_header):
         return
     line_size = head.find(b"\r\n") + 2
     if line_size > settings.max_request_line:
-        raise _line_too_long(settings)
+        raise line_too_long(settings)
     if len(head) - line_size > settings.max_headers:
-        raise _headers_too_long(settings)
+        raise headers_too_long(settings)
     if max(map(len, head[line_size:].split(b"\r\n"))) > settings.max_header:
-        raise _header_too_long(settings)
-
-
-def check_unfinished(buffer: bytes, start: int, settings: HTTPSettings) -> None:
-    """Refuse a head whose end has not come, as soon as nothing that may still come makes it good.
-
-    :raises ProtocolError: 400, 414, 431, 501, 505
-    """
-    line_end = buffer.find(b"\r\n", start)
-    if line_end >= 0:
-        read_line(buffer[start : line_end + 2], settings)
-    elif len(buffer) - start > settings.max_request_line:
-        raise _line_too_long(settings)
-    if BARE_LF.search(buffer, start) is not None:
-        # RFC 9112 section 2.2 allows it as the end of a line, and no empty line will ever follow.
-        raise ProtocolError(400, "lines end with CR LF")
-    if line_end < 0:
-        return
-    if len(buffer) - line_end - 2 > settings.max_headers:
-        raise _headers_too_long(settings)
-    if len(buffer) - buffer.rfind(b"\r\n") - 2 - buffer.endswith(b"\r") > settings.max_header:
-        raise _header_too_long(settings)
+        raise header_too_long(settings)
 
 
 def is_head_request(buffer: bytes, start: int) -> bool:
@@ -149,17 +138,25 @@ def after_empty_lines(buffer: bytes, start: int) -> int:
 
 def _bad_line(size: int, settings: HTTPSettings) -> ProtocolError:
     if size > settings.max_request_line:
-        return _line_too_long(settings)
+        return line_too_long(settings)
     return ProtocolError(400, "malformed request line; METHOD TARGET HTTP/1.1 is what it should be")
 
 
-def _line_too_long(settings: HTTPSettings) -> ProtocolError:
+def line_too_long(settings: HTTPSettings) -> ProtocolError:
+    """Return the refusal of a request line."""
     return ProtocolError(414, f"the request line is longer than {settings.max_request_line} bytes")
 
 
-def _header_too_long(settings: HTTPSettings) -> ProtocolError:
+def header_too_long(settings: HTTPSettings) -> ProtocolError:
+    """Return the refusal of a header line."""
     return ProtocolError(431, f"a header is longer than {settings.max_header} bytes")
 
 
-def _headers_too_long(settings: HTTPSettings) -> ProtocolError:
+def headers_too_long(settings: HTTPSettings) -> ProtocolError:
+    """Return the refusal of all header lines together."""
     return ProtocolError(431, f"the headers are longer than {settings.max_headers} bytes")
+
+
+def too_many_fields(settings: HTTPSettings) -> ProtocolError:
+    """Return the refusal of so many header lines."""
+    return ProtocolError(431, f"more than {settings.max_header_fields} header fields")

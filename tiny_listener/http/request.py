@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from ..errors import EventDataError
-from .errors import HTTPError
+from .errors import BodyConsumedError, HTTPError
 from .forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .head import Head
 from .headers import Headers, MultiDict, parse_cookies, parse_query
@@ -47,6 +47,10 @@ class Request(Head):
     _cookies: dict[str, str] | None = None
     _origin: Origin | None = None
     _form: Form | None = None
+    _body_is_kept = False
+    """Whether `body()` was called."""
+    _is_streamed = False
+    """Whether the body was read in pieces, or is being read so."""
 
     @classmethod
     def from_event(cls, event: Any) -> Request:
@@ -116,6 +120,10 @@ class Request(Head):
         """
         return self.connection.is_disconnected
 
+    async def disconnected(self) -> None:
+        """Return when the client has gone away; see `is_disconnected`."""
+        await self.connection.disconnected()
+
     @property
     def http_version(self) -> str:
         """`1.1` or `1.0`."""
@@ -143,25 +151,41 @@ class Request(Head):
     async def stream(self) -> AsyncIterator[bytes]:
         """Iterate over the pieces of the body as they arrive; what was read is not kept.
 
+        :raises BodyConsumedError: it was read in pieces before
         :raises BodyTooLargeError: it is longer than the route allows
         :raises ClientDisconnectedError: the client went away first
         """
+        self._refuse_second_reading("stream()")
         if self.content is not None:
+            self._is_streamed = self._body_is_kept is False
             if self.content:
                 yield self.content
-        elif self.arriving is not None:
-            async for piece in self.arriving.stream():
-                yield piece
+        else:
+            self._is_streamed = True
+            if self.arriving is not None:
+                async for piece in self.arriving.stream():
+                    yield piece
 
     async def body(self) -> bytes:
-        """Return the whole body.
+        """Return the whole body; it is kept, for `stream()` too.
 
+        :raises BodyConsumedError: it was read in pieces before
         :raises BodyTooLargeError: it is longer than the route allows
         :raises ClientDisconnectedError: the client went away first
         """
+        self._refuse_second_reading("body()")
+        self._body_is_kept = True
         if self.content is None:
             self.content = b"" if self.arriving is None else await self.arriving.read()
         return self.content
+
+    def _refuse_second_reading(self, how: str) -> None:
+        # Always, and not only when the body came in several packets.
+        if self._is_streamed:
+            raise BodyConsumedError(
+                f"{how} after the body was read by stream() or as a multipart form, which keep nothing: "
+                "call body() first, or read it once"
+            )
 
     async def text(self) -> str:
         """Return the body, decoded from UTF-8.

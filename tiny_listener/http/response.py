@@ -27,8 +27,10 @@ __all__ = [
     "Response",
     "as_body",
     "as_response",
+    "content_of",
     "head_bytes",
     "json_bytes",
+    "piece_bytes",
     "plain_bytes",
     "redirect",
     "tick",
@@ -48,6 +50,7 @@ URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
 NO_CONTENT = frozenset({204, 304})
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date"})
 """Headers that the server writes itself: it alone knows how the response is framed."""
+OWN: Final = FRAMING | {b"content-type"}
 
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
@@ -61,7 +64,7 @@ class Response:
     :param body: bytes, a text (sent as UTF-8), what JSON has a form for, or an async iterator of bytes or texts (sent
         in chunks as they come)
     :param status: 200 to 599
-    :param headers: further header fields
+    :param headers: further header fields; a Content-Type among them is the one that is sent
     :param content_type: of the body; by default plain text for a text and an iterator, octets for bytes, and JSON
     :raises TypeError: a body of another kind
     :raises ValueError: a header's name or value, or the status, that HTTP does not allow, or a header that
@@ -96,7 +99,23 @@ class Response:
         if status == 205:
             self.body = b""  # RFC 9110 section 15.3.6
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        self.headers = [self._own(name, value) for name, value in pairs] if pairs else []
+        self.headers: list[tuple[bytes, bytes]] = []
+        if pairs:
+            self._take(pairs)
+
+    def _take(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Take the application's fields: a Content-Type is the one that is sent."""
+        kinds = []
+        for name, value in pairs:
+            field = self._own(name, value)
+            if field[0].lower() == b"content-type":
+                kinds.append(field[1])
+            else:
+                self.headers.append(field)
+        if len(kinds) > 1:
+            raise ValueError("a response has one Content-Type")
+        if kinds:
+            self.content_type = kinds[0]
 
     @classmethod
     def of(cls, content_type: bytes, body: bytes) -> Response:
@@ -320,19 +339,74 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
     :param close: whether the connection ends after it
     :param length: of the body in bytes; None for a body in chunks (or, in HTTP/1.0, until the connection's end)
     :param version: the minor version of the request
+    :raises TypeError: the response was changed to what cannot be written: a text where bytes are to be
+    :raises ValueError: the same: a status that HTTP does not have, a line break within a field, a field that the server
+        writes itself
     """
-    parts = [STATUS_LINES[response.status], _clock.date]
-    if response.status not in NO_CONTENT:
-        parts += (b"content-type: ", response.content_type, b"\r\n")
+    status = response.status
+    if status not in STATUS_LINES:
+        raise ValueError(f"a response's status is a number from 200 to 599, not {status!r}")
+    content_type = response.content_type
+    fields: list[bytes] = []
+    for name, value in response.headers:
+        if (low := name.lower()) in OWN:
+            if low != b"content-type":
+                raise ValueError(f"the server writes the header {name!r} itself")
+            content_type = value
+        else:
+            fields += (name, b": ", value, b"\r\n")
+    parts = [STATUS_LINES[status], _clock.date]
+    lines = 3 + len(fields) // 4
+    if status not in NO_CONTENT:
+        parts += (b"content-type: ", content_type, b"\r\n")
+        lines += 1
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)
+            lines += 1
         elif version == 1:
             parts.append(b"transfer-encoding: chunked\r\n")
-    for name, value in response.headers:
-        parts += (name, b": ", value, b"\r\n")
+            lines += 1
+    parts += fields
     if close:
         parts.append(b"connection: close\r\n")
+        lines += 1
     elif version == 0:
         parts.append(b"connection: keep-alive\r\n")
+        lines += 1
     parts.append(b"\r\n")
-    return b"".join(parts)
+    head = b"".join(parts)
+    # The wall: whatever the fields were changed to, no line is on the wire but those that were counted here.
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        raise ValueError("a header field of the response has a line break or a NUL in it")
+    return head
+
+
+def content_of(response: Response) -> bytes | None:
+    """Return the whole body of a response; None when it comes in pieces.
+
+    :raises TypeError: the body was changed to what is none
+    """
+    body: Any = response.body
+    if type(body) is bytes:
+        return body
+    if isinstance(body, AsyncIterator):
+        return None
+    pair = as_body(body)
+    if pair is None:
+        raise TypeError(f"a response's body was changed to {type(body).__name__}, which cannot be sent")
+    return pair[1]
+
+
+def piece_bytes(piece: Any) -> bytes:
+    """Return the bytes of a piece of a stream.
+
+    :raises TypeError: it is neither bytes nor a text
+    :raises UnicodeEncodeError: a text that UTF-8 has no form for
+    """
+    if isinstance(piece, bytes):
+        return piece
+    if isinstance(piece, str):
+        return piece.encode()
+    if isinstance(piece, (bytearray, memoryview)):
+        return bytes(piece)
+    raise TypeError(f"a stream yields bytes or texts, not {type(piece).__name__}: encode it, with json.dumps() perhaps")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .file_body import FileBody
 
 if TYPE_CHECKING:
-    from .answering import Answering
+    from .connection import HTTPConnection
 
 __all__ = ["LEAST", "send_file"]
 
@@ -20,7 +20,7 @@ UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """A file system that the kernel cannot send from."""
 
 
-async def send_file(connection: Answering, body: FileBody) -> None:
+async def send_file(connection: HTTPConnection, body: FileBody) -> None:
     """Send as much of a file as the kernel can; what it leaves is to be read and written.
 
     It leaves all of a small file, and all where the bytes have to be encrypted.
@@ -56,7 +56,7 @@ async def send_file(connection: Answering, body: FileBody) -> None:
             return
 
 
-async def _drained(connection: Answering) -> None:
+async def _drained(connection: HTTPConnection) -> None:
     """Wait until the transport has written all that it was given, for the kernel knows nothing of that."""
     transport = connection.transport
     if transport.get_write_buffer_size():

@@ -8,19 +8,22 @@ import weakref
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ..runner import Runners
+from ..task_pool import TaskPool
 from .connection import HTTPConnection
+from .fast_path import Way, fast_path, slow_path
 from .forwarded import Proxies
 from .grammar import Grammar
-from .lingering import Lingering
+from .outbox import Outbox
 from .response import tick
 from .routing import finder
-from .usual import Way, general_way, usual_way
+from .states import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..listener import Listener
     from ..observer import HTTPSamples, Observer, RouteObserver
-    from .answering import Answering
+    from .exchange import Exchange
     from .request import Request
     from .response import Response
     from .settings import HTTPSettings
@@ -59,35 +62,29 @@ class HTTPServer:
         self.connections: set[HTTPConnection] = set()
         self.handshaking: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
         """Connections that TLS has not let through yet; of those that fail their handshake nothing more is heard."""
-        self.lingering: set[Lingering] = set()
-        """Connections that have their last response, and whose clients may still be sending."""
+        self.exchanges: set[Exchange] = set()
+        """The requests in flight; those of the fast path begin and end within one call, and are not among them."""
         self.draining = False
-        self.in_hand = 0
-        """Requests that were read and wait: for others before them, for their handlers, or for their clients."""
         self.limit_concurrency = settings.limit_concurrency
-        self.runners = Runners(self.loop)
-        self.run = self.runners.run
+        self.pool = TaskPool(self.loop)
         self.hooks = listener.hooks
         self.observer: Observer = listener.host.observer
+        self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
+        """Told of each failure of the application's that was logged; a test client raises it."""
         self.access_log = settings.access_log
         self.arrived: list[tuple[HTTPConnection, bytes]] = []
         """What was received and not read yet; the first to put something in calls `will_work`."""
+        self._reading_on: dict[HTTPConnection, None] = {}
+        """Connections that keep bytes there was no time for in this iteration."""
         self.samples: dict[RouteObserver, HTTPSamples] = {}
         """What the observers of routes are told before anything is written;"""
         self.missed: HTTPSamples = []
         """and the observer of the listener, of requests that no route serves."""
-        self.answers: list[tuple[HTTPConnection, bytes | list[bytes]]] = []
-        """What the usual way has to write, before anything that connections have."""
-        self.ending: list[asyncio.Transport] = []
-        """What is to be closed when these are written."""
+        self.outbox = Outbox(self.loop, self._count)
         self.find_event = finder(listener)
         simple = not settings.access_log and settings.limit_concurrency is None and not listener.hooks.watchers
-        self.serve: Way = usual_way(self) if simple else general_way
-        self._will_flush = False
-        self.working = False
-        """Whether this is within `work`, which writes in the end."""
-        self.unwritten: list[Answering] = []
-        """Connections that have something to write."""
+        self.serve: Way = fast_path(self) if simple else slow_path
+        self._will_work = False
         self.now = self.loop.time()
         """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
         self._drained: asyncio.Future[None] | None = None
@@ -112,7 +109,10 @@ class HTTPServer:
 
     def log_access(self, request: Request, response: Response, seconds: float) -> None:
         """Write the access log's line of one response."""
-        client = "{}:{}".format(*request.client) if request.client else "-"
+        client = "-"
+        if request.client is not None:
+            host, port = request.client
+            client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # RFC 5952 section 6
         trace = request.trace
         access_logger.info(
             '%s - "%s %s HTTP/%s" %d %s %.1fms',
@@ -135,132 +135,161 @@ class HTTPServer:
 
     def connection_closed(self) -> None:
         """A connection ended."""
+        self._see_whether_drained()
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """A request in flight ended."""
+        self.exchanges.discard(exchange)
+        if self._drained is not None:
+            self._see_whether_drained()
+
+    def _see_whether_drained(self) -> None:
         if self._drained is not None and not self._is_busy and not self._drained.done():
             self._drained.set_result(None)
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self.connections or self.lingering or self.handshaking)
+        return bool(self.connections or self.handshaking or self.exchanges)
 
-    def lingers(self, connection: HTTPConnection, lingering: Lingering) -> None:
-        """A connection has its last response; what takes its place reads what its client may still send."""
-        self.connections.discard(connection)
-        self.lingering.add(lingering)
-
-    # --- a turn of the loop: all that can be read is read, then answered, then written -----------
+    # --- an iteration of the loop: all that can be read is read, then answered, then written -------
 
     # PERF: a system call leaves cold caches behind. Between two of them the same Python takes two to three times
     # as long as it does for one request after the other; and a client that is woken once reads many responses.
 
+    # NOTE: each of these passes over many connections has the same wall: what one of them raises ends that connection
+    # alone (`HTTPConnection.fail`), and what the pass needs to go on is done in `finally`.
+
     def will_work(self) -> None:
-        """Let connections read at the end of this turn of the loop."""
-        self.loop.call_soon(self.work)
+        """Let connections read at the end of this loop iteration."""
+        if not self._will_work:
+            self._will_work = True
+            self.loop.call_soon(self._work_as_planned)
+
+    def _work_as_planned(self) -> None:
+        self._will_work = False
+        self.work()
+
+    def will_read_on(self, connection: HTTPConnection) -> None:
+        """Let a connection read in the next iteration what it kept, before anything else of it."""
+        self._reading_on[connection] = None
+        self.will_work()
 
     def work(self) -> None:
         """Let the connections read what arrived, and write what they have."""
-        if self.arrived:
+        if self.arrived or self._reading_on:
             arrived = self.arrived.copy()
             self.arrived.clear()
-            self.working = True
-            self.runners.enter()
+            if self._reading_on:
+                reading_on, self._reading_on = self._reading_on, {}
+                arrived[:0] = [(connection, connection.take_kept()) for connection in reading_on]
+            self.outbox.is_held = True
+            self.pool.enter()
             try:
                 self.serve(arrived)
             finally:
-                self.runners.leave()
-                self.working = False
-        self._flush()
+                self.pool.leave()
+                self.outbox.is_held = False
+        self.outbox.flush()
 
-    def will_flush(self) -> None:
-        """Let connections write at the end of this turn of the loop."""
-        if not self._will_flush:
-            self._will_flush = True
-            self.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._will_flush = False
-        self.write_answers()
-        connections, self.unwritten = self.unwritten, []
-        for connection in connections:
-            connection.flush()
-
-    def write_answers(self) -> None:
-        """Write the answers of the usual way."""
-        answers = self.answers
-        if not answers:
-            return
-        # Who sees an answer finds it counted.
-        for observer, samples in self.samples.items():
-            self.hooks.dispatched += len(samples)
-            observer.http_events(samples)
-        self.samples.clear()
-        if self.missed:
-            self.observer.http_not_found(self.missed)
+    def _count(self) -> None:
+        """Count what the fast path served: who sees a response finds it counted."""
+        samples = self.samples
+        try:
+            for observer, of_route in samples.items():
+                self.hooks.dispatched += len(of_route)
+                observer.http_events(of_route)
+            if self.missed:
+                self.observer.http_not_found(self.missed)
+        except BaseException:
+            logger.exception("Counting requests failed")
+        finally:
+            samples.clear()
             self.missed.clear()
-        todo = answers.copy()
-        answers.clear()
-        for connection, data in todo:
-            connection.transport.write(data if isinstance(data, bytes) else b"".join(data))
-        if self.ending:
-            ending, self.ending = self.ending, []
-            for transport in ending:
-                transport.close()
 
     def _sweep(self) -> None:
-        tick()
-        self.work()  # what arrived is no connection's idleness
-        self.now = now = self.loop.time()
-        for connection in list(self.connections):
-            connection.check(now)
-        for lingering in list(self.lingering):
-            lingering.check(now)
-        self._sweeper = self.loop.call_later(self._period, self._sweep)
+        try:
+            tick()
+            self.work()  # what arrived is no connection's idleness
+            self.now = now = self.loop.time()
+            for connection in list(self.connections):
+                try:
+                    connection.check(now)
+                except BaseException as exc:
+                    connection.fail(exc)
+        finally:
+            self._sweeper = self.loop.call_later(self._period, self._sweep)
 
     # --- as a source of events --------------------------------------------------------------------
 
     @property
+    def in_hand(self) -> int:
+        """See `Source`: the requests in flight."""
+        return len(self.exchanges)
+
+    @property
     def open_connections(self) -> int:
         """See `Source`; with those whose client may still be sending after its last response."""
-        return len(self.connections) + len(self.lingering)
+        return len(self.connections)
+
+    @property
+    def lingering(self) -> list[HTTPConnection]:
+        """Connections that have their last response, and whose clients may still be sending."""
+        return [connection for connection in self.connections if connection.state is State.LINGERING]
 
     def drain(self) -> None:
         """Close connections that have been idle for a while, and every other with its last answer."""
         self.work()
         self.draining = True
-        self.serve = general_way
-        for connection in list(self.connections):
-            connection.drain(before=self.now - 1.5 * self._period)  # stamps are those of a sweep
+        self.serve = slow_path
+        self._drain_idle(before=self.now - 1.5 * self._period)  # stamps are those of a sweep
         self._drain_rest(self.loop.time())
+
+    def _drain_idle(self, before: float, *, fresh: bool = False) -> None:
+        for connection in list(self.connections):
+            try:
+                connection.drain(before, fresh=fresh)
+            except BaseException as exc:
+                connection.fail(exc)
 
     def _drain_rest(self, began: float) -> None:
         """Look again and again which connections have been idle for long enough by now."""
-        self.work()  # what arrived is no connection's idleness
-        self.now = now = self.loop.time()
-        is_over = now - began > FRESH_GRACE
-        if is_over:
-            self.handshaking.clear()
-        if now - began > KEPT_GRACE:  # stamps of before may be as old as the sweep before that
-            for connection in list(self.connections):
-                connection.drain(before=now - KEPT_GRACE - DRAIN_TICK, fresh=is_over)
-        if is_over:
-            self.connection_closed()
-        self._drainer = self.loop.call_later(DRAIN_TICK, self._drain_rest, began)
+        try:
+            self.work()  # what arrived is no connection's idleness
+            self.now = now = self.loop.time()
+            is_over = now - began > FRESH_GRACE
+            if is_over:
+                self.handshaking.clear()
+            if now - began > KEPT_GRACE:  # stamps of before may be as old as the sweep before that
+                self._drain_idle(before=now - KEPT_GRACE - DRAIN_TICK, fresh=is_over)
+            if is_over:
+                self._see_whether_drained()
+        finally:
+            self._drainer = self.loop.call_later(DRAIN_TICK, self._drain_rest, began)
 
     async def wait_drained(self) -> None:
-        """Return when no connection is left."""
+        """Return when no connection is left, and no request in flight."""
         if self._is_busy:
             self._drained = self.loop.create_future()
             await self._drained
         self._close()
 
     def abort(self) -> list[str]:
-        """Drop all connections; return what was in hand."""
+        """Drop all connections; return what was in flight."""
         self._close()
-        for lingering in list(self.lingering):
-            lingering.abort()
-        return [connection.abort() for connection in list(self.connections)]
+        dropped = []
+        for connection in list(self.connections):
+            try:
+                dropped.append(connection.abort())
+            except BaseException as exc:
+                connection.fail(exc)
+        for exchange in list(self.exchanges):  # of clients that are gone
+            if exchange.connection not in self.connections:
+                exchange.cancel()
+                dropped.append(repr(exchange))
+        return [what for what in dropped if what is not None]
 
     def _close(self) -> None:
         self._sweeper.cancel()
         if self._drainer is not None:
             self._drainer.cancel()
-        self.runners.close()
+        self.pool.close()

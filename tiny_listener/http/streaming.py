@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
-from .response import FieldsLike, Response
+from .response import FieldsLike, Response, piece_bytes
 
 __all__ = ["StreamingResponse"]
 
@@ -65,7 +65,7 @@ class _Measured(AsyncIterator[bytes]):
             if self._left:
                 raise ValueError(f"a stream of {self.length} bytes ended {self._left} bytes early") from None
             raise
-        data = piece.encode() if isinstance(piece, str) else bytes(piece)
+        data = piece_bytes(piece)
         self._left -= len(data)
         if self._left < 0:
             raise ValueError(f"a stream of {self.length} bytes goes on after them")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
@@ -14,28 +14,22 @@ from urllib.parse import quote, urlencode
 import msgspec
 from httptools import HttpResponseParser
 
-from ..event import Event
 from ..loop import new_event_loop
-from .connection import HTTPConnection
-from .errors import ClientDisconnectedError, HTTPError, ProtocolError
 from .headers import Headers
 from .listener import HTTPListener
-from .request import Request
-from .response import FieldsLike, Response, json_bytes
+from .response import FieldsLike, json_bytes
 from .server import HTTPServer
 
 if TYPE_CHECKING:
     import httpx
 
-    from .answering import Observe
+    from .connection import HTTPConnection
     from .fields import Field
 
 __all__ = ["TestClient", "TestResponse", "httpx_transport"]
 
 PIECE = 64 * 1024
 """Bytes of a request that the server is given at once."""
-EXPECTED = (HTTPError, ProtocolError, ClientDisconnectedError)
-"""What is raised to be answered, and is no failure of the application."""
 
 
 class TestResponse:
@@ -64,44 +58,6 @@ class TestResponse:
         return f"TestResponse({self.status_code})"
 
 
-class _Connection(HTTPConnection):
-    """Keeps what the application failed with."""
-
-    failure: Exception | None = None
-
-    def _response_to(self, event: Event[Any], error: BaseException) -> Response:
-        if isinstance(error, Exception) and not isinstance(error, EXPECTED):
-            self.failure = error
-        return super()._response_to(event, error)
-
-    def _begin(self, request: Request, response: Response, observe: Observe) -> bool:
-        if not isinstance(response.body, bytes):
-            response.body = _Watched(response.body, self)
-        return super()._begin(request, response, observe)
-
-
-class _Watched(AsyncIterator[Any]):
-    """A body in pieces; its connection keeps what it fails with."""
-
-    def __init__(self, body: Any, connection: _Connection) -> None:
-        self._body = body
-        self._connection = connection
-        self.length: int | None = getattr(body, "length", None)
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._body)
-        except Exception as exc:
-            if not isinstance(exc, StopAsyncIteration):
-                self._connection.failure = exc
-            raise
-
-    async def aclose(self) -> None:
-        """Close what is watched, if it can be closed."""
-        if hasattr(self._body, "aclose"):
-            await self._body.aclose()
-
-
 class _Pipe(asyncio.Transport):
     """The server's end of a connection in memory; it reads the response as it is written."""
 
@@ -110,7 +66,7 @@ class _Pipe(asyncio.Transport):
         self._loop = server.loop
         self._is_head = method == "HEAD"
         self._is_closing = False
-        self.protocol: Any = _Connection(server)
+        self.protocol: Any = server()
         self.parser = HttpResponseParser(self)
         self.fields: list[Field] = []
         self.content: list[bytes] = []
@@ -192,6 +148,24 @@ class _Pipe(asyncio.Transport):
             self.answered.set_result(True)
 
 
+def failures_of(server: HTTPServer) -> dict[HTTPConnection, BaseException]:
+    """Return what the application failed with, by connection; the last of each."""
+    keeper = server.on_failure
+    if not isinstance(keeper, _Keeper):
+        server.on_failure = keeper = _Keeper()
+    return keeper.failures
+
+
+class _Keeper:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.failures: dict[HTTPConnection, BaseException] = {}
+
+    def __call__(self, connection: HTTPConnection, error: BaseException) -> None:
+        self.failures[connection] = error
+
+
 async def exchange(
     server: HTTPServer, method: str, target: str, fields: list[tuple[str, str]], body: bytes, *, raises: bool
 ) -> TestResponse:
@@ -204,6 +178,7 @@ async def exchange(
     fields = _with_borders(method, fields, body)
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     data = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
+    failures = failures_of(server)
     pipe = _Pipe(server, method)
     connection = pipe.protocol
     try:
@@ -217,8 +192,9 @@ async def exchange(
     finally:
         pipe.close()
         await pipe.lost
-    if raises and connection.failure is not None:
-        raise connection.failure
+        failure = failures.pop(connection, None)
+    if raises and failure is not None:
+        raise failure
     if not complete:
         raise ConnectionError(f"the connection ended before the response to {method} {target} was complete")
     return TestResponse(pipe.status, pipe.fields, b"".join(pipe.content))

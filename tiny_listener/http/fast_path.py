@@ -1,76 +1,79 @@
-"""The usual way of a request: all of it in one piece on a connection where nothing waits, and a handler that does
-not suspend. One function does for all that a turn of the loop brought what `HTTPConnection` and its helpers do step by
-step, so that most requests cost few calls. Whatever is not usual is left to them, before anything was done that they
-would do again.
+"""The fast path of a request: all of it in one piece, from its bytes to the bytes of its response.
+
+It handles a request that is whole, on a connection where nothing waits (`State.IDLE`), whose handler does not suspend and
+returns what is a body and nothing else, or that no route serves. One function does for all that a loop iteration brought
+what `HTTPConnection` and `Exchange` do step by step, so that most requests cost few calls.
+
+It falls back to them for everything else. Up to the handler's call it has had no side effect then but that bytes were
+looked at, and these are read again; from there on the exchange takes over where it is.
+
+The walls: a connection that fails ends alone, and the others are served; one connection has a share of an iteration, and
+what it sent beyond that is read in the next one.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..dispatch import run_hooks
-from ..runner import Pending
+from ..task_pool import Suspended
 from .errors import ProtocolError
+from .outbox import MAX_UNWRITTEN
 from .response import OK_TEXT, TEXT, Response, as_body, last_bytes, plain_bytes
 from .routing import NOT_FOUND
+from .states import State
 
 if TYPE_CHECKING:
     from ..observer import RouteObserver
     from .connection import HTTPConnection
     from .server import HTTPServer
 
-__all__ = ["MAX_UNWRITTEN", "Way", "general_way", "usual_way"]
+__all__ = ["MAX_SHARE", "Way", "fast_path", "slow_path"]
 
-logger = logging.getLogger("tiny_listener")
-
-MAX_UNWRITTEN = 32
-"""Responses to pipelined requests that may wait for the end of a turn of the loop."""
+MAX_SHARE = 64
+"""Pipelined requests of one connection that an iteration serves; they take less than a millisecond."""
 SLOW = 0.005
 """Seconds from which each request is looked at for a trace that it is an example of."""
 NOT_FOUND_START = (404, TEXT)
-UNUSUAL = frozenset({Pending, Response})
+UNUSUAL = frozenset({Suspended, Response})
 
 Way: TypeAlias = "Callable[[list[tuple[HTTPConnection, bytes]]], None]"
-"""Serves what connections received."""
+"""Serves what connections received. Raises nothing."""
 
 
-def general_way(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
+def slow_path(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
     """Let the connections read for themselves."""
     for connection, data in arrived:
         try:
             connection.read(data)
-        except Exception as exc:
-            _drop(connection, exc)
+        except BaseException as exc:
+            connection.fail(exc)
 
 
-def _drop(connection: HTTPConnection, error: Exception) -> None:
-    logger.error("The connection of %s failed; it is dropped", connection.client, exc_info=error)
-    connection.abort()
-
-
-def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's text
-    """Return what serves the usual requests of a server's connections, and leaves the others to them."""
+def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's text
+    """Return what serves requests of a server's connections on the fast path, and leaves the others to them."""
     find_event = server.find_event
     hooks = server.hooks
-    run = server.runners.run
+    run = server.pool.run
     samples = server.samples
     missed = server.missed
-    answers = server.answers
+    outbox = server.outbox
+    entries = outbox.entries
     max_body = server.settings.max_body
+    idle = State.IDLE
 
     def answer_pipelined(connection: HTTPConnection, answer: bytes, *, first: bool) -> None:
         # Responses to requests that came together leave together; but they may not pile up.
-        together = answers[-1][1] if answers and not first else None
-        if isinstance(together, list):
-            together.append(answer)
-            if len(together) == MAX_UNWRITTEN:
-                server.write_answers()
-        else:
-            answers.append((connection, [answer]))
+        if not first and entries:
+            owner, together = entries[-1]
+            if owner is connection and isinstance(together, list):
+                together.append(answer)
+                if len(together) == MAX_UNWRITTEN:
+                    outbox.flush()
+                return
+        entries.append((connection, [answer]))
 
     def count_with_trace(request: Any, observer: RouteObserver, seconds: float) -> bool:
         trace_id = request.recorded_trace_id
@@ -87,24 +90,33 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
         notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
         body: bytes | None
         for connection, data in arrived:
-            position, size = 0, len(data)
+            position, size, share = 0, len(data), MAX_SHARE
             try:
-                while connection.is_free:
+                while connection.state is idle and position < size:
+                    if not share:
+                        connection.read_later(data[position:])
+                        position = size
+                        break
+                    share -= 1
                     reader = connection.reader
                     try:
                         request: Any = reader.read_head(data, position)
                     except ProtocolError:
                         request = None
                     if request is None or not request.is_plain:
-                        reader.forget()
+                        reader.roll_back()
                         break
                     request.connection = connection
                     request.started = clock
                     method = request.method
-                    event = find_event(request)
+                    try:
+                        event = find_event(request)
+                    except BaseException:  # a convertor of the application's
+                        reader.roll_back()
+                        break
                     if event.route is None:
                         if event is not NOT_FOUND or method == "HEAD":
-                            reader.forget()
+                            reader.roll_back()
                             break
                         ended = perf_counter()
                         missed.append((method, ended - clock))
@@ -112,9 +124,9 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                     else:
                         route = event.route
                         if request.length and request.length > route.opts.get("max_body", max_body):
-                            reader.forget()
+                            reader.roll_back()
                             break
-                        body = error = None
+                        value = body = error = None
                         try:
                             if hooks.present:
                                 value = run(run_hooks(event, hooks), connection.resumed)
@@ -124,14 +136,18 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                                 start, body = OK_TEXT, value.encode()
                             elif type(value) not in UNUSUAL and (usual := as_body(value)) is not None:
                                 start, body = usual
-                        except (Exception, asyncio.CancelledError) as exc:
-                            value, error = None, exc
-                        if body is None or method == "HEAD" or event.error is not None or not connection.is_free:
+                        except BaseException as exc:
+                            if value is None:
+                                error = exc
+                            else:  # it has no bytes; the exchange says so
+                                body = None
+                        if body is None or method == "HEAD" or event.error is not None or connection.state is not idle:
                             position = reader.position
-                            if type(value) is Pending:
-                                connection.wait_for(request, event, value.task)
+                            if type(value) is Suspended:
+                                connection.suspended(request, event, value)
                             else:
                                 connection.conclude(request, event, value, error)
+                            error = None
                             clock = perf_counter()
                             break
                         event.result = value
@@ -154,23 +170,21 @@ def usual_way(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                     clock = ended
                     connection.last_active = now
                     if reader.is_over:
-                        connection.answered_last()
                         answer_pipelined(connection, last_bytes(start, body), first=not position)
+                        connection.answered_last()
                         position = size  # nobody is to see what may follow
                         break
                     answer = plain_bytes(start, body)
                     if reader.position == size and not position:
-                        answers.append((connection, answer))
+                        entries.append((connection, answer))
                         position = size
                         break
                     answer_pipelined(connection, answer, first=not position)
                     position = reader.position
-                    if position == size:
-                        break
-                if position < size:
+                if position < size or not size:
                     connection.read(data[position:])
                     clock = perf_counter()
-            except Exception as exc:
-                _drop(connection, exc)
+            except BaseException as exc:
+                connection.fail(exc)
 
     return serve

@@ -1,0 +1,36 @@
+"""All private names of asyncio that this project uses, so that a new Python breaks one module, and says what is missing.
+
+`_enter_task` and `_leave_task` run a step of a coroutine in the name of a task (`asyncio.current_task()`) outside of that
+task's own step. They are documented for authors of third-party task implementations (Extending asyncio, "Task lifetime
+support"), as `asyncio.tasks._enter_task`. CPython 3.11 to 3.14 have them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+try:
+    from asyncio import _set_running_loop as set_running_loop
+    from asyncio.tasks import _enter_task as enter_task
+    from asyncio.tasks import _leave_task as leave_task
+except ImportError as exc:  # pragma: no cover - no Python that is supported
+    raise ImportError(
+        f"asyncio of Python {sys.version.split()[0]} has changed ({exc}): "
+        "tiny-listener runs the first step of a handler in the name of a waiting task, and needs it; "
+        "use Python 3.11 to 3.14, or a newer tiny-listener"
+    ) from exc
+
+__all__ = ["enter_task", "leave_task", "release", "set_running_loop"]
+
+
+def release(awaited: Any) -> None:
+    """Cancel what a coroutine waits for, as its task does when it is cancelled while it waits.
+
+    :param awaited: what the coroutine yielded; anything but a future is left alone
+    """
+    if asyncio.isfuture(awaited):
+        # The mark that says "yielded by await"; a task resets it when it takes the future over.
+        awaited._asyncio_future_blocking = False  # noqa: SLF001
+        awaited.cancel()

@@ -1,0 +1,63 @@
+"""The body of a response that comes in pieces, as the client takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .file_body import FileBody
+from .response import piece_bytes
+from .sendfile import send_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from .connection import HTTPConnection
+
+__all__ = ["send_body"]
+
+
+async def send_body(
+    connection: HTTPConnection, body: AsyncIterator[Any], *, chunked: bool, complete: Callable[[], None]
+) -> None:
+    """Send the pieces of a body, and its end.
+
+    :param body: with a `length` in bytes, if that was announced: then its last piece waits for the iterator's end
+    :param chunked: whether to send chunks (RFC 9112 section 7.1)
+    :param complete: called before the last bytes are written
+    :raises TypeError: the iterator yielded what is neither bytes nor a text; nothing of that is sent
+    :raises ConnectionAbortedError: the client is gone
+    :raises BaseException: what the iterator raised
+    """
+    left: int | None = getattr(body, "length", None)
+    if type(body) is FileBody:
+        complete()  # the kernel sends the last byte without a word
+        connection.server.outbox.flush()
+        await send_file(connection, body)
+        left = body.left
+    last = b""
+    async for piece in body:
+        data = piece_bytes(piece)
+        if connection.is_lost:
+            raise ConnectionAbortedError("the client is gone")
+        if not data:
+            continue
+        connection.stream_progressed()
+        if left is not None:
+            left -= len(data)
+            if left < 0:
+                raise ValueError("a stream yields more bytes than its length says")
+            if not left:
+                last = data
+                continue
+        connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        connection.server.outbox.flush()
+        await connection.writable()
+    if left:
+        raise ValueError(f"a stream ended {left} bytes early")
+    complete()
+    if chunked:
+        last = b"0\r\n\r\n"
+    if last:
+        connection.write(last)
+        connection.server.outbox.flush()
+        await connection.writable()

@@ -1,0 +1,355 @@
+"""Tasks that wait in a pool: a coroutine that does not suspend needs no task of its own.
+
+Making a task for each request costs more than most handlers do. Here the first step of a coroutine runs at once, in
+the name of a task that waits in the pool: `asyncio.current_task()` is that task. When the coroutine ends in that step,
+the task stays in the pool, untouched, and the next coroutine may run in its name. When it suspends, the task wakes and
+goes on with it: it yields what the coroutine yielded, so that timeouts, task groups and cancellation see one ordinary
+task from beginning to end. Each coroutine has a copied context of its own (contextvars), in both places.
+
+A task is reused only when nobody can tell. It ends, as the task of that one coroutine, once somebody
+
+- refers to it, strongly or weakly: a later `cancel()`, a `WeakKeyDictionary` by task, SQLAlchemy's
+  `async_scoped_session(scopefunc=asyncio.current_task)`;
+- added a done callback, named it, or cancelled it, even if the cancellation was caught.
+
+References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with the counts of a task that only the
+pool knows, taken by the same lines when the pool begins. A wrong count can only end a task too early.
+
+What drives the coroutines of one task is a generator that never ends, `_drive`: a coroutine's own end is a
+StopIteration, and to raise and catch one costs as much as the rest of a step; a `yield from` sees it without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from sys import getrefcount
+from typing import Any, TypeAlias
+from weakref import getweakrefcount
+
+from .asyncio_private import enter_task, leave_task, release
+
+__all__ = ["Suspended", "TaskPool", "suspended_coroutine"]
+
+MAX_POOL = 256
+"""Idle tasks that are kept; each takes about 2 KiB."""
+
+Done: TypeAlias = Callable[[Any, BaseException | None], None]
+Driver: TypeAlias = Generator[Any, Any, None]
+current_task = asyncio.current_task
+
+
+class _PooledTask(asyncio.Task[None]):
+    """A task that notices what is done to it and leaves no reference behind."""
+
+    __slots__ = ("touched",)
+
+    touched: bool
+
+    def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+        self.touched = False
+        super().__init__(coro, loop=loop)
+
+    def add_done_callback(self, fn: Callable[..., object], /, *, context: Context | None = None) -> None:
+        self.touched = True
+        super().add_done_callback(fn, context=context)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self.touched = True
+        return super().cancel(msg)
+
+    def set_name(self, value: object, /) -> None:
+        self.touched = True
+        super().set_name(value)
+
+
+class TaskPool:
+    """The pool of one event loop, to be made while it runs."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._idle: list[Suspended] = []
+        self._is_closed = False
+        self._entered: Suspended | None = None
+        """The one in whose name this code is, while it runs nothing."""
+        self._task: Any = None
+        """Its task."""
+        self._strong = self._weak = 0
+        """References to a task that is entered, when only the pool knows it; 0: not counted yet."""
+        self.parked_counts = (0, 0)
+        """The same of a task that is about to wait in the pool."""
+        self.context: Context | None = None
+        """The context (contextvars) of the coroutine that ended last."""
+        self.probe: Suspended | None = self._start(asyncio.sleep(0), _ignore)
+        """The first task, which runs nothing of anybody's: its references are counted."""
+
+    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> Any:
+        """Run a coroutine; its first step at once, if a task is idle.
+
+        :param done: called later with its result and None, or with None and what it raised, if it suspends; must not
+            raise
+        :returns: its result if it did not suspend; else, as `Suspended`, what goes on with it
+        :raises BaseException: what it raised if it did not suspend
+        """
+        runner = self._entered
+        if runner is None:
+            self.enter()
+            if self._entered is None:
+                return self._start(coro, done)
+            try:
+                return self.run(coro, done)
+            finally:
+                self.leave()
+        context = copy_context()
+        self._entered = None  # what runs now may come back here
+        error: BaseException | None = None
+        try:
+            outcome = context.run(runner.send, coro)
+        except BaseException as exc:
+            error = exc
+            runner.renew()
+            outcome = runner.outcome
+        self._entered = runner
+        self.context = context
+        if outcome is runner.outcome:
+            result = outcome[0]
+            outcome[0] = None
+            # PERF: this is the wall between this coroutine and the next; it costs 30 ns.
+            task = self._task
+            strong, weak = getrefcount(task), getweakrefcount(task)
+            if strong != self._strong or weak != self._weak or task.touched:
+                self._suspect(runner, strong, weak)
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    error = None
+            return result
+        self._take_out(runner)
+        runner.take_over(context, done, outcome)
+        return runner
+
+    # PERF: to enter a task and to leave it takes as long as to run a coroutine that does little.
+
+    def enter(self) -> None:
+        """Be in the name of an idle task until `leave`, if there is one, for many a `run`.
+
+        Does nothing within a task: only one can be entered at a time.
+        """
+        if self._idle and self._entered is None and current_task(self._loop) is None:
+            self._entered = runner = self._idle[-1]
+            self._task = runner.task
+            enter_task(self._loop, runner.task)
+            if not self._strong:
+                self.run(_nothing(), _ignore)
+
+    def leave(self) -> None:
+        """Be in no task's name any more."""
+        if self._entered is not None:
+            leave_task(self._loop, self._task)
+            self._entered = self._task = None
+
+    def _suspect(self, runner: Suspended, strong: int, weak: int) -> None:
+        """Somebody knows the task that is entered: let it end, as the task of the one coroutine that ran in its name."""
+        if not self._strong:  # nobody does: the first coroutine that runs at once is ours
+            self._strong, self._weak = strong, weak
+            return
+        self._take_out(runner)
+        runner.end()
+
+    def _take_out(self, runner: Suspended) -> None:
+        """Take the task that is entered out of the pool; another may take its place."""
+        self.leave()
+        self._idle.remove(runner)
+        self.enter()
+
+    def _start(self, coro: Coroutine[Any, Any, Any], done: Done) -> Suspended:
+        runner = Suspended(self)
+        runner.start(self._loop, coro, copy_context(), done)
+        return runner
+
+    def park(self, runner: Suspended) -> asyncio.Future[None]:
+        """Take in a task that has nothing to do; return what it waits for."""
+        self._idle.append(runner)
+        return self._loop.create_future()
+
+    def forget(self, runner: Suspended) -> None:
+        """Take out a task that was cancelled while it had nothing to do."""
+        if runner in self._idle:
+            self._idle.remove(runner)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more tasks may wait: enough do, or the pool is closed."""
+        return self._is_closed or len(self._idle) >= MAX_POOL
+
+    @property
+    def idle(self) -> int:
+        """How many tasks wait."""
+        return len(self._idle)
+
+    def close(self) -> None:
+        """End the idle tasks, and each other when its coroutine has ended."""
+        self._is_closed = True
+        idle, self._idle = self._idle, []
+        for runner in idle:
+            runner.end()
+
+
+class Suspended:
+    """A task of the pool, and the coroutine that it goes on with."""
+
+    __slots__ = ("_driver", "_job", "_pool", "outcome", "send", "task", "wake")
+
+    task: _PooledTask
+    wake: asyncio.Future[None]
+    """What the task waits for while it is idle."""
+    send: Callable[[Any], Any]
+    """That of the driver: takes a coroutine on, or sends it what its task sends."""
+
+    def __init__(self, pool: TaskPool) -> None:
+        self._pool = pool
+        self._job: tuple[Context, Done, Any] | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Make a new driver; the last one ended with the error of a coroutine."""
+        self.outcome: list[Any] = [None]
+        """What the driver yields when a coroutine has ended, and nobody else can; it holds the result."""
+        self._driver = _drive(self.outcome)
+        self.send = self._driver.send
+        self.send(None)
+
+    def start(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
+    ) -> None:
+        """Make the task, and let it begin with a coroutine as any task would."""
+        self.task = _PooledTask(self._work(coro, context, done), loop)
+
+    def take_over(self, context: Context, done: Done, yielded: Any) -> None:
+        """Let the task go on with the coroutine that its driver took on, whose first step yielded `yielded`."""
+        self._job = (context, done, yielded)
+        if not self.wake.done():  # it is done when the coroutine cancelled its own task: then that wakes it
+            self.wake.set_result(None)
+
+    def cancel(self) -> None:
+        """Cancel the coroutine."""
+        self.task.cancel()
+
+    def end(self) -> None:
+        """End the task, which has nothing to do."""
+        if not self.wake.done():
+            self.wake.set_result(None)
+
+    async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
+        pool = self._pool
+        if not await self._finish(_first_step(self._driver, self.outcome, coro, context), context, done):
+            return
+        del coro, context, done
+        while True:
+            counts = getrefcount(self.task), getweakrefcount(self.task)
+            if pool.probe is self:
+                pool.probe = None
+                pool.parked_counts = counts
+            if self.task.touched or counts != pool.parked_counts or pool.is_full:
+                return
+            self.wake = pool.park(self)
+            self._job = None
+            cancelled: BaseException | None = None
+            try:
+                await self.wake
+            except asyncio.CancelledError as exc:
+                if self._job is None:
+                    pool.forget(self)
+                    raise
+                cancelled = exc
+            if self._job is None:  # ended
+                return
+            context, done, yielded = self._job
+            self._job = None
+            rest = _go_on(self._driver, self.outcome, context, yielded, cancelled)
+            cancelled = None
+            if not await self._finish(rest, context, done):
+                return
+            del context, done, yielded, rest
+
+    async def _finish(self, rest: Any, context: Context, done: Done) -> bool:
+        """Wait for the rest of a coroutine; whatever its end, it is handed to `done`.
+
+        :returns: whether the task may be reused
+        :raises CancelledError: the task was cancelled, and ends so
+        """
+        try:
+            result = await rest
+        except BaseException as exc:
+            # No exception of a coroutine may end the task: SystemExit and KeyboardInterrupt would end the loop with it.
+            self.renew()
+            self._pool.context = context
+            done(None, exc)
+            if isinstance(exc, asyncio.CancelledError) and self.task.cancelling():
+                raise
+            return not isinstance(exc, GeneratorExit)  # whoever closes this coroutine wants no further step
+        self._pool.context = context
+        done(result, None)
+        return True
+
+
+def suspended_coroutine(frame: types.FrameType) -> Any:
+    """Return the coroutine that a task of a pool goes on with, given the frame of the task's own coroutine, or None."""
+    if frame.f_code is not Suspended._work.__code__:  # noqa: SLF001
+        return None
+    runner: Suspended = frame.f_locals["self"]
+    driver: Any = runner._driver  # noqa: SLF001
+    return driver.gi_yieldfrom
+
+
+async def _nothing() -> None:
+    """Do nothing."""
+
+
+def _ignore(_result: Any, _error: BaseException | None) -> None:
+    """Want no result."""
+
+
+@types.coroutine
+def _drive(outcome: list[Any]) -> Driver:
+    """Run coroutines, one after the other: take one, yield what it yields, then `outcome` with its result in it, and
+    take the next. What a coroutine raises ends the driver.
+    """
+    coro = yield None
+    while True:
+        outcome[0] = yield from coro
+        coro = None
+        coro = yield outcome
+
+
+@types.coroutine
+def _first_step(
+    driver: Driver, outcome: list[Any], coro: Coroutine[Any, Any, Any], context: Context
+) -> Generator[Any, Any, Any]:
+    yielded = context.run(driver.send, coro)
+    return (yield from _go_on(driver, outcome, context, yielded, None))
+
+
+@types.coroutine
+def _go_on(
+    driver: Driver, outcome: list[Any], context: Context, yielded: Any, cancelled: BaseException | None
+) -> Generator[Any, Any, Any]:
+    """Yield to the task what the driver's coroutine yields, and give it what the task sends or throws."""
+    if cancelled is not None:
+        # The cancellation came between the first step and now: it is the coroutine's, not the pool's.
+        release(yielded)
+        yielded = context.run(driver.throw, cancelled)
+        cancelled = None
+    while yielded is not outcome:
+        try:
+            value = yield yielded
+        except BaseException as exc:
+            yielded = context.run(driver.throw, exc)
+        else:
+            yielded = context.run(driver.send, value)
+    result = outcome[0]
+    outcome[0] = None
+    return result
