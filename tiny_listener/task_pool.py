@@ -4,7 +4,8 @@ Making a task for each request costs more than most handlers do. Here the first 
 the name of a task that waits in the pool: `asyncio.current_task()` is that task. When the coroutine ends in that step,
 the task stays in the pool, untouched, and the next coroutine may run in its name. When it suspends, the task wakes and
 goes on with it: it yields what the coroutine yielded, so that timeouts, task groups and cancellation see one ordinary
-task from beginning to end. Each coroutine has a copied context of its own (contextvars), in both places.
+task from beginning to end. Each coroutine has a context of its own (contextvars), in both places: a copy of the pool's,
+and not of whatever code happens to run the coroutine, which may be another coroutine's.
 
 A task is reused only when nobody can tell. It ends, as the task of that one coroutine, once somebody
 
@@ -12,8 +13,8 @@ A task is reused only when nobody can tell. It ends, as the task of that one cor
   `async_scoped_session(scopefunc=asyncio.current_task)`;
 - added a done callback, named it, or cancelled it, even if the cancellation was caught.
 
-References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with the counts of a task that only the
-pool knows, taken by the same lines when the pool begins. A wrong count can only end a task too early.
+References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with the counts of a task that only
+the pool knows, taken by the same lines when the pool begins. A wrong count can only end a task too early.
 
 What drives the coroutines of one task is a generator that never ends, `_drive`: a coroutine's own end is a
 StopIteration, and to raise and catch one costs as much as the rest of a step; a `yield from` sees it without.
@@ -48,9 +49,9 @@ class _PooledTask(asyncio.Task[None]):
 
     touched: bool
 
-    def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> None:
         self.touched = False
-        super().__init__(coro, loop=loop)
+        super().__init__(coro, loop=loop, context=context)
 
     def add_done_callback(self, fn: Callable[..., object], /, *, context: Context | None = None) -> None:
         self.touched = True
@@ -66,10 +67,11 @@ class _PooledTask(asyncio.Task[None]):
 
 
 class TaskPool:
-    """The pool of one event loop, to be made while it runs."""
+    """The pool of one event loop, to be made while it runs; the context in which it is made is its coroutines'."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._base = copy_context()
         self._idle: list[Suspended] = []
         self._is_closed = False
         self._entered: Suspended | None = None
@@ -102,7 +104,7 @@ class TaskPool:
                 return self.run(coro, done)
             finally:
                 self.leave()
-        context = copy_context()
+        context = self._base.copy()
         self._entered = None  # what runs now may come back here
         error: BaseException | None = None
         try:
@@ -152,7 +154,7 @@ class TaskPool:
             self._entered = self._task = None
 
     def _suspect(self, runner: Suspended, strong: int, weak: int) -> None:
-        """Somebody knows the task that is entered: let it end, as the task of the one coroutine that ran in its name."""
+        """Somebody knows the task that is entered: let it end, as the task of the one coroutine it ran."""
         if not self._strong:  # nobody does: the first coroutine that runs at once is ours
             self._strong, self._weak = strong, weak
             return
@@ -167,8 +169,12 @@ class TaskPool:
 
     def _start(self, coro: Coroutine[Any, Any, Any], done: Done) -> Suspended:
         runner = Suspended(self)
-        runner.start(self._loop, coro, copy_context(), done)
+        runner.start(self._loop, coro, self.new_context(), done)
         return runner
+
+    def new_context(self) -> Context:
+        """Return a context for a coroutine."""
+        return self._base.copy()
 
     def park(self, runner: Suspended) -> asyncio.Future[None]:
         """Take in a task that has nothing to do; return what it waits for."""
@@ -226,7 +232,7 @@ class Suspended:
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
     ) -> None:
         """Make the task, and let it begin with a coroutine as any task would."""
-        self.task = _PooledTask(self._work(coro, context, done), loop)
+        self.task = _PooledTask(self._work(coro, context, done), loop, self._pool.new_context())
 
     def take_over(self, context: Context, done: Done, yielded: Any) -> None:
         """Let the task go on with the coroutine that its driver took on, whose first step yielded `yielded`."""

@@ -11,8 +11,7 @@ from unittest import mock
 import pytest
 
 from tests.http.helpers import Client, Serving, serving, until
-from tiny_listener.http import HTTPListener, Response
-from tiny_listener.http import connection as http_connection
+from tiny_listener.http import HTTPListener, Response, intake
 from tiny_listener.http.connection import HTTPConnection
 from tiny_listener.http.server import HTTPServer
 from tiny_listener.http.states import State
@@ -90,14 +89,14 @@ def test_time_is_limited(runner: asyncio.Runner, settings: dict[str, Any]) -> No
 
 
 def test_the_amount_is_limited(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "MAX_DISCARDED", 10)
+    monkeypatch.setattr(intake, "MAX_DISCARDED", 10)
 
     async def main() -> None:
         async with serving() as server:
             client, http = await refused(server)
             await client.send(b"x" * 10)
             (connection,) = http.lingering
-            await asyncio.wait_for(until(lambda: connection._discarded == 10), 10)
+            await asyncio.wait_for(until(lambda: connection.intake._discarded == 10), 10)
             assert http.lingering
             await client.send(b"x")
             await asyncio.wait_for(until(lambda: not http.lingering), 10)

@@ -61,14 +61,14 @@ class Body:
         while True:
             if self._parts:
                 piece = self._take()
-                self._connection.body_taken()
+                self._connection.intake.body_taken()
                 yield piece
             elif self._error is not None:
                 raise self._error
             elif self.is_complete:
                 return
             else:
-                self._connection.body_wanted(self)
+                self._connection.intake.body_wanted(self)
                 self._waiter = asyncio.get_running_loop().create_future()
                 await self._waiter
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -127,6 +126,7 @@ class Exchange:
             self.conclude(value, error)
         except BaseException as exc:
             self.connection.fail(exc)
+            self.end()
 
     def conclude(self, value: Any, error: BaseException | None) -> None:
         """Hooks and handler have ended: make the response, count the event, and write.
@@ -232,7 +232,7 @@ class Exchange:
         seconds = perf_counter() - request.started
         self._observe(request.method, response.status, seconds, request.recorded_trace_id)
         if self.connection.server.access_log:
-            self.connection.server.log_access(request, response, seconds)
+            self.connection.server.log_access(request, response.status, seconds)
         self.connection.write(data)
         if is_whole:
             self.end()
@@ -242,7 +242,7 @@ class Exchange:
     def _is_last(self) -> bool:
         """Whether the connection ends with this response."""
         request = self.request
-        if not request.keep_alive or self.connection.answers_last():
+        if not request.keep_alive or self.connection.pipeline.is_last:
             return True
         body = request.arriving  # whether a body will come that the client was not asked to send is not known
         return body is not None and body.expects_continue and not body.is_complete
@@ -273,7 +273,7 @@ class Exchange:
         """Run what prepares or sends the response, with the handler's context variables."""
         loop = self.connection.server.loop
         self.was_suspended = True
-        self._task = loop.create_task(coro, context=self._context or copy_context())
+        self._task = loop.create_task(coro, context=self._context or self.connection.server.pool.new_context())
         self._task.add_done_callback(self._task_ended)
 
     async def _prepare(self, response: DeferredResponse) -> None:
@@ -332,9 +332,10 @@ class Exchange:
         try:
             if task.cancelled() or task.exception() is not None:
                 self._stream_failed(asyncio.CancelledError() if task.cancelled() else task.exception())  # type: ignore[arg-type]
-            self.end()
         except BaseException as exc:
             self.connection.fail(exc)
+        finally:
+            self.end()
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -356,14 +357,16 @@ class Exchange:
                 self._task.cancel()
 
     def cancel(self) -> None:
-        """Cancel the handler, or the response."""
+        """Cancel the handler, or the response; end at once where neither is waited for."""
         self._is_cancelled = True
         if self._handler is not None:
             self._handler.cancel()
         self.cancel_response()
+        if not self.is_suspended:
+            self.end()
 
     def end(self) -> None:
         """The one end of a request. A second call changes nothing."""
-        if self.connection.exchange is self:
+        if self.connection.pipeline.exchange is self:
             self._task = None
             self.connection.exchange_ended(self)

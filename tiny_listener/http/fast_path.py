@@ -1,8 +1,8 @@
 """The fast path of a request: all of it in one piece, from its bytes to the bytes of its response.
 
 It handles a request that is whole, on a connection where nothing waits (`State.IDLE`), whose handler does not suspend and
-returns what is a body and nothing else, or that no route serves. One function does for all that a loop iteration brought
-what `HTTPConnection` and `Exchange` do step by step, so that most requests cost few calls.
+returns a whole response or raises an `HTTPError`, or that no route serves. One function does for all that a loop iteration
+brought what `HTTPConnection` and `Exchange` do step by step, so that most requests cost few calls.
 
 It falls back to them for everything else. Up to the handler's call it has had no side effect then but that bytes were
 looked at, and these are read again; from there on the exchange takes over where it is.
@@ -17,15 +17,16 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..dispatch import run_hooks
+from ..dispatch import conclude, run_hooks
 from ..task_pool import Suspended
-from .errors import ProtocolError
+from .errors import HTTPError, ProtocolError
 from .outbox import MAX_UNWRITTEN
-from .response import OK_TEXT, TEXT, Response, as_body, last_bytes, plain_bytes
+from .response import OK_TEXT, TEXT, closing, plain_bytes, whole_response
 from .routing import NOT_FOUND
 from .states import State
 
 if TYPE_CHECKING:
+    from .._typing import AnyEvent
     from ..observer import RouteObserver
     from .connection import HTTPConnection
     from .server import HTTPServer
@@ -37,7 +38,6 @@ MAX_SHARE = 64
 SLOW = 0.005
 """Seconds from which each request is looked at for a trace that it is an example of."""
 NOT_FOUND_START = (404, TEXT)
-UNUSUAL = frozenset({Suspended, Response})
 
 Way: TypeAlias = "Callable[[list[tuple[HTTPConnection, bytes]]], None]"
 """Serves what connections received. Raises nothing."""
@@ -47,7 +47,7 @@ def slow_path(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
     """Let the connections read for themselves."""
     for connection, data in arrived:
         try:
-            connection.read(data)
+            connection.intake.read(data)
         except BaseException as exc:
             connection.fail(exc)
 
@@ -61,16 +61,21 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
     missed = server.missed
     outbox = server.outbox
     entries = outbox.entries
+    exchanges = server.exchanges
     max_body = server.settings.max_body
+    limit = server.limit_concurrency or 0
+    limited = limit > 0
+    access_log = server.access_log
+    together = not (access_log or hooks.watchers)  # whether samples may be counted at the end of the iteration
     idle = State.IDLE
 
     def answer_pipelined(connection: HTTPConnection, answer: bytes, *, first: bool) -> None:
         # Responses to requests that came together leave together; but they may not pile up.
         if not first and entries:
-            owner, together = entries[-1]
-            if owner is connection and isinstance(together, list):
-                together.append(answer)
-                if len(together) == MAX_UNWRITTEN:
+            owner, pieces = entries[-1]
+            if owner is connection and isinstance(pieces, list):
+                pieces.append(answer)
+                if len(pieces) == MAX_UNWRITTEN:
                     outbox.flush()
                 return
         entries.append((connection, [answer]))
@@ -84,26 +89,27 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
         observer.http_response(request.method, 200, seconds, trace_id)
         return True
 
+    def count_alone(request: Any, event: AnyEvent, status: int, seconds: float) -> None:
+        conclude(event, hooks, seconds)
+        event.route.observer.http_response(request.method, status, seconds, request.recorded_trace_id)
+        if access_log:
+            server.log_access(request, status, seconds)
+
     def serve(arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901
         clock = perf_counter()  # when the request began, which is when the last one ended
         now = server.now
         notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
-        body: bytes | None
+        answer: bytes | None
         for connection, data in arrived:
             position, size, share = 0, len(data), MAX_SHARE
             try:
-                while connection.state is idle and position < size:
-                    if not share:
-                        connection.read_later(data[position:])
-                        position = size
-                        break
-                    share -= 1
+                while connection.state is idle:
                     reader = connection.reader
                     try:
                         request: Any = reader.read_head(data, position)
                     except ProtocolError:
                         request = None
-                    if request is None or not request.is_plain:
+                    if request is None or not request.is_plain or (limited and len(exchanges) >= limit):
                         reader.roll_back()
                         break
                     request.connection = connection
@@ -118,73 +124,108 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         if event is not NOT_FOUND or method == "HEAD":
                             reader.roll_back()
                             break
+                        answer = plain_bytes(NOT_FOUND_START, event.body)
                         ended = perf_counter()
                         missed.append((method, ended - clock))
-                        start, body = NOT_FOUND_START, event.body
+                        if access_log:
+                            server.log_access(request, 404, ended - clock)
                     else:
                         route = event.route
                         if request.length and request.length > route.opts.get("max_body", max_body):
                             reader.roll_back()
                             break
-                        value = body = error = None
+                        value = answer = error = None
+                        status = 200
                         try:
                             if hooks.present:
-                                value = run(run_hooks(event, hooks), connection.resumed)
+                                value = run(run_hooks(event, hooks), connection.pipeline.resumed)
                             else:  # a handler costs a third less without the coroutine that would run its hooks
-                                value = run(route.call(event), connection.resumed)
+                                value = run(route.call(event), connection.pipeline.resumed)
                             if type(value) is str:
-                                start, body = OK_TEXT, value.encode()
-                            elif type(value) not in UNUSUAL and (usual := as_body(value)) is not None:
-                                start, body = usual
+                                answer = plain_bytes(OK_TEXT, value.encode())
+                            elif type(value) is not Suspended and (whole := whole_response(value)):
+                                status, answer = whole
                         except BaseException as exc:
+                            # What has no bytes is looked at again by the exchange, which says so.
+                            answer = None
                             if value is None:
                                 error = exc
-                            else:  # it has no bytes; the exchange says so
-                                body = None
-                        if body is None or method == "HEAD" or event.error is not None or connection.state is not idle:
+                                if isinstance(exc, HTTPError) and exc.status < 500 and event.error is None:
+                                    status, answer = whole_error(event, exc)
+                        if (
+                            answer is None
+                            or method == "HEAD"
+                            or event.error is not error
+                            or connection.state is not idle
+                        ):
                             position = reader.position
                             if type(value) is Suspended:
-                                connection.suspended(request, event, value)
+                                connection.pipeline.suspended(request, event, value)
                             else:
-                                connection.conclude(request, event, value, error)
-                            error = None
+                                connection.pipeline.conclude(request, event, value, error)
+                            value = error = None
                             clock = perf_counter()
                             break
                         event.result = value
-                        if event.auto_done:
-                            if event.waiters is None:  # what `done` does where nobody waits
-                                event.is_done = True
-                            else:
-                                event.done()
                         ended = perf_counter()
                         seconds = ended - clock
-                        if seconds > notable and count_with_trace(request, route.observer, seconds):
-                            notable = SLOW
+                        if status == 200 and together:
+                            if event.auto_done:
+                                if event.waiters is None:  # what `done` does where nobody waits
+                                    event.is_done = True
+                                else:
+                                    event.done()
+                            if seconds > notable and count_with_trace(request, route.observer, seconds):
+                                notable = SLOW
+                            else:
+                                notable = SLOW
+                                # PERF: an exception in a function as long as this costs as much as a request.
+                                pending = samples.get(route.observer)
+                                if pending is None:
+                                    pending = samples[route.observer] = []
+                                pending.append((method, seconds))
                         else:
-                            notable = SLOW
-                            # PERF: an exception in a function as long as this costs as much as a request.
-                            pending = samples.get(route.observer)
-                            if pending is None:
-                                pending = samples[route.observer] = []
-                            pending.append((method, seconds))
+                            count_alone(request, event, status, seconds)
+                            error = None
                     clock = ended
                     connection.last_active = now
                     if reader.is_over:
-                        answer_pipelined(connection, last_bytes(start, body), first=not position)
+                        answer_pipelined(connection, closing(answer), first=not position)
                         connection.answered_last()
                         position = size  # nobody is to see what may follow
                         break
-                    answer = plain_bytes(start, body)
                     if reader.position == size and not position:
                         entries.append((connection, answer))
                         position = size
                         break
                     answer_pipelined(connection, answer, first=not position)
                     position = reader.position
-                if position < size or not size:
-                    connection.read(data[position:])
+                    if position == size:
+                        break
+                    share -= 1
+                    if not share:
+                        connection.intake.read_later(data[position:])
+                        position = size
+                        break
+                if position < size:
+                    connection.intake.read(data[position:])
                     clock = perf_counter()
             except BaseException as exc:
                 connection.fail(exc)
 
     return serve
+
+
+def whole_error(event: AnyEvent, error: HTTPError) -> tuple[int, bytes | None]:
+    """Return the status and the bytes of the response that was raised, and let its event have failed with it.
+
+    :returns: None for the bytes when they cannot be made; the exchange says why
+    """
+    try:
+        whole = whole_response(error.response())
+    except BaseException:
+        return error.status, None
+    if whole is not None:
+        event.fail(error, "error")
+        return whole
+    return error.status, None

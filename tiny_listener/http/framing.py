@@ -13,7 +13,7 @@ that no second request is ever read before the first is framed.
 
 The cost is linear in the bytes, in whatever pieces they come: of an unfinished head each byte is looked at once
 (`PartialHead`), an unfinished chunk size or trailer only when its line ends. And one call does a bounded piece of work:
-`receive` stops after so many events, and `has_more` says so.
+`receive` stops after so much, and `has_more` says so.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ MAX_EXTENSIONS = 16 * 1024
 """Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http takes."""
 TRAILERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+" % TOKEN)
 """RFC 9112 section 7.1.2; no folded lines."""
-MAX_EVENTS = 512
-"""Events that one `receive` returns at most: with one-byte chunks about 2 ms of work."""
+MAX_WORK = 1024
+"""What one `receive` does at most, in pieces of bodies: with one-byte chunks about 2 ms."""
+HEAD_WORK = 8
+"""What a head counts as: there is a request to answer."""
 
 
 class End(Enum):
@@ -153,14 +155,14 @@ class RequestReader:
         self.has_more = False
         return kept
 
-    def receive(self, data: bytes, limit: int = MAX_EVENTS) -> list[ReadEvent]:
-        """Read on with these bytes.
+    def receive(self, data: bytes) -> list[ReadEvent]:
+        """Read on with these bytes, but do no more than `MAX_WORK`; when there may be more, `has_more` is set.
 
-        :param limit: of the events; when there may be more, `has_more` is set
         :returns: what they completed, in order: a `Head`; if its body did not come with it, the pieces of the body
             and END; a `ProtocolError`, after which nothing comes any more
         """
         events: list[ReadEvent] = []
+        limit = MAX_WORK
         position, had_more = 0, self.has_more
         self.has_more = False
         try:
@@ -179,9 +181,10 @@ class RequestReader:
                 self._kept = b""
             size = len(data)
             while position < size:
-                if len(events) >= limit:
+                if limit <= 0:
                     self.has_more = True
                     break
+                limit -= HEAD_WORK if self._step is RequestReader._read_head else 1
                 before = position
                 position = self._step(self, data, position, events)
                 if position == before:

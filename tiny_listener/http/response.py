@@ -27,6 +27,7 @@ __all__ = [
     "Response",
     "as_body",
     "as_response",
+    "closing",
     "content_of",
     "head_bytes",
     "json_bytes",
@@ -34,6 +35,7 @@ __all__ = [
     "plain_bytes",
     "redirect",
     "tick",
+    "whole_response",
 ]
 
 FieldsLike: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
@@ -327,10 +329,31 @@ def plain_bytes(start: tuple[int, bytes], body: bytes) -> bytes:
         return b"%b%d\r\n\r\n%b" % (_clock.start(*start), len(body), body)
 
 
-def last_bytes(start: tuple[int, bytes], body: bytes) -> bytes:
-    """Return the same, for a response that is a connection's last."""
-    head = _clock.starts.get(start) or _clock.start(*start)
-    return b"%b%d\r\nconnection: close\r\n\r\n%b" % (head, len(body), body)
+def closing(whole: bytes) -> bytes:
+    """Return the bytes of a response that says it is the connection's last (RFC 9112 section 9.6).
+
+    :param whole: of one that does not, by `plain_bytes` or `whole_response`
+    """
+    return whole.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n", 1)
+
+
+def whole_response(value: Any) -> tuple[int, bytes] | None:
+    """Return the status and the bytes of the response that a handler's value stands for, to a request of HTTP/1.1.
+
+    :returns: None for a response that comes in pieces, or that is still to be prepared
+    :raises Exception: the value, or what the application made of a response, has no bytes
+    """
+    if value is None:
+        return 204, b"%b%b\r\n" % (STATUS_LINES[204], _clock.date)
+    if isinstance(value, Response):
+        if isinstance(value, DeferredResponse) or (content := content_of(value)) is None:
+            return None
+        head = head_bytes(value, close=False, length=len(content), version=1)
+        return value.status, head if value.status in NO_CONTENT else head + content
+    pair = as_body(value)
+    if pair is None:
+        return None
+    return pair[0][0], plain_bytes(*pair)
 
 
 def head_bytes(response: Response, *, close: bool, length: int | None, version: int) -> bytes:
@@ -343,22 +366,22 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
     :raises ValueError: the same: a status that HTTP does not have, a line break within a field, a field that the server
         writes itself
     """
-    status = response.status
+    status, content_type, headers = response.status, response.content_type, response.headers
     if status not in STATUS_LINES:
         raise ValueError(f"a response's status is a number from 200 to 599, not {status!r}")
-    content_type = response.content_type
     fields: list[bytes] = []
-    for name, value in response.headers:
+    for name, value in headers:
         if (low := name.lower()) in OWN:
             if low != b"content-type":
                 raise ValueError(f"the server writes the header {name!r} itself")
             content_type = value
         else:
             fields += (name, b": ", value, b"\r\n")
-    parts = [STATUS_LINES[status], _clock.date]
     lines = 3 + len(fields) // 4
-    if status not in NO_CONTENT:
-        parts += (b"content-type: ", content_type, b"\r\n")
+    if status in NO_CONTENT:
+        parts = [STATUS_LINES[status], _clock.date]
+    else:
+        parts = [STATUS_LINES[status], _clock.date, b"content-type: ", content_type, b"\r\n"]
         lines += 1
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)

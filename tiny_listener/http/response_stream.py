@@ -41,7 +41,8 @@ async def send_body(
             raise ConnectionAbortedError("the client is gone")
         if not data:
             continue
-        connection.stream_progressed()
+        if connection.intake.has_ended:
+            connection.departure.stream_progressed()
         if left is not None:
             left -= len(data)
             if left < 0:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..observer import HTTPSamples, Observer, RouteObserver
     from .exchange import Exchange
     from .request import Request
-    from .response import Response
     from .settings import HTTPSettings
 
 __all__ = ["HTTPServer"]
@@ -82,8 +81,7 @@ class HTTPServer:
         """and the observer of the listener, of requests that no route serves."""
         self.outbox = Outbox(self.loop, self._count)
         self.find_event = finder(listener)
-        simple = not settings.access_log and settings.limit_concurrency is None and not listener.hooks.watchers
-        self.serve: Way = fast_path(self) if simple else slow_path
+        self.serve: Way = fast_path(self)
         self._will_work = False
         self.now = self.loop.time()
         """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
@@ -107,7 +105,7 @@ class HTTPServer:
             self.handshaking.add(connection)
         return connection
 
-    def log_access(self, request: Request, response: Response, seconds: float) -> None:
+    def log_access(self, request: Request, status: int, seconds: float) -> None:
         """Write the access log's line of one response."""
         client = "-"
         if request.client is not None:
@@ -120,14 +118,14 @@ class HTTPServer:
             request.method,
             request.target,
             request.http_version,
-            response.status,
-            HTTPStatus(response.status).phrase if response.status in HTTPStatus._value2member_map_ else "",
+            status,
+            HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "",
             seconds * 1000,
             extra={
                 "client": client,
                 "method": request.method,
                 "target": request.target,
-                "status": response.status,
+                "status": status,
                 "duration": round(seconds, 6),
                 **({"trace_id": trace.trace_id, "parent_id": trace.parent_id} if trace is not None else {}),
             },
@@ -179,17 +177,27 @@ class HTTPServer:
         if self.arrived or self._reading_on:
             arrived = self.arrived.copy()
             self.arrived.clear()
-            if self._reading_on:
-                reading_on, self._reading_on = self._reading_on, {}
-                arrived[:0] = [(connection, connection.take_kept()) for connection in reading_on]
             self.outbox.is_held = True
             self.pool.enter()
             try:
+                if self._reading_on:
+                    arrived[:0] = self._read_on()
                 self.serve(arrived)
             finally:
                 self.pool.leave()
                 self.outbox.is_held = False
         self.outbox.flush()
+
+    def _read_on(self) -> list[tuple[HTTPConnection, bytes]]:
+        """Let the connections read on for which there was no time; return what the fast path may have."""
+        reading_on, self._reading_on = self._reading_on, {}
+        kept = []
+        for connection in reading_on:
+            try:
+                kept.append((connection, connection.intake.read_on()))
+            except BaseException as exc:
+                connection.fail(exc)
+        return [entry for entry in kept if entry[1]]
 
     def _count(self) -> None:
         """Count what the fast path served: who sees a response finds it counted."""
