@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 
+from tiny_listener import task_pool
 from tiny_listener.task_pool import Suspended, TaskPool
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
@@ -44,6 +48,13 @@ async def warm(pool: TaskPool) -> None:
     await pooled(pool, asyncio.sleep(0))
     while not pool.idle:
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds, within 10 s."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 def run(runner: asyncio.Runner, test: Callable[[TaskPool], Coroutine[Any, Any, None]]) -> None:
@@ -230,3 +241,259 @@ def test_many_at_once(runner: asyncio.Runner) -> None:
         assert await asyncio.gather(*[pooled(pool, coro(n)) for n in range(500)]) == list(range(500))
 
     run(runner, test)
+
+
+class Own(BaseException):
+    """An exception that is no Exception."""
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("kind", [Own, SystemExit, KeyboardInterrupt, GeneratorExit, RecursionError, MemoryError])
+def test_no_exception_of_a_coroutine_leaves_the_pool(
+    runner: asyncio.Runner, kind: type[BaseException], suspends: bool
+) -> None:
+    async def test(pool: TaskPool) -> None:
+        async def coro() -> None:
+            if suspends:
+                await asyncio.sleep(0)
+            raise kind
+
+        ended: list[BaseException | None] = []
+
+        def begin() -> None:
+            try:
+                pool.run(coro(), lambda _, error: ended.append(error))
+            except BaseException as exc:
+                ended.append(exc)
+
+        asyncio.get_running_loop().call_soon(begin)
+        await until(lambda: bool(ended))
+        assert type(ended[0]) is kind
+        assert await pooled(pool, asyncio.sleep(0, 1)) == 1
+
+    run(runner, test)
+
+
+class Foreign:
+    """Yields what no future is, as the traps of other frameworks are."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Any:
+        return (yield self._value)
+
+
+@pytest.mark.parametrize("value", [(), ("sleep", 1), [None], ["result"], "text", object()])
+def test_what_a_foreign_awaitable_yields_is_taken_for_no_result(runner: asyncio.Runner, value: Any) -> None:
+    async def test(pool: TaskPool) -> None:
+        async def coro() -> str:
+            await Foreign(value)
+            return "secret"
+
+        with pytest.raises(RuntimeError, match="bad yield"):
+            await pooled(pool, coro())
+        assert await pooled(pool, asyncio.sleep(0, "innocent")) == "innocent"
+
+    run(runner, test)
+
+
+def _current() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+kept: list[Any] = []
+by_task: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
+def _call_later() -> None:
+    asyncio.get_running_loop().call_later(1000, _current().cancel)
+
+
+def _cancel_and_think_better() -> None:
+    _current().cancel()
+    _current().uncancel()
+
+
+TOUCHES: dict[str, Callable[[], Any]] = {
+    "a reference": lambda: kept.append(_current()),
+    "a bound method": lambda: kept.append(_current().cancel),
+    "a timer that cancels": _call_later,
+    "a weak reference": lambda: kept.append(weakref.ref(_current())),
+    "a weak dictionary": lambda: by_task.__setitem__(_current(), "mine"),
+    "a done callback": lambda: _current().add_done_callback(lambda _: None),
+    "a name": lambda: _current().set_name("mine"),
+    "a cancellation that was taken back": _cancel_and_think_better,
+}
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+@pytest.mark.parametrize("touch", TOUCHES)
+def test_a_task_that_somebody_knows_is_nobody_elses(runner: asyncio.Runner, touch: str, suspends: bool) -> None:
+    async def main() -> None:
+        pool = TaskPool(asyncio.get_running_loop())
+        await until(lambda: pool.idle == 1)
+
+        async def coro() -> int:
+            if suspends:
+                await asyncio.sleep(0)
+            TOUCHES[touch]()
+            number = id(_current())
+            if touch == "a cancellation that was taken back":
+                with contextlib.suppress(asyncio.CancelledError):  # which comes with the next step all the same
+                    await asyncio.sleep(0)
+            return number
+
+        kept.clear()
+        by_task.clear()
+        touched = await pooled(pool, coro())
+        await until(lambda: pool.idle == 0)
+        others = {await pooled(pool, _number()) for _ in range(3)}
+        if kept and isinstance(kept[0], asyncio.Task):
+            assert kept[0].done()
+            assert touched not in others
+        assert not by_task or list(by_task)[0].done()
+        kept.clear()
+        pool.close()
+
+    runner.run(main())
+
+
+async def _number() -> int:
+    await asyncio.sleep(0)
+    return id(_current())
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+def test_a_task_that_nobody_knows_is_reused(runner: asyncio.Runner, suspends: bool) -> None:
+    """Or else the pool would be worth nothing."""
+
+    async def main() -> None:
+        pool = TaskPool(asyncio.get_running_loop())
+        await until(lambda: pool.idle == 1)
+
+        async def coro() -> int:
+            number = id(_current())
+            if suspends:
+                async with asyncio.timeout(10):
+                    await asyncio.sleep(0.001)
+            return number
+
+        assert len({await pooled(pool, coro()) for _ in range(20)}) == 1
+        assert pool.idle == 1
+        pool.close()
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize("suspends", [False, True])
+def test_done_callbacks_are_called_when_the_coroutine_ends(runner: asyncio.Runner, suspends: bool) -> None:
+    async def test(pool: TaskPool) -> None:
+        called: list[bool] = []
+
+        async def coro() -> None:
+            _current().add_done_callback(lambda task: called.append(task.done()))
+            if suspends:
+                await asyncio.sleep(0)
+
+        for n in range(1, 4):
+            await pooled(pool, coro())
+            await until(lambda n=n: len(called) == n)  # type: ignore[misc]
+        assert all(called)
+
+    run(runner, test)
+
+
+def test_a_later_cancellation_meets_a_task_that_has_ended(runner: asyncio.Runner) -> None:
+    async def test(pool: TaskPool) -> None:
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def leave() -> None:
+            tasks.append(_current())
+
+        async def innocent(release: asyncio.Event) -> str:
+            await release.wait()
+            return "innocent"
+
+        await pooled(pool, leave())
+        release = asyncio.Event()
+        waiting = asyncio.ensure_future(pooled(pool, innocent(release)))
+        await until(tasks[0].done)
+        assert tasks[0].cancel() is False
+        release.set()
+        assert await waiting == "innocent"
+
+    run(runner, test)
+
+
+def test_sessions_by_task_are_not_shared(runner: asyncio.Runner) -> None:
+    registry = async_scoped_session(async_sessionmaker(), scopefunc=asyncio.current_task)
+
+    async def test(pool: TaskPool) -> None:
+        async def session(*, remove: bool) -> Any:
+            found = registry()
+            if remove:
+                await registry.remove()
+            return found
+
+        for remove in (False, True):
+            sessions = [await pooled(pool, session(remove=remove)) for _ in range(5)]
+            assert len({id(one) for one in sessions}) == 5
+
+    run(runner, test)
+
+
+def test_context_variables_do_not_leak_into_what_a_coroutine_sets_off(runner: asyncio.Runner) -> None:
+    """A coroutine may run because another wrote, read or resumed something; it sees nothing of that one's context."""
+
+    async def test(pool: TaskPool) -> None:
+        found: list[int] = []
+
+        async def look() -> None:
+            found.append(variable.get())
+
+        async def coro() -> None:
+            variable.set(7)
+            asyncio.get_running_loop().call_soon(pool.run, look(), lambda *_: None)
+            await asyncio.sleep(0)
+
+        await pooled(pool, coro())
+        await until(lambda: bool(found))
+        assert found == [0]
+
+    run(runner, test)
+
+
+def test_a_closed_pool_keeps_no_task(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        pool = TaskPool(asyncio.get_running_loop())
+        release = asyncio.Event()
+        waiting = [asyncio.ensure_future(pooled(pool, release.wait())) for _ in range(3)]
+        await asyncio.sleep(0)
+        pool.close()
+        release.set()
+        await asyncio.gather(*waiting)
+        await until(lambda: asyncio.all_tasks() == {_current()})
+        assert pool.idle == 0
+
+    runner.run(main())
+
+
+def test_a_full_pool_lets_tasks_end(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_pool, "MAX_POOL", 2)
+
+    async def main() -> None:
+        pool = TaskPool(asyncio.get_running_loop())
+        await until(lambda: pool.idle == 1)
+        release = asyncio.Event()
+        waiting = [asyncio.ensure_future(pooled(pool, release.wait())) for _ in range(5)]
+        await until(lambda: len(asyncio.all_tasks()) == 1 + 5 + 5)
+        release.set()
+        await asyncio.gather(*waiting)
+        await until(lambda: len(asyncio.all_tasks()) == 3)
+        assert pool.idle == 2
+        pool.close()
+
+    runner.run(main())

@@ -162,12 +162,13 @@ class Exchange:
         if isinstance(error, ClientDisconnectedError):
             return Refusal(400, str(error)).response()  # its client may have closed its own side only
         if isinstance(error, HTTPError):
-            if error.status >= 500:
-                log_failure(event, error)
             try:
-                return error.response()
+                response = error.response()
             except BaseException as exc:
                 return self._failed(exc)
+            if error.status >= 500:
+                log_failure(event, error)
+            return response
         self._report(error)
         return INTERNAL_ERROR.response()
 
@@ -190,7 +191,7 @@ class Exchange:
             logger.error("The response to %r failed", self.request, exc_info=error)
         self.connection.server.on_failure(self.connection, error)
 
-    def _conclude_event(self) -> None:
+    def conclude_event(self) -> None:
         """Count the event; whatever it becomes is known now, and before a client can see it."""
         if not self._is_concluded:
             self._is_concluded = True
@@ -227,7 +228,7 @@ class Exchange:
         if close:
             self.connection.take_no_more()
         if is_whole:
-            self._conclude_event()
+            self.conclude_event()
         request = self.request
         seconds = perf_counter() - request.started
         self._observe(request.method, response.status, seconds, request.recorded_trace_id)
@@ -301,8 +302,8 @@ class Exchange:
                 raise asyncio.CancelledError
             if request.method != "HEAD" and response.status not in NO_CONTENT:
                 chunked = request.version == 1 and getattr(body, "length", None) is None
-                await send_body(self.connection, body, chunked=chunked, complete=self._conclude_event)
-            self._conclude_event()
+                await send_body(self, body, chunked=chunked)
+            self.conclude_event()
         except BaseException as exc:
             self._stream_failed(exc)
         finally:
@@ -311,12 +312,12 @@ class Exchange:
     def _stream_failed(self, error: BaseException) -> None:
         """A response ended early: so does its connection (RFC 9112 section 8: it must not look complete)."""
         event = self.event
-        is_gone = self.connection.is_lost or self._is_cancelled
+        is_gone = not self.is_wanted
         if event is not None and not self._is_concluded:
             event.fail(error, "cancelled" if is_gone else "error")
         if not is_gone:
             self._report(error)
-        self._conclude_event()
+        self.conclude_event()
         self.connection.abort_transport()
 
     async def _close(self, body: Any) -> None:
@@ -338,6 +339,11 @@ class Exchange:
             self.end()
 
     # --- the end ----------------------------------------------------------------------------------
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the client may still read what is sent."""
+        return not (self._is_cancelled or self.connection.is_lost)
 
     @property
     def is_streaming(self) -> bool:

@@ -9,35 +9,33 @@ from .response import piece_bytes
 from .sendfile import send_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
-    from .connection import HTTPConnection
+    from .exchange import Exchange
 
 __all__ = ["send_body"]
 
 
-async def send_body(
-    connection: HTTPConnection, body: AsyncIterator[Any], *, chunked: bool, complete: Callable[[], None]
-) -> None:
-    """Send the pieces of a body, and its end.
+async def send_body(exchange: Exchange, body: AsyncIterator[Any], *, chunked: bool) -> None:
+    """Send the pieces of a body, and its end; the event is counted before the last bytes are written.
 
     :param body: with a `length` in bytes, if that was announced: then its last piece waits for the iterator's end
     :param chunked: whether to send chunks (RFC 9112 section 7.1)
-    :param complete: called before the last bytes are written
     :raises TypeError: the iterator yielded what is neither bytes nor a text; nothing of that is sent
     :raises ConnectionAbortedError: the client is gone
     :raises BaseException: what the iterator raised
     """
+    connection = exchange.connection
     left: int | None = getattr(body, "length", None)
     if type(body) is FileBody:
-        complete()  # the kernel sends the last byte without a word
+        exchange.conclude_event()  # the kernel sends the last byte without a word
         connection.server.outbox.flush()
         await send_file(connection, body)
         left = body.left
     last = b""
     async for piece in body:
         data = piece_bytes(piece)
-        if connection.is_lost:
+        if not exchange.is_wanted:
             raise ConnectionAbortedError("the client is gone")
         if not data:
             continue
@@ -55,7 +53,7 @@ async def send_body(
         await connection.writable()
     if left:
         raise ValueError(f"a stream ended {left} bytes early")
-    complete()
+    exchange.conclude_event()
     if chunked:
         last = b"0\r\n\r\n"
     if last:

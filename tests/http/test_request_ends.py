@@ -1,0 +1,574 @@
+"""Each request ends with one complete response, or with the end of its connection; and nothing of it is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http.helpers import Client, Serving, serving
+from tests.http.test_walls import Counting, get, reset, until
+from tiny_listener import Param
+from tiny_listener.host import Host
+from tiny_listener.http import FileResponse, HTTPError, HTTPListener, Request, Response, StreamingResponse
+from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.states import State
+from tiny_listener.http.testing import TestClient
+
+
+async def _http(server: Serving) -> HTTPServer:
+    await until(lambda: server.app.server is not None)
+    assert server.app.server is not None
+    return server.app.server
+
+
+def holds_itself() -> list[Any]:
+    one: list[Any] = []
+    one.append(one)
+    return one
+
+
+def deep(levels: int) -> list[Any]:
+    one: list[Any] = []
+    for _ in range(levels):
+        one = [one]
+    return one
+
+
+@dataclass
+class Point:
+    x: Any
+
+
+class Broken(str):
+    """A text that has no bytes."""
+
+    def encode(self, *_: object) -> bytes:
+        raise SystemExit(5)
+
+
+async def forgotten() -> str:
+    return "never awaited"
+
+
+def changed(**attributes: Any) -> Response:
+    response = Response("fine")
+    for name, value in attributes.items():
+        setattr(response, name, value)
+    return response
+
+
+def raised(**attributes: Any) -> HTTPError:
+    error = HTTPError(404, "fine")
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+UNSENDABLE: dict[str, Callable[[], Any]] = {
+    "a surrogate": lambda: "\udce9",
+    "a surrogate in a dict": lambda: {"name": "\udce9"},
+    "a surrogate as a key": lambda: {"\udce9": 1},
+    "a list that holds itself": holds_itself,
+    "a list 50,000 deep": lambda: deep(50_000),
+    "a set of a class": lambda: {"a": {object()}},
+    "a dataclass": lambda: Point(object()),
+    "an object": object,
+    "a class": lambda: Point,
+    "a function": lambda: print,
+    "a generator": lambda: (n for n in range(3)),
+    "a text of one's own": lambda: Broken("x"),
+    "a status of text": lambda: changed(status="200"),
+    "a status of 99": lambda: changed(status=99),
+    "no status": lambda: changed(status=None),
+    "a list as status": lambda: changed(status=[]),
+    "a content type of text": lambda: changed(content_type="text/html"),
+    "a content type of two lines": lambda: changed(content_type=b"text/html\r\nX-Injected: yes"),
+    "no content type": lambda: changed(content_type=None),
+    "headers of text": lambda: changed(headers=[("a", "b")]),
+    "headers that are a number": lambda: changed(headers=7),
+    "headers of three": lambda: changed(headers=[(b"a", b"b", b"c")]),
+    "a header of two lines": lambda: changed(headers=[(b"a", b"b\r\nX-Injected: yes")]),
+    "a header with a bare LF": lambda: changed(headers=[(b"a", b"b\nX-Injected: yes")]),
+    "a header with a bare CR": lambda: changed(headers=[(b"a", b"b\rX-Injected: yes")]),
+    "a header with a NUL": lambda: changed(headers=[(b"a", b"\0")]),
+    "a name with a line in it": lambda: changed(headers=[(b"a: b\r\nX-Injected", b"yes")]),
+    "a length of one's own": lambda: changed(headers=[(b"Content-Length", b"1")]),
+    "a coding of one's own": lambda: changed(headers=[(b"transfer-encoding", b"chunked")]),
+    "a body that is an object": lambda: changed(body=object()),
+    "no body": lambda: changed(body=None),
+    "a body that cannot be encoded": lambda: changed(body="\udce9"),
+    "an error with a detail that cannot be encoded": lambda: raised(detail="\udce9"),
+    "an error with a changed status": lambda: raised(status=1000),
+    "an error with changed headers": lambda: raised(headers=(("a", "b\nc"),)),
+}
+
+
+def unsendable_application() -> HTTPListener:
+    app = HTTPListener()
+
+    def give(what: str) -> Any:
+        value = UNSENDABLE[what]()
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    @app.get("/at-once")
+    async def at_once(request: Request) -> Any:
+        return give(request.query["what"])
+
+    @app.get("/late")
+    async def late(request: Request) -> Any:
+        await asyncio.sleep(0)
+        return give(request.query["what"])
+
+    @app.get("/")
+    async def home() -> str:
+        return "home"
+
+    return app
+
+
+@pytest.mark.parametrize("what", UNSENDABLE)
+@pytest.mark.parametrize("target", ["at-once", "late"])
+def test_a_result_that_cannot_be_sent_is_a_500(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, target: str, what: str
+) -> None:
+    app = unsendable_application()
+    observer = Counting()
+    app.attach(Host(observer=observer))
+
+    async def main() -> None:
+        async with serving(app, limit_concurrency=1) as server:
+            client = await server.connect()
+            assert (await client.ask(get("/"))).body == b"home"
+            response = await client.ask(get(f"/{target}?what={what.replace(' ', '+').replace(',', '%2C')}"))
+            assert response.status == 500
+            assert "x-injected" not in response.headers
+            assert (await client.ask(get("/"))).body == b"home"
+            assert not (await _http(server)).exchanges
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    (record,) = caplog.records
+    assert f"'GET:/{target}' failed in" in record.getMessage()
+    assert observer.outcomes == ["ok", "error", "ok"]
+
+
+@pytest.mark.parametrize("target", ["at-once", "late"])
+def test_a_test_client_raises_what_cannot_be_sent(target: str) -> None:
+    client = TestClient(unsendable_application())
+    with pytest.raises(UnicodeEncodeError):
+        client.get(f"/{target}?what=a surrogate")
+    quiet = TestClient(unsendable_application(), raise_server_exceptions=False)
+    assert quiet.get(f"/{target}?what=a surrogate").status_code == 500
+
+
+@pytest.mark.parametrize("item", [5, 0, [104, 105], {"a": 1}, None, 1.5, ("a",), "\udce9", object()])
+@pytest.mark.parametrize("length", [None, 400])
+def test_an_item_that_is_no_piece_ends_the_connection(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, item: Any, length: int | None
+) -> None:
+    """Nothing of it is sent: five NULs for the number 5, `hi` for a list of two numbers."""
+    app = HTTPListener()
+
+    @app.get("/")
+    async def stream() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[Any]:
+            yield "one"
+            yield item
+            yield "two"
+
+        return StreamingResponse(pieces(), length=length)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            await client.send(get("/") + get("/"))
+            data = b""
+            try:
+                while piece := await asyncio.wait_for(client.reader.read(4096), 10):
+                    data += piece
+            except ConnectionResetError:
+                pass
+            assert data.partition(b"\r\n\r\n")[2] in (b"3\r\none\r\n", b"one", b"")
+            await until(lambda: app.server is not None and not app.server.exchanges)
+
+    with caplog.at_level(logging.ERROR):
+        runner.run(main())
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], (TypeError, UnicodeEncodeError))
+
+
+@pytest.mark.parametrize("item", [b"one", "one", bytearray(b"one"), memoryview(b"one")])
+def test_items_that_are_pieces(runner: asyncio.Runner, item: Any) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def stream() -> AsyncIterator[Any]:
+        yield item
+        yield b""
+
+    async def main() -> None:
+        async with serving(app) as server:
+            assert (await server.get("/")).body == b"one"
+
+    runner.run(main())
+
+
+def endless_application() -> tuple[HTTPListener, list[str]]:
+    app = HTTPListener()
+    log: list[str] = []
+
+    @app.get("/waits")
+    async def waits() -> AsyncIterator[str]:
+        try:
+            yield "first"
+            await asyncio.Event().wait()
+        finally:
+            log.append("closed")
+
+    @app.get("/writes")
+    async def writes() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x" * 1000
+                await asyncio.sleep(0)
+        finally:
+            log.append("closed")
+
+    @app.get("/stubborn")
+    async def stubborn() -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "first"
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    log.append("goes on")
+        finally:
+            log.append("closed")
+
+    @app.get("/not-begun")
+    async def not_begun() -> AsyncIterator[str]:
+        await asyncio.sleep(0.01)
+
+        async def pieces() -> AsyncIterator[str]:
+            log.append("begun")
+            yield "first"
+
+        return pieces()
+
+    @app.get("/disconnected")
+    async def disconnected(request: Request) -> str:
+        await request.disconnected()
+        log.append("closed")
+        return "too late"
+
+    return app, log
+
+
+@pytest.mark.parametrize("leave", ["reset", "close"])
+@pytest.mark.parametrize("target", ["waits", "writes", "stubborn", "disconnected"])
+def test_a_client_that_is_gone_is_noticed(runner: asyncio.Runner, target: str, leave: str) -> None:
+    app, log = endless_application()
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = await _http(server)
+            client = await server.connect()
+            await client.send(get(f"/{target}"))
+            if target != "disconnected":
+                await client.reader.readuntil(b"\r\n\r\n")
+            await until(lambda: len(http.exchanges) == 1)
+            if leave == "reset":
+                reset(client)
+            else:
+                client.writer.close()
+            await until(lambda: "closed" in log)
+            await until(lambda: not http.exchanges and not http.connections)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            await until(lambda: len(asyncio.all_tasks() - {asyncio.current_task()}) <= http.pool.idle, str(left))
+
+    runner.run(main())
+
+
+def test_a_stream_of_a_client_that_left_before_it_began(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, log = endless_application()
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = await _http(server)
+            client = await server.connect()
+            await client.send(get("/not-begun"))
+            await until(lambda: len(http.exchanges) == 1)
+            reset(client)
+            await until(lambda: not http.exchanges and not http.connections)
+            assert log == []
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    assert not caplog.records
+
+
+def test_a_client_that_closes_its_side_still_gets_what_comes(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def stream() -> AsyncIterator[str]:
+        for n in range(5):
+            yield f"{n} "
+            await asyncio.sleep(0.05)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            await client.send(get("/"))
+            client.writer.write_eof()
+            assert (await client.receive()).body == b"0 1 2 3 4 "
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
+def test_a_file_of_a_client_that_is_gone_is_closed(runner: asyncio.Runner, tmp_path: Path) -> None:
+    """Descriptors go back to what they were, wherever the response was when the client left."""
+    path = tmp_path / "large"
+    path.write_bytes(b"x" * 5_000_000)
+    app = HTTPListener()
+
+    @app.get("/{kind}")
+    async def file(kind: Param) -> FileResponse:
+        if kind == "late":
+            await asyncio.sleep(0)
+        return FileResponse(path)
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = await _http(server)
+            assert len((await server.get("/at-once")).body) == 5_000_000
+            before = descriptors() - len(http.connections) * 2
+            for kind in ("at-once", "late") * 10:
+                client = await server.connect()
+                await client.send(get(f"/{kind}"))
+                await asyncio.sleep(0)
+                reset(client)
+            await until(lambda: not http.exchanges and len(http.connections) <= 1)
+            await until(lambda: descriptors() <= before + 2 * len(http.connections))
+
+    runner.run(main())
+
+
+def test_a_body_that_nobody_reads_is_discarded_up_to_a_limit(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    release = asyncio.Event()
+
+    @app.post("/at-once")
+    async def at_once() -> str:
+        return "not read"
+
+    @app.post("/waits")
+    async def waits() -> str:
+        await release.wait()
+        return "not read"
+
+    async def endless(client: Client, sent: list[int]) -> None:
+        piece = b"400\r\n" + b"x" * 1024 + b"\r\n"
+        while True:
+            await client.send(piece * 50)
+            sent.append(50 * 1024)
+
+    async def main() -> None:
+        for target in ("at-once", "waits"):
+            async with serving(app, max_body=100_000, linger_time=0.2) as server:
+                http = await _http(server)
+                client = await server.connect()
+                head = f"POST /{target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                await client.send(head.encode())
+                sent: list[int] = []
+                sending = asyncio.ensure_future(endless(client, sent))
+                if target == "waits":
+                    await until(lambda: any(not c.pipeline.takes_more for c in http.connections))
+                    release.set()
+                response = await client.receive()
+                assert response.body == b"not read" if target == "at-once" else response.status in (200, 413)
+                await until(lambda: not http.connections)
+                sending.cancel()
+                await asyncio.wait({sending})
+
+    runner.run(main())
+
+
+def test_a_body_that_was_not_read_and_ends_in_time_keeps_the_connection(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+
+    @app.post("/")
+    async def ignore() -> str:
+        return "not read"
+
+    async def main() -> None:
+        async with serving(app, max_body=1000) as server:
+            client = await server.connect()
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            for _ in range(3):
+                await client.send(head)
+                assert (await client.receive()).body == b"not read"
+                await client.send(b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n")
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize("target", ["/nothing", "/"])
+def test_a_busy_client_whose_reads_end_within_a_head_is_in_time(runner: asyncio.Runner, target: str) -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def home() -> str:
+        return "home"
+
+    async def main() -> None:
+        async with serving(app, header_timeout=0.2) as server:
+            http = await _http(server)
+            client = await server.connect()
+            ask = get(target)
+            await client.send(ask[:10])
+            began = http.loop.time()
+            while http.loop.time() - began < 1:
+                await client.send(ask[10:] + ask[:10])
+                assert (await client.receive()).status in (200, 404)
+            assert (await client.receive()).status == 408  # for the one that it left unfinished
+
+    runner.run(main())
+
+
+def test_a_response_that_echoes_its_body_as_it_comes(runner: asyncio.Runner) -> None:
+    """Also on a connection's last request: the rest of the body is read though no further request is."""
+    app = HTTPListener()
+
+    @app.post("/")
+    async def echo(request: Request) -> AsyncIterator[bytes]:
+        async for piece in request.stream():
+            yield piece
+
+    async def main() -> None:
+        async with serving(app) as server:
+            for fields in (b"", b"Connection: close\r\n"):
+                client = await server.connect()
+                await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\n" % fields)
+                await client.reader.readuntil(b"\r\n\r\n")
+                for _ in range(3):
+                    await client.send(b"3\r\nabc\r\n")
+                    assert await asyncio.wait_for(client.reader.readexactly(8), 10) == b"3\r\nabc\r\n"
+                await client.send(b"0\r\n\r\n")
+                assert await asyncio.wait_for(client.reader.readexactly(5), 10) == b"0\r\n\r\n"
+                if fields:
+                    assert await client.is_closed()
+
+    runner.run(main())
+
+
+def test_a_drain_waits_for_handlers_whose_clients_are_gone(runner: asyncio.Runner) -> None:
+    app = HTTPListener()
+    release = asyncio.Event()
+    done: list[str] = []
+
+    @app.get("/")
+    async def wait() -> str:
+        await release.wait()
+        done.append("done")
+        return "done"
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = await _http(server)
+            client = await server.connect()
+            await client.send(get("/"))
+            await until(lambda: len(http.exchanges) == 1)
+            reset(client)
+            await until(lambda: not http.connections)
+            http.drain()
+            drained = asyncio.ensure_future(http.wait_drained())
+            await until(lambda: http._drained is not None)
+            release.set()
+            await asyncio.wait_for(drained, 10)
+            assert done == ["done"]
+
+    runner.run(main())
+
+
+def test_an_abort_cancels_handlers_whose_clients_are_gone(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = HTTPListener()
+    seen: list[str] = []
+
+    @app.get("/{name}")
+    async def wait(name: Param) -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            seen.append(name)
+            raise
+        return ""
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = await _http(server)
+            gone, here = await server.connect(), await server.connect()
+            await gone.send(get("/gone"))
+            await here.send(get("/here"))
+            await until(lambda: len(http.exchanges) == 2)
+            reset(gone)
+            await until(lambda: len(http.connections) == 1)
+            assert sorted(http.abort()) == ["Request(GET '/gone')", "Request(GET '/here')"]
+            await until(lambda: not http.exchanges and not http.connections)
+            assert sorted(seen) == ["gone", "here"]
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    assert not caplog.records
+
+
+def test_states_are_what_is_waited_for(runner: asyncio.Runner) -> None:
+    app, _ = endless_application()
+    release = asyncio.Event()
+
+    @app.post("/handles")
+    async def handles() -> str:
+        await release.wait()
+        return "done"
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = await _http(server)
+            client = await server.connect()
+            await until(lambda: len(http.connections) == 1)
+            (connection,) = http.connections
+            assert connection.state is State.IDLE
+            await client.send(b"POST /handles HTTP/1.1\r\n")
+            await until(lambda: connection.state is State.HEAD)
+            await client.send(b"Host: x\r\nContent-Length: 5\r\n\r\n")
+            await until(lambda: connection.state is State.HANDLING)
+            release.set()
+            assert (await client.receive()).body == b"done"
+            await until(lambda: connection.state is State.BODY)
+            await client.send(b"hello")
+            await until(lambda: connection.state is State.IDLE)
+            await client.send(get("/waits"))
+            await until(lambda: connection.state is State.STREAMING)
+            client.writer.close()
+            await until(lambda: connection.state is State.DEAD)
+
+    runner.run(main())

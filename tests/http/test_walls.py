@@ -1,0 +1,547 @@
+"""One connection harms no other: whatever a client sends, and whatever a handler does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from tests.http.helpers import Client, Serving, serving
+from tests.http.memory import MemoryTransport
+from tiny_listener import Depends, Param
+from tiny_listener.host import Host
+from tiny_listener.http import HTTPListener, Request, Response, StreamingResponse
+from tiny_listener.http.connection import HTTPConnection
+from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.states import STEPS, IllegalConnectionStep, State
+
+HOST = b"Host: x\r\n\r\n"
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
+
+
+def get(target: str, version: str = "1.1", fields: str = "") -> bytes:
+    return f"GET {target} HTTP/{version}\r\n{fields}Host: x\r\n\r\n".encode()
+
+
+async def until(condition: Callable[[], Any], what: str = "") -> None:
+    """Return when the condition holds, within 10 s; other callbacks run meanwhile."""
+    try:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0)
+    except TimeoutError:
+        raise AssertionError(f"not within 10 s: {what or condition}") from None
+
+
+class Patched(HTTPConnection):
+    """A connection whose methods a test may replace: it has a dictionary."""
+
+
+class Own(BaseException):
+    """An exception that is no Exception: what pytest.fail() raises is such a one."""
+
+
+KINDS: dict[str, Callable[[], BaseException]] = {
+    "own": lambda: Own("own"),
+    "GeneratorExit": lambda: GeneratorExit("deliberate"),
+    "SystemExit": lambda: SystemExit(3),
+    "KeyboardInterrupt": lambda: KeyboardInterrupt("deliberate"),
+    "CancelledError": lambda: asyncio.CancelledError("deliberate"),
+    "RecursionError": lambda: RecursionError("deliberate"),
+    "MemoryError": lambda: MemoryError("deliberate"),
+    "StopAsyncIteration": lambda: StopAsyncIteration("deliberate"),
+    "group": lambda: BaseExceptionGroup("deliberate", [Own("own")]),
+}
+
+
+def application() -> HTTPListener:
+    app = HTTPListener()
+
+    async def dependency(request: Request) -> None:
+        if kind := request.header("x-dependency"):
+            raise KINDS[kind]()
+
+    @app.before_event
+    async def before(request: Request) -> None:
+        if kind := request.header("x-before"):
+            raise KINDS[kind]()
+
+    @app.after_event
+    async def after(request: Request) -> None:
+        if kind := request.header("x-after"):
+            raise KINDS[kind]()
+
+    @app.on_error(LookupError)
+    async def on_error(request: Request) -> None:
+        raise KINDS[request.header("x-on-error") or ""]()
+
+    @app.get("/hello/{name}")
+    async def hello(name: Param, _: None = Depends(dependency)) -> str:
+        return f"Hello, {name}!"
+
+    @app.get("/raise/{kind}")
+    async def raise_at_once(kind: Param) -> str:
+        raise KINDS[kind]()
+
+    @app.get("/raise-late/{kind}")
+    async def raise_late(kind: Param) -> str:
+        await asyncio.sleep(0)
+        raise KINDS[kind]()
+
+    @app.get("/lookup")
+    async def lookup() -> str:
+        raise LookupError
+
+    @app.get("/stream/{kind}")
+    async def stream(kind: Param) -> AsyncIterator[str]:
+        yield "one"
+        await asyncio.sleep(0)
+        raise KINDS[kind]()
+
+    @app.get("/sized/{kind}")
+    async def sized(kind: Param) -> StreamingResponse:
+        async def pieces() -> AsyncIterator[str]:
+            yield "one"
+            raise KINDS[kind]()
+
+        return StreamingResponse(pieces(), length=400)
+
+    return app
+
+
+REQUESTS = {
+    "handler": lambda kind: get(f"/raise/{kind}"),
+    "handler, late": lambda kind: get(f"/raise-late/{kind}"),
+    "hook before": lambda kind: get("/hello/x", fields=f"X-Before: {kind}\r\n"),
+    "hook after": lambda kind: get("/hello/x", fields=f"X-After: {kind}\r\n"),
+    "dependency": lambda kind: get("/hello/x", fields=f"X-Dependency: {kind}\r\n"),
+    "error handler": lambda kind: get("/lookup", fields=f"X-On-Error: {kind}\r\n"),
+}
+
+
+class Counting:
+    """Counts outcomes."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[str] = []
+
+    def route_added(self, route: Any) -> Counting:
+        return self
+
+    def event_done(self, seconds: float, outcome: str) -> None:
+        self.outcomes.append(outcome)
+
+    def http_events(self, samples: list[Any]) -> None:
+        self.outcomes += ["ok"] * len(samples)
+
+    def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
+        pass
+
+    http_unrouted = http_response
+
+    def not_found(self) -> None:
+        pass
+
+    def http_not_found(self, samples: list[Any]) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("where", REQUESTS)
+def test_an_exception_stays_with_its_connection(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, where: str, kind: str
+) -> None:
+    """It is a 500, logged once with the route, and counted; others of the same loop iteration have their answers."""
+    app = application()
+    observer = Counting()
+    app.attach(Host(observer=observer))
+
+    async def main() -> None:
+        server = HTTPServer(app, app.settings)
+        transports = [MemoryTransport(server) for _ in range(5)]
+        for transport in transports:  # from now on there are tasks in whose name handlers run at once
+            await transport.feed(get("/hello/first"))
+        await until(lambda: all(transport.written for transport in transports))
+        observer.outcomes.clear()
+        for number, transport in enumerate(transports):
+            transport.written.clear()
+            await transport.feed(REQUESTS[where](kind) if number == 2 else get(f"/hello/{number}"))
+        await until(lambda: all(transport.written for transport in transports))
+        for number, transport in enumerate(transports):
+            answer = bytes(transport.written)
+            if number == 2:
+                assert answer.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+            else:
+                assert answer.endswith(f"Hello, {number}!".encode())
+            transport.written.clear()
+            await transport.feed(get("/hello/again"))
+        await until(lambda: all(transport.written.endswith(b"Hello, again!") for transport in transports))
+        assert server.exchanges == set()
+        assert sorted(observer.outcomes) == sorted(["cancelled" if kind == "CancelledError" else "error"] + ["ok"] * 9)
+        for transport in transports:
+            await transport.end()
+        server.abort()
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    (record,) = caplog.records
+    assert "failed in" in record.getMessage()
+    assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("target", ["stream", "sized"])
+def test_nothing_is_written_after_a_body_that_is_incomplete(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, target: str, kind: str
+) -> None:
+    app = application()
+    observer = Counting()
+    app.attach(Host(observer=observer))
+
+    async def main() -> None:
+        server = HTTPServer(app, app.settings)
+        transport, innocent = MemoryTransport(server), MemoryTransport(server)
+        await transport.feed(get(f"/{target}/{kind}") + get("/hello/other"))
+        await innocent.feed(get("/hello/innocent"))
+        await until(lambda: transport.is_lost)
+        head, _, body = bytes(transport.written).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert body in (b"3\r\none\r\n", b"one", b"")
+        await until(lambda: innocent.written.endswith(b"innocent!"))
+        assert not server.exchanges
+        await innocent.end()
+        server.abort()
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    (record,) = caplog.records
+    assert f"'GET:/{target}/{{kind}}' failed in" in record.getMessage()
+    assert sorted(observer.outcomes) == ["error", "ok"]
+
+
+def test_a_stream_whose_head_cannot_be_made_is_a_500(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
+    app = HTTPListener()
+
+    async def pieces() -> AsyncIterator[str]:
+        yield "one"
+
+    @app.get("/{what}")
+    async def change(what: Param) -> Response:
+        response = Response(pieces())
+        setattr(response, what, {"content_type": "text/html", "status": "200", "headers": [("a", "b")]}[what])
+        return response
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            for what in ("content_type", "status", "headers"):
+                assert (await client.ask(get(f"/{what}"))).status == 500
+            assert (await client.ask(get("/a/b"))).status == 404
+
+    with caplog.at_level(logging.ERROR):
+        runner.run(main())
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_stream_that_ends_with_its_connection_is_the_last(runner: asyncio.Runner, version: str) -> None:
+    """HTTP/1.0 has no chunks: whatever follows would be read as a part of the body."""
+    app = HTTPListener()
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[str]:
+        yield "one"
+        await asyncio.sleep(0)
+        yield "two"
+
+    @app.get("/")
+    async def home() -> str:
+        return "second"
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            ask = get("/stream", version, "Connection: keep-alive\r\n")
+            await client.send(ask + get("/", version, "Connection: keep-alive\r\n"))
+            response = await client.receive()
+            if version == "1.0":
+                assert (response.body, response.headers["connection"]) == (b"onetwo", "close")
+                assert await client.is_closed()
+            else:
+                assert response.body == b"onetwo"
+                assert (await client.receive()).body == b"second"
+
+    runner.run(main())
+
+
+def reset(client: Client) -> None:
+    """Close with a reset, as a client that crashed."""
+    sock = client.writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.writer.transport.abort()
+
+
+def waiting_application() -> tuple[HTTPListener, asyncio.Event]:
+    app = HTTPListener()
+    release = asyncio.Event()
+
+    @app.get("/stream")
+    async def stream_late() -> AsyncIterator[str]:
+        await release.wait()
+
+        async def pieces() -> AsyncIterator[str]:
+            yield "data"
+
+        return pieces()
+
+    @app.get("/wait")
+    async def wait() -> str:
+        await release.wait()
+        await asyncio.sleep(0)
+        return "woken"
+
+    @app.get("/")
+    async def home() -> str:
+        return "home"
+
+    return app, release
+
+
+def test_a_client_that_resets_before_its_stream_begins(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, release = waiting_application()
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = await _http(server)
+            gone = [await server.connect() for _ in range(3)]
+            innocents = [await server.connect() for _ in range(4)]
+            for client in gone:
+                await client.send(get("/stream"))
+            for client in innocents:
+                await client.send(get("/wait"))
+            await until(lambda: len(http.exchanges) == 7)
+            for client in gone:
+                reset(client)
+            await until(lambda: len(http.connections) == 4)
+            release.set()
+            for client in innocents:
+                assert (await client.receive()).body == b"woken"
+                assert (await client.ask(get("/"))).body == b"home"
+            await until(lambda: not http.exchanges)
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    assert not caplog.records
+
+
+async def _http(server: Serving) -> HTTPServer:
+    await until(lambda: server.app.server is not None)
+    assert server.app.server is not None
+    return server.app.server
+
+
+def test_a_transport_that_refuses_bytes_concerns_its_connection_alone(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application()
+
+    async def main() -> None:
+        app.attach(Host())
+        server = HTTPServer(app, app.settings)
+        transports = [MemoryTransport(server) for _ in range(4)]
+
+        def refuse(data: Any) -> None:
+            raise RuntimeError("the handle is broken")
+
+        transports[1].write = refuse  # type: ignore[method-assign]
+        for transport in transports:
+            await transport.feed(get("/hello/x"))
+        await until(lambda: transports[1].is_lost)
+        for transport in (transports[0], *transports[2:]):
+            await until(lambda t=transport: t.written.endswith(b"x!"))
+            await transport.end()
+        assert not server.connections
+        server.abort()
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    (record,) = caplog.records
+    assert "it is closed" in record.getMessage()
+
+
+def test_a_check_that_fails_concerns_its_connection_alone(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sweep goes on with the others, and another follows."""
+    app = application()
+    app.configure(keep_alive_timeout=0.2)
+
+    async def main() -> None:
+        app.attach(Host())
+        server = HTTPServer(app, app.settings)
+        transports = [MemoryTransport(server) for _ in range(3)]
+
+        def fail() -> int:
+            raise Own
+
+        transports[0].get_write_buffer_size = fail  # type: ignore[method-assign]
+        for transport in transports:
+            await until(lambda t=transport: t.is_lost)
+        server.abort()
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    assert len(caplog.records) == 1
+
+
+def test_an_illegal_step_ends_that_connection_alone(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
+    app = application()
+
+    async def main() -> None:
+        app.attach(Host())
+        server = HTTPServer(app, app.settings)
+        broken, innocent = MemoryTransport(server), MemoryTransport(server)
+        (connection,) = [c for c in server.connections if c.transport is broken]
+        connection.state = State.STREAMING  # which no request is behind
+        with pytest.raises(IllegalConnectionStep, match="streaming cannot become streaming"):
+            connection.step(State.STREAMING)
+        connection.state = State.CLOSING
+        connection.pipeline.takes_more = True
+        connection.settle = lambda: connection.step(State.HANDLING)  # type: ignore[method-assign]
+        await broken.feed(b"GET / HT")
+        await innocent.feed(get("/hello/innocent"))
+        await until(lambda: broken.is_lost and innocent.written.endswith(b"innocent!"))
+        await innocent.end()
+        server.abort()
+
+    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiny_listener.http.server.HTTPConnection", Patched)
+        runner.run(main())
+    (record,) = caplog.records
+    assert "is closed" in record.getMessage()
+
+
+def test_the_table_of_states_is_whole() -> None:
+    assert set(STEPS) == set(State)
+    reached = {new for steps in STEPS.values() for new in steps}
+    assert reached == set(State)
+    for state, steps in STEPS.items():
+        assert state is State.DEAD or State.DEAD in steps
+        assert state not in steps or state in (State.BODY, State.HANDLING, State.RESPONDING)
+
+
+def test_context_variables_of_one_request_are_not_anothers(runner: asyncio.Runner) -> None:
+    """A handler that takes its body resumes reading, and may so set off the reading of others."""
+    app = HTTPListener()
+    seen: list[str] = []
+
+    @app.post("/upload")
+    async def upload(request: Request) -> str:
+        variable.set("mine")
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+            await asyncio.sleep(0)
+        return str(size)
+
+    @app.get("/look")
+    async def look() -> str:
+        seen.append(variable.get())
+        return variable.get()
+
+    async def main() -> None:
+        async with serving(app) as server:
+            uploading, looking = await server.connect(), await server.connect()
+            size = 3 * 1024 * 1024
+            uploading.writer.write(b"POST /upload HTTP/1.1\r\nContent-Length: %d\r\n" % size + HOST + b"x" * size)
+            for _ in range(50):
+                assert (await looking.ask(get("/look"))).body == b""
+            assert (await uploading.receive()).body == str(size).encode()
+            assert (await uploading.ask(get("/look"))).body == b""
+        assert set(seen) == {""}
+
+    runner.run(main())
+
+
+def test_one_connection_does_not_use_up_the_concurrency(runner: asyncio.Runner) -> None:
+    app, release = waiting_application()
+
+    async def main() -> None:
+        async with serving(app, limit_concurrency=2) as server:
+            http = await _http(server)
+            greedy, other = await server.connect(), await server.connect()
+            await greedy.send(get("/wait") + get("/") * 150)
+            await until(lambda: len(http.exchanges) == 1)
+            assert (await other.ask(get("/"))).body == b"home"
+            release.set()
+            assert (await greedy.receive()).body == b"woken"
+            for _ in range(150):
+                assert (await greedy.receive()).body == b"home"
+
+    runner.run(main())
+
+
+def test_one_connection_has_a_share_of_an_iteration(runner: asyncio.Runner) -> None:
+    """Who pipelines thousands of requests does not keep another waiting behind them."""
+    app = HTTPListener()
+    order: list[str] = []
+
+    @app.get("/{name}")
+    async def note(name: Param) -> str:
+        order.append(name)
+        return name
+
+    async def main() -> None:
+        app.attach(Host())
+        server = HTTPServer(app, app.settings)
+        greedy, other = MemoryTransport(server), MemoryTransport(server)
+        await greedy.feed(get("/greedy") * 1000)
+        await other.feed(get("/other"))
+        await until(lambda: len(order) == 1001)
+        assert order.index("other") <= 200
+        await until(lambda: greedy.written.count(b"HTTP/1.1 200") == 1000)
+        await greedy.end()
+        await other.end()
+        server.abort()
+
+    runner.run(main())
+
+
+def test_a_route_that_cannot_be_found_for_a_fault_of_a_convertors(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = application()
+
+    async def main() -> None:
+        app.attach(Host())
+        server = HTTPServer(app, app.settings)
+
+        def find_event(request: Request) -> Any:
+            if request.target == "/broken":
+                raise Own
+            return real(request)
+
+        real = server.find_event
+        server.find_event = find_event
+        server.serve = sys.modules["tiny_listener.http.fast_path"].fast_path(server)  # which found it before
+        broken, innocent = MemoryTransport(server), MemoryTransport(server)
+        await broken.feed(get("/broken") + get("/hello/next"))
+        await innocent.feed(get("/hello/innocent"))
+        await until(lambda: innocent.written.endswith(b"innocent!") and broken.written.endswith(b"next!"))
+        assert broken.written.startswith(b"HTTP/1.1 500 ")
+        await broken.end()
+        await innocent.end()
+        server.abort()
+
+    with caplog.at_level(logging.WARNING):
+        runner.run(main())
+    assert len(caplog.records) == 1
