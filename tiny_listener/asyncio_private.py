@@ -1,8 +1,8 @@
-"""All private names of asyncio that this project uses, so that a new Python breaks one module, and says what is missing.
+"""All private names of asyncio that this project uses: a new Python breaks one module, which says what is missing.
 
-`_enter_task` and `_leave_task` run a step of a coroutine in the name of a task (`asyncio.current_task()`) outside of that
-task's own step. They are documented for authors of third-party task implementations (Extending asyncio, "Task lifetime
-support"), as `asyncio.tasks._enter_task`. CPython 3.11 to 3.14 have them.
+`_enter_task` and `_leave_task` run a step of a coroutine in the name of a task (`asyncio.current_task()`) outside of
+that task's own step. They are documented for authors of third-party task implementations (Extending asyncio, "Task
+lifetime support"), as `asyncio.tasks._enter_task`. CPython 3.11 to 3.14 have them.
 """
 
 from __future__ import annotations

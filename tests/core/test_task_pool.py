@@ -354,7 +354,7 @@ def test_a_task_that_somebody_knows_is_nobody_elses(runner: asyncio.Runner, touc
         if kept and isinstance(kept[0], asyncio.Task):
             assert kept[0].done()
             assert touched not in others
-        assert not by_task or list(by_task)[0].done()
+        assert not by_task or next(iter(by_task)).done()
         kept.clear()
         pool.close()
 

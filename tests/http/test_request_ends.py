@@ -400,11 +400,11 @@ def test_a_body_that_nobody_reads_is_discarded_up_to_a_limit(runner: asyncio.Run
                 sent: list[int] = []
                 sending = asyncio.ensure_future(endless(client, sent))
                 if target == "waits":
-                    await until(lambda: any(not c.pipeline.takes_more for c in http.connections))
+                    await until(lambda http=http: any(not c.pipeline.takes_more for c in http.connections))  # type: ignore[misc]
                     release.set()
                 response = await client.receive()
                 assert response.body == b"not read" if target == "at-once" else response.status in (200, 413)
-                await until(lambda: not http.connections)
+                await until(lambda http=http: not http.connections)  # type: ignore[misc]
                 sending.cancel()
                 await asyncio.wait({sending})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import httptools
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,7 +63,7 @@ def judged(reader: RequestReader, data: bytes, cuts: list[int]) -> list[object]:
     """Return what a reader makes of bytes, in pieces."""
     borders = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
     found: list[object] = []
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         for event in reader.receive(data[start:end]):
             if isinstance(event, Head):
                 found.append((event.method, event.target, event.version, event.fields, event.keep_alive, event.length))

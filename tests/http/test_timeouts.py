@@ -89,7 +89,7 @@ async def deaf(server: Serving) -> Client:
     """Connect a client whose kernel takes little, and that reads nothing."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    sock.setblocking(False)
+    sock.setblocking(False)  # noqa: FBT003
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", server.port))
     client = Client(*await asyncio.open_connection(sock=sock))
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]

@@ -61,7 +61,7 @@ KINDS: dict[str, Callable[[], BaseException]] = {
 }
 
 
-def application() -> HTTPListener:
+def application() -> HTTPListener:  # noqa: C901 - many small handlers
     app = HTTPListener()
 
     async def dependency(request: Request) -> None:
@@ -367,7 +367,7 @@ def test_a_transport_that_refuses_bytes_concerns_its_connection_alone(
             await transport.feed(get("/hello/x"))
         await until(lambda: transports[1].is_lost)
         for transport in (transports[0], *transports[2:]):
-            await until(lambda t=transport: t.written.endswith(b"x!"))
+            await until(lambda t=transport: t.written.endswith(b"x!"))  # type: ignore[misc]
             await transport.end()
         assert not server.connections
         server.abort()
@@ -395,7 +395,7 @@ def test_a_check_that_fails_concerns_its_connection_alone(
 
         transports[0].get_write_buffer_size = fail  # type: ignore[method-assign]
         for transport in transports:
-            await until(lambda t=transport: t.is_lost)
+            await until(lambda t=transport: t.is_lost)  # type: ignore[misc]
         server.abort()
 
     with caplog.at_level(logging.WARNING):
@@ -497,8 +497,8 @@ def test_one_connection_has_a_share_of_an_iteration(runner: asyncio.Runner) -> N
 
     @app.get("/{name}")
     async def note(name: Param) -> str:
-        order.append(name)
-        return name
+        order.append(str(name))
+        return str(name)
 
     async def main() -> None:
         app.attach(Host())

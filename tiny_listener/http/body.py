@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Body"]
 
 SMALL = 4096
-"""Bytes of a piece that is joined with the one before it: a body in one-byte chunks takes no more memory than another."""
+"""Bytes of a piece that is joined with the one before: a body in one-byte chunks takes no more memory than another."""
 
 
 class Body:

@@ -1,8 +1,7 @@
 """One HTTP/1 connection: its reader, its pipeline of requests, its transport, and the table of its life.
 
-What arrives is kept by the server until all that this loop iteration brings is there; the fast path takes it, or `read`,
-which puts requests into the pipeline. Reading pauses while the pipeline is long, while a body that nobody takes piles up,
-and while the client takes no bytes.
+What arrives is kept by the server until all that this loop iteration brings is there; the fast path takes it, or the
+intake, which puts requests into the pipeline.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ __all__ = ["HTTPConnection"]
 logger = logging.getLogger("tiny_listener")
 
 MAX_WAITING = 64 * 1024
-"""Bytes that are read at once, and not at the end of the iteration: what comes in such pieces may have to be stopped."""
+"""Bytes that are read at once, not at the end of the iteration: what comes in such pieces may have to be stopped."""
 IDLE = State.IDLE
 
 
@@ -278,13 +277,12 @@ class HTTPConnection(asyncio.Protocol):
         self.server.outbox.flush()
         if self.state in ENDED:
             return
-        if (
-            knows or self.transport.is_closing() or not self.transport.can_write_eof()
-        ):  # TLS has no half-closed connections
+        # TLS has no half-closed connections.
+        if knows or self.transport.is_closing() or not self.transport.can_write_eof():
             self.close()
             return
-        # RFC 9112 section 9.6: a socket that is closed while bytes are unread, or still come, is reset by the kernel, and
-        # a reset takes from the client what it has not read yet: the very response that says what was wrong. So close
+        # RFC 9112 section 9.6: the kernel resets a socket that is closed while bytes are unread, or still come, and a
+        # reset takes from the client what it has not read yet: the very response that says what was wrong. So close
         # this side first and discard what comes, until the client has closed its side, or for a while.
         self.step(State.LINGERING)
         self._lingers_since = self.last_active = self.server.now

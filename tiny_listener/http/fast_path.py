@@ -1,11 +1,11 @@
 """The fast path of a request: all of it in one piece, from its bytes to the bytes of its response.
 
-It handles a request that is whole, on a connection where nothing waits (`State.IDLE`), whose handler does not suspend and
-returns a whole response or raises an `HTTPError`, or that no route serves. One function does for all that a loop iteration
-brought what `HTTPConnection` and `Exchange` do step by step, so that most requests cost few calls.
+It handles a request that is whole, on a connection where nothing waits (`State.IDLE`), whose handler does not suspend
+and returns a whole response or raises an `HTTPError`, or that no route serves. One function does for all that a loop
+iteration brought what `Intake`, `Pipeline` and `Exchange` do step by step, so that most requests cost few calls.
 
-It falls back to them for everything else. Up to the handler's call it has had no side effect then but that bytes were
-looked at, and these are read again; from there on the exchange takes over where it is.
+It falls back to them for everything else. Up to the handler's call it has had no side effect then: bytes were looked at,
+and are read again. From there on the exchange takes over where it is.
 
 The walls: a connection that fails ends alone, and the others are served; one connection has a share of an iteration, and
 what it sent beyond that is read in the next one.

@@ -275,13 +275,12 @@ class RequestReader:
         head.target = target
         head.version = version
         head.raw = data
-        if not open_message:
-            # PERF: without a body the Host says it all, if it is the one that it was, and no other line has a say.
-            if is_usual and further_framing(rest, self._usual_size - 1) is None:
-                head.is_plain = True
-                head.length = 0
-                self.position = end
-                return head
+        # PERF: without a body the Host says it all, if it is the one that it was, and no other line has a say.
+        if not open_message and is_usual and further_framing(rest, self._usual_size - 1) is None:
+            head.is_plain = True
+            head.length = 0
+            self.position = end
+            return head
         framing = self._frame(data, version)
         if framing is NO_FRAMING:
             head.is_plain = True

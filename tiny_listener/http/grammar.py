@@ -14,11 +14,10 @@ class Grammar:
     """The judge of heads, shared by all connections of a process: each head is shown to it whole.
 
     The wall: nothing that one head leaves behind in llhttp is there when the next is judged. llhttp stands between two
-    messages exactly while `open_message` is empty. Whoever shows it something first marks the message as open; llhttp
-    itself clears the mark at the message's end. Who finds a message open (its head was refused after llhttp took it, its
-    body never came, an exception came in between) begins with a new parser. What a used parser refuses is judged again by
-    a new one, so a used parser can never be stricter; and it is never in the middle of a message, so it can never be
-    laxer.
+    messages exactly while `open_message` is empty. Code that shows it a head first marks the message as open; llhttp
+    itself clears the mark at its end. Code that finds a message open (its head was refused after llhttp took it, its
+    body never came, an exception came in between) begins with a new parser. What a used parser refuses is judged
+    again by a new one, so a used parser can never be stricter; it is never within a message, so it can never be laxer.
 
     llhttp calls nothing back but that a message is complete: a callback for each field costs more than all of its
     judgement. What is in a head that it let pass is read by the expressions of `fields`; they hold for heads of its
