@@ -13,7 +13,6 @@ measures when it is told to.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import random
@@ -27,6 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from arguments import REPEATS, Arguments
 from metrics_files import Files, measure_files
 from metrics_load import Load, measure_load
 from prometheus_client import CollectorRegistry, Histogram
@@ -324,8 +324,8 @@ def print_verdicts(verdicts: list[Verdict]) -> None:
 
 def main() -> int:
     """Measure, print, judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30, help="of the runs of wrk")
+    parser = Arguments(__doc__)
+    parser.add_argument("--rounds", type=REPEATS, default=30, help="of the runs of wrk")
     options = parser.parse_args()
     observations = {one.what: one for one in measure_observations()}
     print_table("observation", "ns", list(observations.values()), observations[RESPONSE_SPREAD])
