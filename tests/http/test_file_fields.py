@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.http.helpers import serving
@@ -62,7 +62,6 @@ names = (
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names)
 @example(b"data:text/html,x.png".replace(b"/", b""))
 @example(b"data:a\r\nX-Injected: yes,z.png")

@@ -351,7 +351,7 @@ def test_a_client_that_goes_away(runner: asyncio.Runner) -> None:
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(names, st.binary(max_size=60)), max_size=4))
 def test_files_come_as_they_were_sent(pairs: list[tuple[str, bytes]]) -> None:
     seen: list[Any] = []
@@ -363,7 +363,7 @@ def test_files_come_as_they_were_sent(pairs: list[tuple[str, bytes]]) -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=4))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_fields_come_as_they_were_sent(pairs: list[tuple[str, str]]) -> None:
     pairs = [(k, v) for k, v in pairs if (k + v).isprintable()]
     found = post(urlencode(pairs).encode(), URLENCODED).json()
