@@ -237,8 +237,8 @@ class ValuesReader:
         """The memory, as doubles."""
         self._read = 8
 
-    def refresh(self) -> None:
-        """Find new entries.
+    def refresh(self, most: int | None = None) -> bool:
+        """Find new entries, `most` at most; return whether there are more.
 
         :raises ValuesError: there is something that cannot be read, yet or at all; all before it was found
         """
@@ -246,7 +246,10 @@ class ValuesReader:
         (used,) = _USED.unpack_from(memory, 0)
         if used % 8 or used > len(memory):
             raise ValuesError(f"{used} of {len(memory)} bytes are in use")
+        end_of_list = None if most is None else len(self.entries) + most
         while at < used:
+            if len(self.entries) == end_of_list:
+                return True
             length, checksum = _HEAD.unpack_from(memory, at)
             start = at + _HEAD.size
             end = at + _padded(_HEAD.size + length)
@@ -261,6 +264,7 @@ class ValuesReader:
                 raise ValuesError(f"the entry at byte {at} is none: {error}") from None
             self.entries.append((key, end // 8))
             self._read = at = end + _VALUE
+        return False
 
     def release(self) -> None:
         """Let go of the memory, so that it can be unmapped."""
