@@ -22,11 +22,14 @@ import logging
 import mmap
 from collections.abc import Callable, Iterator
 from itertools import accumulate
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
+import msgspec
 from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from .format import complete
 from .steps import ENTRIES, VALUES, slices
 from .values import DEFAULT_VALUES_CAPACITY, Home, ValueKey, ValuesError, ValuesReader, install
 
@@ -44,12 +47,14 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 _bound_text: Callable[[float], str] = floatToGoString
 
 
-class _Kind(NamedTuple):
+class _Kind(msgspec.Struct, frozen=True, gc=False):
     kind: str
     mode: str
 
 
-class _Sample(NamedTuple):
+class _Sample(msgspec.Struct, frozen=True, gc=False):
+    """PERF: the collector of cycles does not look at them: there may be 100,000 in each worker."""
+
     family: str
     kind: _Kind
     name: str
@@ -161,6 +166,8 @@ class ApplicationMetrics:
         self._dead: list[ValuesRow] = []
         """Rows that are to be folded: the first of them up to the sample `_folded`."""
         self._folded = 0
+        self._is_folding = False
+        """Whether the event loop will go on with it."""
         self._readings = 0
         """How many go on: meanwhile nothing is folded, so that each row is read once."""
         self._retired: Totals = {}
@@ -218,10 +225,13 @@ class ApplicationMetrics:
             while self._dead and not self._readings:
                 self._fold_some()
         else:
-            loop.call_soon(self._fold_next, loop)
+            if not self._is_folding:
+                self._is_folding = True
+                loop.call_soon(self._fold_next, loop)
 
     def _fold_next(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._dead and not self._readings:  # else this goes on when they have ended
+        self._is_folding = bool(self._dead) and not self._readings  # else it goes on when these have ended
+        if self._is_folding:
             self._fold_some()
             loop.call_soon(self._fold_next, loop)
 
@@ -248,10 +258,13 @@ class ApplicationMetrics:
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, as they are now; where workers with new code have another kind of metric, that one."""
-        return (metric for metric in self.collect_in_steps() if metric is not None)
+        return complete(self.collect_in_steps())
 
     def collect_in_steps(self) -> Iterator[Metric | None]:
-        """The same; None where there is more to do before the next metric is complete."""
+        """The same, as `format.Format.metric` takes them: samples are made when they are asked for.
+
+        None: there is more to do before the next metric.
+        """
         self._readings += 1
         try:
             totals, families = self._retired.copy(), self._families.copy()
@@ -277,23 +290,18 @@ class ApplicationMetrics:
                 yield None
         for name, samples in of_family.items():
             kind, text = families[name]
-            metric = Metric(name, text, kind.kind)
-            found = _histogram(name, samples) if kind.kind == "histogram" else _plain(samples)
-            for number, one in enumerate(found, 1):
-                if one is not None:
-                    metric.add_sample(one[0], dict(one[1]), one[2])
-                if number % VALUES == 0 or one is None:
-                    yield None
+            metric: Any = Metric(name, text, kind.kind)
+            metric.samples = _histogram(name, samples) if kind.kind == "histogram" else _plain(samples)
             yield metric
 
 
-def _plain(samples: Totals) -> Iterator[tuple[str, Labels, float] | None]:
+def _plain(samples: Totals) -> Iterator[Sample]:
     for sample, (value, time) in samples.items():
         if time or not sample.kind.mode.endswith("mostrecent"):  # else nobody has set it
-            yield sample.name, sample.labels, value
+            yield Sample(sample.name, dict(sample.labels), value)
 
 
-def _histogram(name: str, samples: Totals) -> Iterator[tuple[str, Labels, float] | None]:
+def _histogram(name: str, samples: Totals) -> Iterator[Sample | None]:
     """Cumulate buckets. The count is the last of them: the two can never differ. None: there is more to do first."""
     buckets: dict[Labels, dict[float, float]] = {}
     sums: dict[Labels, float] = {}
@@ -307,12 +315,13 @@ def _histogram(name: str, samples: Totals) -> Iterator[tuple[str, Labels, float]
             of_labels[bound] = of_labels.get(bound, 0.0) + value
         else:
             sums[sample.labels] = value
-    for labels, counts in buckets.items():
+    for labels in list(buckets):
+        counts = buckets.pop(labels)  # to free them all in the end would take long
         counts.setdefault(float("inf"), 0.0)  # it is made last, and its worker may not have come to it
         bounds = sorted(counts)
         cumulated = list(accumulate(counts[bound] for bound in bounds))
         for bound, count in zip(bounds, cumulated, strict=True):
-            yield f"{name}_bucket", (*labels, ("le", _bound_text(bound))), count
-        yield f"{name}_count", labels, cumulated[-1]
+            yield Sample(f"{name}_bucket", {**dict(labels), "le": _bound_text(bound)}, count)
+        yield Sample(f"{name}_count", dict(labels), cumulated[-1])
         if bounds[0] >= 0 and labels in sums:  # OpenMetrics has no sum of what may be negative
-            yield f"{name}_sum", labels, sums[labels]
+            yield Sample(f"{name}_sum", dict(labels), sums[labels])

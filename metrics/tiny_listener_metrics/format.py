@@ -26,7 +26,7 @@ from .row import NANOSECONDS
 from .series import Family, Series
 from .steps import SAMPLES, VALUES, slices
 
-__all__ = ["Format", "Totals", "family_metric"]
+__all__ = ["Format", "Totals", "complete", "family_metric"]
 
 Totals: TypeAlias = dict[Series, list[int]]
 
@@ -79,25 +79,24 @@ class Format:
             self._forms[series] = "\n".join([*lines[number * of_series : (number + 1) * of_series], ""])
 
     def metric(self, metric: Metric) -> Iterator[bytes]:
-        """Write a metric.
+        """Write a metric, whose `samples` are any iterable; None among them lets the event loop go on.
 
         Raises what prometheus_client raises for one that the format cannot have.
         """
-        samples = metric.samples
-        if len(samples) <= SAMPLES:
-            yield self._write(metric)
-            return
         head = self._write(_with(metric, []))
         yield head
         late = {metric.name + suffix: list[Sample]() for suffix in NOT_TEXT} if self._is_text else {}
-        for part in slices(len(samples), SAMPLES):
-            some = samples[part]
-            for sample in some:
-                if sample.name in late:
-                    late[sample.name].append(sample)
-            if late:
-                some = [sample for sample in some if sample.name not in late]
-            yield self._write(_with(metric, some)).removeprefix(head)
+        some: list[Sample] = []
+        samples: Iterator[Sample | None] = iter(metric.samples)
+        for sample in samples:
+            if sample is None:
+                yield b""
+                continue
+            late.get(sample.name, some).append(sample)
+            if len(some) == SAMPLES:
+                yield self._write(_with(metric, some)).removeprefix(head)
+                some.clear()
+        yield self._write(_with(metric, some)).removeprefix(head)
         for of_name in late.values():
             for part in slices(len(of_name), SAMPLES):
                 text = self._write(_with(metric, of_name[part])).removeprefix(head)
@@ -107,6 +106,14 @@ class Format:
     def _write(self, metric: Metric) -> bytes:
         """Write a metric in one go, without the end of the page."""
         return self.generate(_These([metric])).removesuffix(self.end.encode())
+
+
+def complete(metrics: Iterable[Metric | None]) -> Iterator[Metric]:
+    """Return metrics with lists of samples, as others than `Format.metric` take them."""
+    for metric in metrics:
+        if metric is not None:
+            metric.samples = [sample for sample in metric.samples if sample is not None]
+            yield metric
 
 
 def _with(metric: Metric, samples: list[Sample]) -> Metric:

@@ -11,8 +11,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
-from .steps import VALUES, Steps, slices
+from .format import complete
 
 __all__ = ["RegistryMetrics"]
 
@@ -51,10 +52,10 @@ class RegistryMetrics:
 
         A collector of the application's that raises costs what would come after it, and is named in the log once.
         """
-        return (metric for metric in self.collect_in_steps() if metric is not None)
+        return complete(self.collect_in_steps())
 
     def collect_in_steps(self) -> Iterator[Metric | None]:
-        """The same; None where there is more to do before the next metric is complete."""
+        """The same, as `format.Format.metric` takes them: samples are made when they are asked for."""
         metrics = iter(_collected(self._registry))
         while True:
             try:
@@ -66,19 +67,15 @@ class RegistryMetrics:
                 return
             if metric is _END:
                 return
-            if metric is None:
-                yield None
-            elif isinstance(metric, Metric) and metric.name not in BUILT_IN:
-                if metric.type in CREATED:
-                    metric = yield from _without_created(metric)
-                yield metric
+            if isinstance(metric, Metric) and metric.name not in BUILT_IN:
+                yield metric if metric.type not in CREATED else _without_created(metric)
 
 
 _END: Final = object()
 
 
 def _collected(registry: Collector) -> Iterator[Any]:
-    """Collect as `registry` does, but let the samples of a metric of prometheus_client come some at a time."""
+    """Collect as `registry` does, but the samples of its own metrics come when they are asked for."""
     if type(registry) is not CollectorRegistry:
         yield from registry.collect()
         return
@@ -94,19 +91,18 @@ def _collected(registry: Collector) -> Iterator[Any]:
             continue
         # As its `collect` does, which returns when all samples are there.
         metric = collector._get_metric()  # type: ignore[no-untyped-call]  # noqa: SLF001
-        for number, (suffix, *sample) in enumerate(collector._samples(), 1):  # noqa: SLF001
-            metric.add_sample(collector._name + suffix, *sample)  # noqa: SLF001
-            if number % VALUES == 0:
-                yield None
+        metric.samples = _samples(collector)
         yield metric
 
 
-def _without_created(metric: Metric) -> Steps[Metric]:
+def _samples(collector: MetricWrapperBase) -> Iterator[Sample]:
+    for sample in collector._samples():  # noqa: SLF001
+        yield sample._replace(name=collector._name + sample.name)  # noqa: SLF001
+
+
+def _without_created(metric: Metric) -> Metric:
     """With several workers there are none either."""
-    less = copy(metric)
-    less.samples = []
-    for part in slices(len(metric.samples), VALUES):
-        less.samples += [sample for sample in metric.samples[part] if not sample.name.endswith("_created")]
-        if part.stop < len(metric.samples):
-            yield
-    return less
+    less: Any = copy(metric)
+    less.samples = (sample for sample in metric.samples if not sample.name.endswith("_created"))
+    kept: Metric = less
+    return kept

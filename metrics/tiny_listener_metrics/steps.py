@@ -18,11 +18,11 @@ Steps: TypeAlias = Generator[None, None, T]
 WORDS: Final = 16_384
 """Words of a row that one call of C reads, puts in order, or adds."""
 ENTRIES: Final = 500
-"""Entries of a directory that are decoded."""
+"""Entries of a directory that are decoded, or samples that a metric of prometheus_client makes."""
 VALUES: Final = 2_000
 """Values that Python adds to others."""
-SAMPLES: Final = 250
-"""Samples that are written: lines of the page."""
+SAMPLES: Final = 100
+"""Samples that prometheus_client writes: it calls a function for each character of a name."""
 
 
 def finish(steps: Generator[Any, None, T]) -> T:
