@@ -141,7 +141,8 @@ class Row:
         yield from self._find_sources(size)
         values: list[int] = []
         for arrange in self._arrange:
-            values += arrange(words)[:-2]
+            values += arrange(words)
+            del values[-2:]
             yield
         for place, at in self._surplus:
             values[place] += words[at]
@@ -271,11 +272,13 @@ class Ledger:
                 yield from row.refresh(self._place_of)
             totals = self._retired[:]
             places = list(self._series.items())
+            of_rows = []
             for row in rows:
                 words = yield from row.read_steps(len(totals))
-                for part in slices(len(totals), WORDS):
-                    totals[part] = map(add, totals[part], words[part])
-                    yield
+                of_rows.append(words)
+            for part in slices(len(totals), 4 * WORDS // (1 + len(rows)) + 1):
+                totals[part] = map(sum, zip(totals[part], *(words[part] for words in of_rows), strict=True))
+                yield
             found: dict[Series, list[int]] = {}
             for number, (series, (start, end)) in enumerate(places, 1):
                 found[series] = totals[start:end]
