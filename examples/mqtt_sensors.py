@@ -46,7 +46,12 @@ class Sensors(Listener):
             await asyncio.wait([reading, asyncio.ensure_future(self.draining)], return_when="FIRST_COMPLETED")
             if reading.done():
                 reading.result()
-            await client.unsubscribe(TOPICS)
+            leaving = asyncio.create_task(client.unsubscribe(TOPICS))
+            try:
+                await asyncio.shield(leaving)
+            except asyncio.CancelledError:  # the worker has nothing else to do; the broker has not answered yet
+                await leaving
+                raise
         finally:  # it ends before the connection, of which it would not know why it was closed
             reading.cancel()
             await asyncio.wait([reading])
