@@ -34,13 +34,27 @@ class Sensors(Listener):
                 async with aiomqtt.Client(HOST, PORT) as self.client:
                     await self.client.subscribe(TOPICS, qos=1)
                     self.ready()
-                    reading = asyncio.create_task(self.read(self.client))
-                    await asyncio.wait([reading, asyncio.ensure_future(self.draining)], return_when="FIRST_COMPLETED")
-                    await self.client.unsubscribe(TOPICS)
-                    reading.cancel()
+                    await self.read_until_the_drain(self.client)
             except aiomqtt.MqttError as exc:
                 logger.warning("%s; the next try is in a second", exc)
                 await asyncio.sleep(1)
+
+    async def read_until_the_drain(self, client: aiomqtt.Client) -> None:
+        """Read messages, and leave the rest to other workers when the drain begins; raises MqttError."""
+        reading = asyncio.create_task(self.read(client))
+        try:
+            await asyncio.wait([reading, asyncio.ensure_future(self.draining)], return_when="FIRST_COMPLETED")
+            if reading.done():
+                reading.result()
+            leaving = asyncio.create_task(client.unsubscribe(TOPICS))
+            try:
+                await asyncio.shield(leaving)
+            except asyncio.CancelledError:  # the worker has nothing else to do; the broker has not answered yet
+                await leaving
+                raise
+        finally:  # it ends before the connection, of which it would not know why it was closed
+            reading.cancel()
+            await asyncio.wait([reading])
 
     async def read(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:

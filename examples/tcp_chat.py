@@ -37,6 +37,10 @@ class Chat(Listener[Guest]):
 
     async def listen(self) -> None:
         await start_server(self.welcome, "127.0.0.1", PORT, limit=1024)
+        self.ready()
+        await self.draining
+        for guest in self.guests:  # else they would be cut off in the end
+            guest.writer.close()
 
     async def welcome(self, reader: StreamReader, writer: StreamWriter) -> None:
         host, port = writer.get_extra_info("peername")

@@ -10,12 +10,12 @@ cost each other, and not what they gain on several cores. Prints Markdown and le
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import sys
 from dataclasses import dataclass
 
+from arguments import REPEATS, SECONDS, Arguments
 from bench_http import OURS, RESULTS, SCENARIOS, Scenario, commands, measure
 from environment import bench_python, describe
 from processes import cpu_seconds, free_port, pinned, running
@@ -79,9 +79,9 @@ def cost(server: str, step: Step, seconds: float, python: str) -> float:
 
 def main() -> int:
     """Measure, print, and judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each server")
+    parser = Arguments(__doc__)
+    parser.add_argument("--seconds", type=SECONDS, default=2, help="of each measurement")
+    parser.add_argument("--rounds", type=REPEATS, default=3, help="measurements of each server")
     options = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = max(step.scenario.connections for steps in SUBJECTS.values() for step in steps)

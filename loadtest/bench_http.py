@@ -9,7 +9,6 @@ with a plot, in loadtest/results/. Exit code 1 when a target is missed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from arguments import REPEATS, SECONDS, Arguments
 from environment import bench_python, describe
 from processes import cpu_seconds, free_port, pinned, resident_bytes, running
 
@@ -222,28 +222,28 @@ def _verdict(met: bool) -> str:
     return "met" if met else "MISSED"
 
 
-def _chosen(text: str | None, known: Iterable[str]) -> list[str]:
+def _chosen(parser: Arguments, text: str | None, known: Iterable[str]) -> list[str]:
     names = list(known)
     if text is None:
         return names
     chosen = text.split(",")
     unknown = [name for name in chosen if name not in names]
     if unknown:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; there are: {', '.join(names)}")
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(names)}")
     return [name for name in names if name in chosen]
 
 
 def main() -> int:
     """Measure, and print tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Arguments(__doc__)
     parser.add_argument("--servers", help="some of them, with commas between; the floor is always measured")
     parser.add_argument("--scenarios", help=f"some of {', '.join(SCENARIOS)}, with commas between")
-    parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each server")
+    parser.add_argument("--seconds", type=SECONDS, default=2, help="of each measurement")
+    parser.add_argument("--rounds", type=REPEATS, default=3, help="measurements of each server")
     options = parser.parse_args()
-    names = _chosen(options.servers, commands("python", 0, 0))
+    names = _chosen(parser, options.servers, commands("python", 0, 0))
     names = names if FLOOR in names else [FLOOR, *names]
-    scenarios = {key: SCENARIOS[key] for key in _chosen(options.scenarios, SCENARIOS)}
+    scenarios = {key: SCENARIOS[key] for key in _chosen(parser, options.scenarios, SCENARIOS)}
     python = bench_python()
     table = run(names, scenarios, options.rounds, options.seconds, python)
     verdicts, met = judge(table)

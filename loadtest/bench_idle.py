@@ -13,11 +13,11 @@ import resource
 import socket
 import sys
 
+from arguments import MAX_CLIENTS, Arguments, Number
 from bench_http import FLOOR, OURS, commands
 from environment import bench_python
 from processes import free_port, resident_bytes, running
 
-CONNECTIONS = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 SERVERS = (FLOOR, OURS, "uvicorn", "granian")
 MOST = 4.0
 """KiB."""
@@ -35,17 +35,17 @@ def ask(client: socket.socket) -> None:
         answer += piece
 
 
-def measure(command: list[str], port: int) -> float:
+def measure(command: list[str], port: int, connections: int) -> float:
     """Return KiB of the server for each connection."""
     clients: list[socket.socket] = []
     with running(command, port) as process:
         try:
-            for number in range(CONNECTIONS + 100):
+            for number in range(connections + 100):
                 if number == 100:  # what the first ones cost is the server's own
                     before = resident_bytes(process.pid)
                 clients.append(socket.create_connection(("127.0.0.1", port), 10))
                 ask(clients[-1])
-            return (resident_bytes(process.pid) - before) / CONNECTIONS / 1024
+            return (resident_bytes(process.pid) - before) / connections / 1024
         finally:
             for client in clients:
                 client.close()
@@ -53,21 +53,24 @@ def measure(command: list[str], port: int) -> float:
 
 def main() -> int:
     """Measure, print, and judge."""
+    parser = Arguments(__doc__)
+    parser.add_argument("connections", nargs="?", type=Number(1, MAX_CLIENTS), default=10_000)
+    connections = parser.parse_args().connections
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    need = CONNECTIONS + 1000
+    need = connections + 1000
     if hard != resource.RLIM_INFINITY and hard < need:
         print(f"{need} open files are needed, and no more than {hard} are allowed: ulimit -n")
         return 2
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, need), hard))  # the servers inherit it
     python = bench_python()
-    print(f"{CONNECTIONS:,} idle connections:")
+    print(f"{connections:,} idle connections:")
     kib = {}
     for name in SERVERS:
         port = free_port()
         command = commands(python, port, free_port())[name]
         if name == "granian":  # by default it serves no more than about a thousand connections
             command += ["--backpressure", str(need)]
-        kib[name] = measure(command, port)
+        kib[name] = measure(command, port, connections)
         print(f"{name:15}{kib[name]:6.2f} KiB each")
     if kib[OURS] > MOST:
         print(f"{OURS} takes more than {MOST:g} KiB: MISSED")

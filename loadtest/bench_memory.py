@@ -12,9 +12,10 @@ import asyncio
 import sys
 from pathlib import Path
 
+from arguments import Arguments, Number
+
 from tiny_listener import Event, Listener
 
-EVENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
 BATCH = 1_000
 MAY_GROW_KIB = 1024
 
@@ -39,18 +40,25 @@ def resident_kib() -> int:
     return int(line.split()[1])
 
 
-async def main() -> int:
+async def measure(events: int) -> int:
     """Trigger the events, and look at the memory ten times."""
     sizes: list[int] = []
     for tenth in range(1, 11):
-        for start in range(0, EVENTS // 10, BATCH):
+        for start in range(0, events // 10, BATCH):
             await asyncio.gather(*[app.trigger_event(f"GET:/user/{start + i}") for i in range(BATCH)])
         sizes.append(resident_kib())
-        print(f"{EVENTS * tenth // 10:>12,} events  {sizes[-1]:>8,} KiB  {len(app.ctxs)} contexts alive")
+        print(f"{events * tenth // 10:>12,} events  {sizes[-1]:>8,} KiB  {len(app.ctxs)} contexts alive")
     growth = sizes[-1] - sizes[0]
     print(f"growth after the first tenth: {growth:,} KiB (may be {MAY_GROW_KIB:,})")
     return 0 if growth <= MAY_GROW_KIB else 1
 
 
+def main() -> int:
+    """Read the argument, and measure."""
+    parser = Arguments(__doc__)
+    parser.add_argument("events", nargs="?", type=Number(10 * BATCH, 10**12), default=1_000_000)
+    return asyncio.run(measure(parser.parse_args().events))
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

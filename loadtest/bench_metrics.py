@@ -13,7 +13,6 @@ measures when it is told to.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import random
@@ -27,8 +26,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from arguments import REPEATS, Arguments
 from metrics_files import Files, measure_files
 from metrics_load import Load, measure_load
+from metrics_pauses import SAMPLES, measure_pauses, print_pauses
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client import values as prometheus_values
 from prometheus_client.exposition import generate_latest
@@ -43,6 +44,7 @@ MAX_EVENT_NS: Final = 300
 MAX_RESPONSE_NS: Final = 350  # it has a method and a status to look up
 MAX_SCRAPE_MS: Final = 25
 MAX_LOSS: Final = 0.03
+MAX_PAUSE_MS: Final = 50  # of the event loop of the supervisor, for anything
 """The share of requests per second that metrics may cost."""
 FILES_RESTARTS: Final = 50
 """Restarts after which prometheus_client's files are looked at: ten times as many take minutes."""
@@ -324,9 +326,16 @@ def print_verdicts(verdicts: list[Verdict]) -> None:
 
 def main() -> int:
     """Measure, print, judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30, help="of the runs of wrk")
+    parser = Arguments(__doc__)
+    parser.add_argument("--rounds", type=REPEATS, default=30, help="of the runs of wrk")
+    parser.add_argument("--pauses", action="store_true", help="only how long large pages block the event loop")
     options = parser.parse_args()
+    pauses = measure_pauses()
+    print_pauses(pauses)
+    still = Verdict(f"a pause for {SAMPLES:,} samples", max(one.longest_ms for one in pauses), MAX_PAUSE_MS, "ms")
+    if options.pauses:
+        print_verdicts([still])
+        return int(not still.is_met)
     observations = {one.what: one for one in measure_observations()}
     print_table("observation", "ns", list(observations.values()), observations[RESPONSE_SPREAD])
     scrapes, growth = measure_scrapes()
@@ -341,6 +350,7 @@ def main() -> int:
         Verdict("requests/s that metrics cost", 100 * load.loss, 100 * MAX_LOSS, "%"),
         Verdict(f"a scrape, {WORKERS} workers and {ROUTES} routes", scrapes[0].median, MAX_SCRAPE_MS, "ms"),
         Verdict(f"the same after {RESTARTS} restarts", scrapes[1].median, MAX_SCRAPE_MS, "ms"),
+        still,
     ]
     print_verdicts(verdicts)
     return int(not all(one.is_met for one in verdicts))

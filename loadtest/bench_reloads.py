@@ -17,10 +17,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from arguments import WORKERS, Arguments, Number
 from processes import ask, children, free_port, running
 
-RELOADS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-WORKERS = int(sys.argv[2]) if len(sys.argv) > 2 else 4
 MAY_GROW_KIB = 1024
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LIMIT = 30.0
@@ -53,7 +52,7 @@ def look(pid: int) -> Belongings:
     )
 
 
-def reload(path: str, pid: int) -> None:
+def reload(path: str, pid: int, workers: int) -> None:
     """Reload, and return when all workers are new and the old ones have ended.
 
     :raises RuntimeError: the reload failed, or takes too long
@@ -63,7 +62,7 @@ def reload(path: str, pid: int) -> None:
         now = ask(path, "AskStatus")["reload"]
         if now["state"] == "failed" or now["version"] != version:
             raise RuntimeError(f"reload {version}: {now}")
-        if now["state"] == "done" and children(pid) == WORKERS:
+        if now["state"] == "done" and children(pid) == workers:
             ask(path, "AskStatus")  # whoever answers has buried the last one
             return
         time.sleep(0.005)
@@ -72,12 +71,17 @@ def reload(path: str, pid: int) -> None:
 
 def main() -> int:
     """Reload, print, and judge."""
+    parser = Arguments(__doc__)
+    parser.add_argument("reloads", nargs="?", type=Number(1, 10**6), default=1000)
+    parser.add_argument("workers", nargs="?", type=WORKERS, default=4)
+    options = parser.parse_args()
+    workers: int = options.workers
     os.chdir(EXAMPLES)
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "control")
         command = [
-            sys.executable, "-m", "tiny_listener", "--workers", str(WORKERS), "--port", str(port), "--admin-port", "0",
+            sys.executable, "-m", "tiny_listener", "--workers", str(workers), "--port", str(port), "--admin-port", "0",
             "--control-socket", path, "--log-level", "error", "http_web:app",
         ]  # fmt: skip
         with running(command, port) as process:
@@ -85,9 +89,9 @@ def main() -> int:
                 time.sleep(0.01)
             started, looks = time.monotonic(), [look(process.pid)]
             print("reloads   files  processes  shared maps  /dev/shm  supervisor KiB   ms each")
-            for number in range(1, RELOADS + 1):
-                reload(path, process.pid)
-                if number % max(1, RELOADS // 10) == 0:
+            for number in range(1, options.reloads + 1):
+                reload(path, process.pid, workers)
+                if number % max(1, options.reloads // 10) == 0:
                     now, each = look(process.pid), (time.monotonic() - started) / number * 1000
                     print(f"{number:7,}{now.files:8}{now.processes:11}{now.maps:13}{now.segments:10}", end="")
                     print(f"{now.kib:16,}{each:10.0f}", flush=True)

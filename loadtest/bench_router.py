@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from arguments import Arguments
+
 from tiny_listener.router import Pattern, Router, compile_path, parse_pattern
 
 SIZES = (10, 100, 1_000, 10_000)
@@ -146,6 +148,7 @@ def line(*cells: str) -> None:
 
 def main() -> int:
     """Print the table; 1 if the cost of the trie is not flat."""
+    Arguments(__doc__).parse_args()
     tables = [paths_of(size) for size in SIZES]
     routers, scans = [router_of(paths) for paths in tables], [scan_of(paths) for paths in tables]
     gc.collect()

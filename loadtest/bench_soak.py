@@ -14,11 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from arguments import Arguments, Decimal
 from bench_http import CONNECTIONS, OURS, commands
 from environment import bench_python
 from processes import free_port, pinned, resident_bytes, running
 
-MILLIONS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
 MAY_GROW_KIB = 1024
 SECONDS = 10
 HERE = Path(__file__).parent
@@ -40,13 +40,16 @@ def send(port: int) -> int:
 
 def main() -> int:
     """Send, print, and judge."""
+    parser = Arguments(__doc__)
+    parser.add_argument("millions", nargs="?", type=Decimal(0.001, 10**6), default=10.0)
+    millions = parser.parse_args().millions
     port, sent, settled = free_port(), 0, 0.0
     kib = 0.0
     with running(pinned(commands(bench_python(), port, free_port())[OURS], 0), port) as process:
-        while sent < MILLIONS * 1e6:
+        while sent < millions * 1e6:
             sent += send(port)
             kib = resident_bytes(process.pid) / 1024
-            if not settled and sent >= MILLIONS * 1e5:
+            if not settled and sent >= millions * 1e5:
                 settled = kib
             print(f"{sent:12,} requests: {kib:10,.0f} KiB resident", flush=True)
     print(f"grew by {kib - settled:,.0f} KiB after the first tenth; {MAY_GROW_KIB:,} are allowed")

@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from arguments import WORKERS, Arguments
 from processes import ask, children, free_port
 
-WORKERS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
 TIMES = 5
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LIMIT = 60.0
@@ -55,10 +55,10 @@ def pss_mib(pid: int) -> float:
     return total / 1024
 
 
-def measure(path: str) -> tuple[float, float, float]:
+def measure(path: str, workers: int) -> tuple[float, float, float]:
     """Return the seconds of a start and of a reload, and MiB of the workers before it."""
     command = [
-        sys.executable, "-m", "tiny_listener", "--workers", str(WORKERS), "--port", str(free_port()),
+        sys.executable, "-m", "tiny_listener", "--workers", str(workers), "--port", str(free_port()),
         "--admin-port", "0", "--control-socket", path, "--log-level", "error", "http_web:app",
     ]  # fmt: skip
     began = time.monotonic()
@@ -70,7 +70,7 @@ def measure(path: str) -> tuple[float, float, float]:
         began = time.monotonic()
         process.send_signal(signal.SIGHUP)
         wait_for_state(path, 1, process)
-        while children(process.pid) > WORKERS:
+        while children(process.pid) > workers:
             time.sleep(0.002)
         return start, time.monotonic() - began, memory
     finally:
@@ -80,13 +80,16 @@ def measure(path: str) -> tuple[float, float, float]:
 
 def main() -> int:
     """Measure, print, and judge."""
+    parser = Arguments(__doc__)
+    parser.add_argument("workers", nargs="?", type=WORKERS, default=8)
+    workers = parser.parse_args().workers
     with tempfile.TemporaryDirectory() as folder:
-        found = [measure(str(Path(folder) / "control")) for _ in range(TIMES)]
+        found = [measure(str(Path(folder) / "control"), workers) for _ in range(TIMES)]
     start, reload, memory = (statistics.median(column) for column in zip(*found, strict=True))
     rows = [
-        (f"command to {WORKERS} ready workers", start * 1000, 1000.0, "ms"),
-        (f"HUP to {WORKERS} new ones, the old ones gone", reload * 1000, 5000.0, "ms"),
-        (f"PSS of {WORKERS} idle workers", memory, 80.0, "MiB"),
+        (f"command to {workers} ready workers", start * 1000, 1000.0, "ms"),
+        (f"HUP to {workers} new ones, the old ones gone", reload * 1000, 5000.0, "ms"),
+        (f"PSS of {workers} idle workers", memory, 80.0, "MiB"),
     ]
     missed = False
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")

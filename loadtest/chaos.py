@@ -13,7 +13,6 @@ more than the connections that it has accepted; they are counted before it is ki
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -26,6 +25,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
+from arguments import MAX_CLIENTS, SECONDS, WORKERS, Arguments, Number
 from chaos_clients import ANEW, LATE, Client, Clients, Locust, Outcomes, Threads
 from environment import bench_python
 from processes import free_port, running
@@ -265,14 +265,20 @@ def is_good(scenario: Scenario, outcomes: Outcomes, clients: int) -> bool:
 
 def main() -> int:
     """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Arguments(__doc__)
     parser.add_argument("--client", choices=("threads", "locust"), default="threads")
     parser.add_argument("--servers", help="some of them, with commas between")
     parser.add_argument("--scenarios", help=f"some of {', '.join(SCENARIOS)}, with commas between")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=SECONDS, default=60.0, help="of each measurement")
+    parser.add_argument("--workers", type=WORKERS, default=4)
+    parser.add_argument("--clients", type=Number(1, MAX_CLIENTS), default=8)
     options = parser.parse_args()
+    wanted = options.scenarios.split(",") if options.scenarios else list(SCENARIOS)
+    if unknown := [name for name in wanted if name not in SCENARIOS]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(SCENARIOS)}")
+    known = {server for name in wanted for server in commands("python", (0, 0), 1, SCENARIOS[name], "")}
+    if unknown := [name for name in (options.servers or OURS).split(",") if name not in known]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
     python = bench_python()
     locust = options.client == "locust"
     lines = [
@@ -290,7 +296,7 @@ def main() -> int:
     ]
     print("\n".join(lines), flush=True)
     bad = []
-    for name in options.scenarios.split(",") if options.scenarios else SCENARIOS:
+    for name in wanted:
         scenario = SCENARIOS[name]
         port, admin, tcp = free_port(), free_port(), free_port()
         os.environ["LOAD_TCP_PORT"] = str(tcp)

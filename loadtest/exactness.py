@@ -12,7 +12,6 @@ count of each histogram is its last bucket. Prints tables in Markdown and ends w
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -30,6 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from arguments import MAX_CLIENTS, WORKERS, Arguments, Number
 from chaos import accepted, workers_of
 from counted_kinds import KINDS, Conversation, Kind, Sample
 from processes import free_port, running
@@ -349,11 +349,11 @@ def table(scenario: Scenario, outcome: Outcome) -> str:
 
 def main() -> int:
     """Run both, print, and judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--clients", type=int, default=6)
-    parser.add_argument("--disturbances", type=int, default=40)
+    parser = Arguments(__doc__)
+    parser.add_argument("--requests", type=Number(1, 10**9), default=100_000)
+    parser.add_argument("--workers", type=WORKERS, default=4)
+    parser.add_argument("--clients", type=Number(1, MAX_CLIENTS), default=6)
+    parser.add_argument("--disturbances", type=Number(0, 10**6), default=40)
     options = parser.parse_args()
     size = (options.requests, options.workers, options.clients)
     faults = 0

@@ -10,7 +10,6 @@ Prints Markdown and leaves it, with a plot, in loadtest/results/.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -19,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from arguments import REPEATS, SECONDS, Arguments, Listed, Number
 from bench_http import CONNECTIONS, commands
 from environment import bench_python, describe
 from processes import free_port, pinned, running
@@ -92,18 +92,20 @@ def report(measured: dict[str, dict[str, Any]]) -> str:
 
 def main() -> int:
     """Measure, and print a table; exit code 1 when a request failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Arguments(__doc__)
     parser.add_argument("--servers", default="tiny-listener,uvicorn", help="as in bench_http.py, with commas between")
-    parser.add_argument("--shares", default="30,60,90", help="per cent of the most, with commas between")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument(
+        "--shares", type=Listed(Number(1, 100)), default="30,60,90", help="per cent of the most, with commas between"
+    )
+    parser.add_argument("--rounds", type=REPEATS, default=3)
+    parser.add_argument("--seconds", type=SECONDS, default=5.0, help="of each measurement")
     options = parser.parse_args()
-    python = bench_python()
-    known = commands(python, 0, 0)
-    names, shares = options.servers.split(","), [int(share) for share in options.shares.split(",")]
+    known = commands("python", 0, 0)
+    names = options.servers.split(",")
     if unknown := [name for name in names if name not in known]:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(known)}")
-    measured = {name: measure(python, name, shares, options.rounds, options.seconds) for name in names}
+    python = bench_python()
+    measured = {name: measure(python, name, options.shares, options.rounds, options.seconds) for name in names}
     text = (
         f"One worker on one core of {os.cpu_count()}, the client on another, {CONNECTIONS} connections; medians of "
         f"{options.rounds} rounds of {options.seconds:g} s; {describe(python)}\n\n{report(measured)}\n"

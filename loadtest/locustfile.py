@@ -17,6 +17,7 @@ from typing import Any
 import gevent
 import locust.runners
 import locust.stats
+from arguments import PORT, Decimal
 from locust import LoadTestShape, events
 from locust.env import Environment
 from locust.runners import WorkerRunner
@@ -71,9 +72,11 @@ def add_options(parser: ArgumentParser) -> None:
         "--slo", type=objectives, default=str(HERE / "slo.toml"), help="file of objectives that decide the exit code"
     )
     parser.add_argument("--admin", default="", help="URL of the server's admin endpoint, for its own figures")
-    parser.add_argument("--tcp-port", type=int, default=8025, help="of the server's lines over TCP, for Talker")
+    parser.add_argument("--tcp-port", type=PORT, default=8025, help="of the server's lines over TCP, for Talker")
     parser.add_argument("--timeline", default="", help="write what was seen in each second to this file, as CSV")
-    parser.add_argument("--progress", type=float, default=5.0, help="seconds between two lines about it; 0: none")
+    parser.add_argument(
+        "--progress", type=Decimal(0, 86_400), default=5.0, help="seconds between two lines about it; 0: none"
+    )
 
 
 class Chosen(LoadTestShape):

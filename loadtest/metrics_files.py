@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from arguments import Arguments, Number
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from tiny_listener_metrics.series import DISPATCH, EVENTS, HTTP_DURATION, OUTCOMES
@@ -91,4 +92,6 @@ def measure_files(workers: int, restarts: int, routes: int) -> list[Files]:
 
 
 if __name__ == "__main__":
-    be_a_worker(int(sys.argv[1]))
+    arguments = Arguments(__doc__)
+    arguments.add_argument("routes", type=Number(0, 10**6))
+    be_a_worker(arguments.parse_args().routes)

@@ -10,7 +10,6 @@ gives the most that this client and the server do together. Prints a line of JSO
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import json
@@ -20,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 import uvloop
+from arguments import MAX_CLIENTS, PORT, SECONDS, Arguments, Decimal, Number
 from hdrh.histogram import HdrHistogram
 
 REQUEST = b"GET /user/Bob HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -156,11 +156,11 @@ async def run(port: int, rate: float | None, seconds: float, connections: int) -
 
 def main() -> None:
     """Run, print, end."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("port", type=int)
-    parser.add_argument("--rate", type=float)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--connections", type=int, default=64)
+    parser = Arguments(__doc__)
+    parser.add_argument("port", type=PORT)
+    parser.add_argument("--rate", type=Decimal(0.1, 10**7))
+    parser.add_argument("--seconds", type=SECONDS, default=5.0)
+    parser.add_argument("--connections", type=Number(1, MAX_CLIENTS), default=64)
     options = parser.parse_args()
     result = uvloop.run(run(options.port, options.rate, options.seconds, options.connections))
     json.dump(result, sys.stdout)

@@ -10,7 +10,6 @@ grew.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
@@ -20,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from arguments import MAX_CLIENTS, WORKERS, Arguments, Number
 from processes import free_port, running
 from scenarios import USERS
 from scrape import scrape
@@ -69,13 +69,13 @@ def table(seen: dict[str, Seen], seconds: float) -> str:
 
 def main() -> int:
     """Start the server, run locust, and judge."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Arguments(__doc__)
     parser.add_argument("--scenarios", default=",".join(USERS), help="some of them, with commas between")
     parser.add_argument("--shape", default="flat", choices=sorted(SHAPES), help="how the number of users changes")
-    parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--users", type=int, default=24)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--processes", type=int, default=1, help="of locust, beside the one that counts")
+    parser.add_argument("--seconds", type=Number(1, 7 * 86_400), default=60)
+    parser.add_argument("--users", type=Number(1, MAX_CLIENTS), default=24)
+    parser.add_argument("--workers", type=WORKERS, default=2)
+    parser.add_argument("--processes", type=Number(1, 512), default=1, help="of locust, beside the one that counts")
     parser.add_argument("--slo", default=str(HERE / "slo.toml"), help="file of objectives")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the reports")
     options = parser.parse_args()

@@ -11,11 +11,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tiny_listener.loop import AsyncioLoop, new_event_loop
 
 NOT_INSTALLED = "{} is not installed (make tools installs it)"
 NOT_ROOT = "only root can become another user"
+
+# No test has a deadline: a busy machine takes as long as it takes. `too_slow` is one, too, for making the examples.
+# A fixture that all examples share, such as a folder, is what tests here ask for.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("tests")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

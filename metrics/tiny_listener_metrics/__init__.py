@@ -10,6 +10,8 @@ what Prometheus fetches. The owner and the worker can be one process.
     recorder    the worker counts
     ledger      the owner adds up
     exposition  the owner writes the page
+    format      in one of two formats
+    steps       a little at a time
     values      where the application's own metrics live
     application the owner adds them up
     registry    and shows them where it is the only process

@@ -16,16 +16,21 @@ A sample is added up as its kind wants it:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
+import msgspec
 from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from .format import complete
+from .steps import ENTRIES, VALUES, slices
 from .values import DEFAULT_VALUES_CAPACITY, Home, ValueKey, ValuesError, ValuesReader, install
 
 __all__ = ["ApplicationMetrics", "ValuesRow"]
@@ -42,12 +47,14 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 _bound_text: Callable[[float], str] = floatToGoString
 
 
-class _Kind(NamedTuple):
+class _Kind(msgspec.Struct, frozen=True, gc=False):
     kind: str
     mode: str
 
 
-class _Sample(NamedTuple):
+class _Sample(msgspec.Struct, frozen=True, gc=False):
+    """PERF: the collector of cycles does not look at them: there may be 100,000 in each worker."""
+
     family: str
     kind: _Kind
     name: str
@@ -73,11 +80,12 @@ class ValuesRow:
         self._stuck = -1
         self._complained = False
 
-    def refresh(self, *, final: bool = False) -> None:
-        """Find new samples; `final`: nobody writes any more."""
+    def refresh(self, *, final: bool = False) -> bool:
+        """Find some new samples; return whether there are more. `final`: nobody writes any more."""
+        is_more = False
         known = len(self.samples)
         try:
-            self.reader.refresh()
+            is_more = self.reader.refresh(ENTRIES)
         except ValuesError as error:
             found = len(self.reader.entries)
             # It is damage only if it is still so when the writer has had time enough, or has none left.
@@ -95,17 +103,18 @@ class ValuesRow:
                 _log.warning("metrics: the application has two metrics named %s: one is left out", key.family)
             self.families[key.family] = kind, key.help or text
             self.samples.append((_Sample(key.family, kind, key.sample, self._labels(key)), word))
+        return is_more
 
     def _labels(self, key: ValueKey) -> Labels:
         if key.mode in ("all", "liveall") and all(name != "pid" for name, _ in key.labels):
             return (*key.labels, ("pid", self.worker))
         return key.labels
 
-    def add_to(self, totals: Totals, *, dead: bool = False) -> list[_Sample]:
-        """Add all samples to totals; of a dead worker those that outlive it. Return those that find no room."""
+    def add_to(self, totals: Totals, part: slice, *, dead: bool = False) -> list[_Sample]:
+        """Add some samples to totals; of a dead worker those that outlive it. Return those that find no room."""
         lost: list[_Sample] = []
         words = self.reader.words
-        for sample, word in self.samples:
+        for sample, word in self.samples[part]:
             if (dead and sample.kind.mode.startswith("live")) or (
                 self.worker == PRELOADER and sample.kind.kind == "gauge"
             ):
@@ -154,6 +163,13 @@ class ApplicationMetrics:
         """`capacity`: bytes for the values of one worker."""
         self._capacity = capacity
         self._rows: dict[ValuesRow, None] = {}
+        self._dead: list[ValuesRow] = []
+        """Rows that are to be folded: the first of them up to the sample `_folded`."""
+        self._folded = 0
+        self._is_folding = False
+        """Whether the event loop will go on with it."""
+        self._readings = 0
+        """How many go on: meanwhile nothing is folded, so that each row is read once."""
         self._retired: Totals = {}
         self._families: dict[str, tuple[_Kind, str]] = {}
         """Of the dead."""
@@ -186,18 +202,47 @@ class ApplicationMetrics:
         """
         assert self._home is not None
         self._home.move(row.memory)
-        for other in self._rows:
+        for other in (*self._rows, *self._dead):
             if other is not row:
                 other.close()
         self._rows.clear()
+        self._dead.clear()
 
     def close_row(self, row: ValuesRow) -> None:
-        """Keep what outlives the worker and unmap its row.
+        """Keep what outlives the worker and unmap its row: in steps, where an event loop runs.
 
         It must be dead: what it counted after this would be lost.
         """
-        row.refresh(final=True)
-        lost = row.add_to(self._retired, dead=True)
+        del self._rows[row]
+        self._dead.append(row)
+        if len(self._dead) == 1:
+            self._go_on_folding()
+
+    def _go_on_folding(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            while self._dead and not self._readings:
+                self._fold_some()
+        else:
+            if not self._is_folding:
+                self._is_folding = True
+                loop.call_soon(self._fold_next, loop)
+
+    def _fold_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_folding = bool(self._dead) and not self._readings  # else it goes on when these have ended
+        if self._is_folding:
+            self._fold_some()
+            loop.call_soon(self._fold_next, loop)
+
+    def _fold_some(self) -> None:
+        """Keep some more of the first of the dead; unmap it in the end."""
+        row = self._dead[0]
+        if row.refresh(final=True):
+            return
+        part = slice(self._folded, min(self._folded + VALUES, len(row.samples)))
+        self._folded = part.stop
+        lost = row.add_to(self._retired, part, dead=True)
         if lost and not self._complained:
             self._complained = True
             _log.warning(
@@ -205,40 +250,64 @@ class ApplicationMetrics:
                 "else is new in a dead worker, is lost",
                 MAX_SAMPLES, lost[0].family, dict(lost[0].labels),
             )  # fmt: skip
-        self._families |= row.families
-        del self._rows[row]
-        row.close()
+        if self._folded == len(row.samples):
+            self._families |= row.families
+            self._folded = 0
+            del self._dead[0]
+            row.close()
 
     def collect(self) -> Iterator[Metric]:
         """All metrics, as they are now; where workers with new code have another kind of metric, that one."""
-        totals, families = self._retired.copy(), self._families.copy()
-        for row in self._rows:
-            row.refresh()
-            families |= row.families
-            row.add_to(totals)
+        return complete(self.collect_in_steps())
+
+    def collect_in_steps(self) -> Iterator[Metric | None]:
+        """The same, as `format.Format.metric` takes them: samples are made when they are asked for.
+
+        None: there is more to do before the next metric.
+        """
+        self._readings += 1
+        try:
+            totals, families = self._retired.copy(), self._families.copy()
+            for row, dead, folded in (
+                *((row, True, 0 if number else self._folded) for number, row in enumerate(self._dead)),
+                *((row, False, 0) for row in self._rows),
+            ):
+                while row.refresh(final=dead):
+                    yield None
+                families |= row.families
+                for part in slices(len(row.samples), VALUES, folded):
+                    row.add_to(totals, part, dead=dead)
+                    yield None
+        finally:
+            self._readings -= 1
+            if self._dead and not self._readings:
+                self._go_on_folding()
         of_family: dict[str, Totals] = {name: {} for name in families}
-        for sample, value in totals.items():
+        for number, (sample, value) in enumerate(totals.items(), 1):
             if sample.kind == families[sample.family][0]:
                 of_family[sample.family][sample] = value
+            if number % VALUES == 0:
+                yield None
         for name, samples in of_family.items():
             kind, text = families[name]
-            metric = Metric(name, text, kind.kind)
-            for found, labels, number in _histogram(name, samples) if kind.kind == "histogram" else _plain(samples):
-                metric.add_sample(found, dict(labels), number)
+            metric: Any = Metric(name, text, kind.kind)
+            metric.samples = _histogram(name, samples) if kind.kind == "histogram" else _plain(samples)
             yield metric
 
 
-def _plain(samples: Totals) -> Iterable[tuple[str, Labels, float]]:
+def _plain(samples: Totals) -> Iterator[Sample]:
     for sample, (value, time) in samples.items():
         if time or not sample.kind.mode.endswith("mostrecent"):  # else nobody has set it
-            yield sample.name, sample.labels, value
+            yield Sample(sample.name, dict(sample.labels), value)
 
 
-def _histogram(name: str, samples: Totals) -> Iterable[tuple[str, Labels, float]]:
-    """Cumulate buckets. The count is the last of them: the two can never differ."""
+def _histogram(name: str, samples: Totals) -> Iterator[Sample | None]:
+    """Cumulate buckets. The count is the last of them: the two can never differ. None: there is more to do first."""
     buckets: dict[Labels, dict[float, float]] = {}
     sums: dict[Labels, float] = {}
-    for sample, (value, _) in samples.items():
+    for number, (sample, (value, _)) in enumerate(samples.items(), 1):
+        if number % VALUES == 0:
+            yield None
         if sample.name == f"{name}_bucket":
             labels = tuple(pair for pair in sample.labels if pair[0] != "le")
             of_labels = buckets.setdefault(labels, {})
@@ -246,12 +315,13 @@ def _histogram(name: str, samples: Totals) -> Iterable[tuple[str, Labels, float]
             of_labels[bound] = of_labels.get(bound, 0.0) + value
         else:
             sums[sample.labels] = value
-    for labels, counts in buckets.items():
+    for labels in list(buckets):
+        counts = buckets.pop(labels)  # to free them all in the end would take long
         counts.setdefault(float("inf"), 0.0)  # it is made last, and its worker may not have come to it
         bounds = sorted(counts)
         cumulated = list(accumulate(counts[bound] for bound in bounds))
         for bound, count in zip(bounds, cumulated, strict=True):
-            yield f"{name}_bucket", (*labels, ("le", _bound_text(bound))), count
-        yield f"{name}_count", labels, cumulated[-1]
+            yield Sample(f"{name}_bucket", {**dict(labels), "le": _bound_text(bound)}, count)
+        yield Sample(f"{name}_count", dict(labels), cumulated[-1])
         if bounds[0] >= 0 and labels in sums:  # OpenMetrics has no sum of what may be negative
-            yield f"{name}_sum", labels, sums[labels]
+            yield Sample(f"{name}_sum", dict(labels), sums[labels])

@@ -31,6 +31,7 @@ from .row import (
     format_row,
 )
 from .series import DISPATCH, Series
+from .steps import ENTRIES, VALUES, WORDS, Steps, finish, slices
 
 __all__ = ["Exemplars", "Ledger", "Row"]
 
@@ -52,13 +53,15 @@ class Row:
         self._reader = RowReader(self.memory)
         self._places: list[int] = []
         """For each entry of the reader: where its words are in the totals."""
-        self._arrange: Callable[[list[int]], tuple[int, ...]] = tuple
-        """Brings the words of the row into the order of the totals."""
-        self._arranged_for = (0, 0)
-        """The numbers of entries and of totals for which `_arrange` was made."""
+        self._sources: list[int] = []
+        """For each word of the totals: where it is in the words of the row."""
+        self._arranged = 0
+        """How many entries are in `_sources`."""
+        self._arrange: list[Callable[[list[int]], tuple[int, ...]]] = []
+        """Brings the words of the row into the order of the totals, `WORDS` of these each."""
         self._surplus: list[tuple[int, int]] = []
         """(where in the totals, where in the row) of words that share a total with others of the row."""
-        self._last: tuple[int, ...] = ()
+        self._last: list[int] = []
         self._stuck_after = -1
         """Entries before the one that was not ready in the last look at the directory; -1 for none."""
         self._damaged = False
@@ -70,12 +73,18 @@ class Row:
         """
         return RowWriter(self.memory, exemplars=ExemplarWriter(self._exemplars))
 
-    def refresh(self, place_of: Callable[[Entry], int], *, final: bool = False) -> None:
+    def refresh(self, place_of: Callable[[Entry], int], *, final: bool = False) -> Steps[None]:
         """Find new series; `place_of` gives each its place in the totals. `final`: nobody writes any more."""
+        while self._refresh(place_of, final=final):
+            yield
+
+    def _refresh(self, place_of: Callable[[Entry], int], *, final: bool) -> bool:
+        """Find some new series; return whether there may be more."""
         entries = self._reader.entries
         stuck_after = -1
+        found = 0
         try:
-            self._reader.refresh()
+            found = len(self._reader.refresh(ENTRIES))
         except EntryNotReadyError as error:
             stuck_after = len(entries)
             # It is damage only if it is still so when the writer has had time enough, or has none left.
@@ -85,25 +94,31 @@ class Row:
             self._damaged = True
             self._complain(error)
         self._stuck_after = stuck_after
-        self._places += map(place_of, entries[len(self._places) :])
+        known = len(self._places)
+        self._places += map(place_of, entries[known : known + ENTRIES])
+        return found == ENTRIES or len(self._places) < len(entries)
 
-    def read(self, size: int) -> tuple[int, ...]:
-        """The words of the row, each at its place in totals of `size` words; what follows them means nothing.
+    def read(self, size: int) -> list[int]:
+        """Return `read_steps` at once."""
+        return finish(self.read_steps(size))
+
+    def read_steps(self, size: int) -> Steps[list[int]]:
+        """The words of the row, each at its place in totals of `size` words.
 
         Of a damaged row it is what could be read of it, at worst the reading before, so that a total never
         goes back; the log says so once.
         """
         if not self._damaged:
             try:
-                words = self._reader.words()
+                words = yield from self._reader.read_words()
             except RowError as error:
                 self._damaged = True
                 self._complain(error)
             else:
                 words.append(0)  # stands for every word of the totals that the row lacks
-                self._last = self._at_their_places(words, size)
-        missing = size - len(self._last)
-        return self._last if missing <= 0 else (*self._last, *repeat(0, missing))
+                self._last = yield from self._at_their_places(words, size)
+        self._last += repeat(0, size - len(self._last))
+        return self._last
 
     def events(self) -> int:
         """How many events its worker has dispatched; of a damaged row those that can be read."""
@@ -122,30 +137,41 @@ class Row:
                 if family.kind == "histogram" and 0 <= bucket <= len(family.bounds):
                     yield series, bucket, exemplar
 
-    def _at_their_places(self, words: list[int], size: int) -> tuple[int, ...]:
-        if self._arranged_for != (len(self._places), size):
-            self._rearrange(size)
-        values = self._arrange(words)
-        if not self._surplus:
-            return values
-        added = list(values)
+    def _at_their_places(self, words: list[int], size: int) -> Steps[list[int]]:
+        yield from self._find_sources(size)
+        values: list[int] = []
+        for arrange in self._arrange:
+            values += arrange(words)
+            del values[-2:]
+            yield
         for place, at in self._surplus:
-            added[place] += words[at]
-        return tuple(added)
+            values[place] += words[at]
+        return values
 
-    def _rearrange(self, size: int) -> None:
-        sources = [-1] * size
-        self._surplus = []
+    def _find_sources(self, size: int) -> Steps[None]:
+        """Find where the words of new entries belong in totals of `size` words."""
+        sources, changed = self._sources, set[int]()
+        if len(sources) < size:
+            changed.update(range(len(sources) // WORDS, (size - 1) // WORDS + 1))
+            sources += repeat(-1, size - len(sources))
         end = len(self.memory) // 8 + 1  # and the zero
-        for place, (_, family, first) in zip(self._places, self._reader.entries, strict=True):
-            for word in range(family.words):
-                if sources[place + word] == -1:
-                    sources[place + word] = first + word - end
+        new = slice(self._arranged, len(self._places))
+        for number, (place, entry) in enumerate(zip(self._places[new], self._reader.entries[new], strict=True), 1):
+            for word in range(place, place + entry.family.words):
+                at = entry.first + word - place - end
+                if sources[word] == -1:
+                    sources[word] = at
+                    changed.add(word // WORDS)
                 else:
-                    self._surplus.append((place + word, first + word - end))
-        # PERF: an itemgetter puts 16,000 words in order in 0.3 ms. With one index it would return no tuple.
-        self._arrange = itemgetter(*sources, -1, -1)
-        self._arranged_for = (len(self._places), size)
+                    self._surplus.append((word, at))
+            if number % ENTRIES == 0:
+                yield
+        self._arranged = new.stop
+        for part in sorted(changed):
+            # PERF: an itemgetter puts 16,000 words in order in 0.3 ms. With one index it would return no tuple.
+            arrange = itemgetter(*sources[part * WORDS : (part + 1) * WORDS], -1, -1)
+            self._arrange[part : part + 1] = [arrange]
+            yield
 
     def _complain(self, error: RowError) -> None:
         if not self._complained:
@@ -175,6 +201,9 @@ class Ledger:
         """Where the words of a series begin and end in the totals."""
         self._retired: list[int] = []
         """The totals of the dead. They only grow longer, so a place in them stays what it is."""
+        self._is_read = False
+        self._dead: list[Row] = []
+        """Rows that are closed when the reading that goes on has ended."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -200,6 +229,7 @@ class Ledger:
             if other is not row:
                 other.close()
         self._rows.clear()
+        self._dead.clear()
         return row.writer()
 
     def close_row(self, row: Row) -> None:
@@ -208,32 +238,74 @@ class Ledger:
 
         Raises `RowError` if the row is not of this ledger or is closed.
         """
-        if row not in self._rows:
+        if row not in self._rows or row in self._dead:
             raise RowError(f"the row of {row.name} is not open in this ledger")
-        row.refresh(self._place_of, final=True)
-        self._retired = list(map(add, self._retired, row.read(len(self._retired))))
-        del self._rows[row]
-        row.close()
+        self._dead.append(row)
+        if not self._is_read:
+            self._fold_dead()
+
+    def _fold_dead(self) -> None:
+        while self._dead:
+            row = self._dead.pop()
+            finish(row.refresh(self._place_of, final=True))
+            self._retired = list(map(add, self._retired, row.read(len(self._retired))))
+            del self._rows[row]
+            row.close()
 
     def totals(self) -> dict[Series, list[int]]:
-        """The words of each series (see `row.RowReader.words`), added up, in the order of first sight."""
-        for row in self._rows:
-            row.refresh(self._place_of)
-        size = len(self._retired)
-        totals = list(map(sum, zip(self._retired, *(row.read(size) for row in self._rows), strict=False)))
-        return {series: totals[start:end] for series, (start, end) in self._series.items()}
+        """Return `read` at once."""
+        return finish(self.read())
+
+    def read(self) -> Steps[dict[Series, list[int]]]:
+        """The words of each series (see `row.RowReader.words`), added up, in the order of first sight.
+
+        One reading at a time. A row that is closed meanwhile is folded when it has ended: it is read once.
+
+        :raises RuntimeError: another one goes on
+        """
+        if self._is_read:
+            raise RuntimeError("another reading of the ledger goes on")
+        self._is_read = True
+        try:
+            rows = list(self._rows)
+            for row in rows:
+                yield from row.refresh(self._place_of)
+            totals = self._retired[:]
+            places = list(self._series.items())
+            of_rows = []
+            for row in rows:
+                words = yield from row.read_steps(len(totals))
+                of_rows.append(words)
+            for part in slices(len(totals), 4 * WORDS // (1 + len(rows)) + 1):
+                totals[part] = map(sum, zip(totals[part], *(words[part] for words in of_rows), strict=True))
+                yield
+            found: dict[Series, list[int]] = {}
+            for number, (series, (start, end)) in enumerate(places, 1):
+                found[series] = totals[start:end]
+                if number % VALUES == 0:
+                    yield
+            return found
+        finally:
+            self._is_read = False
+            self._fold_dead()
 
     def exemplars(self) -> Exemplars:
+        """Return `read_exemplars` at once."""
+        return finish(self.read_exemplars())
+
+    def read_exemplars(self) -> Steps[Exemplars]:
         """The last example of each bucket that has one; those of the dead go with them.
 
         It goes with the totals that were read last: what was counted later may have examples already.
         """
         found: Exemplars = {}
-        for row in self._rows:
-            for series, bucket, exemplar in row.exemplars():
-                of_series = found.setdefault(series, {})
-                if bucket not in of_series or of_series[bucket].timestamp < exemplar.timestamp:
-                    of_series[bucket] = exemplar
+        for row in list(self._rows):
+            if row in self._rows:  # it may have been closed meanwhile
+                for series, bucket, exemplar in row.exemplars():
+                    of_series = found.setdefault(series, {})
+                    if bucket not in of_series or of_series[bucket].timestamp < exemplar.timestamp:
+                        of_series[bucket] = exemplar
+                yield
         return found
 
     def _place_of(self, entry: Entry) -> int:

@@ -8,8 +8,9 @@ import msgspec
 
 from .row import NANOSECONDS
 from .series import DISPATCH, EVENTS, HTTP_DURATION, NOT_FOUND, OTHER_STATUS, OUTCOMES, Series, http_route, method_label
+from .steps import VALUES, Steps, finish
 
-__all__ = ["Counts", "RouteCounts", "counts_of"]
+__all__ = ["Counts", "RouteCounts", "count", "counts_of"]
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 """Of status codes (RFC 9110, 15). What is outside of them is not counted here."""
@@ -49,32 +50,44 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 def counts_of(totals: Mapping[Series, Sequence[int]]) -> Counts:
+    """Return `count` at once."""
+    return finish(count(totals))
+
+
+def count(totals: Mapping[Series, Sequence[int]]) -> Steps[Counts]:
     """Return the counts that the totals of a ledger hold.
 
     A route has a place here from the moment that it is registered, with zeros.
     """
-    outcomes = {series.labels[0]: words for series, words in totals.items() if series.family == EVENTS.name}
-    dispatched = {series.labels[0]: words for series, words in totals.items() if series.family == DISPATCH.name}
+    outcomes: dict[str, Sequence[int]] = {}
+    dispatched: dict[str, Sequence[int]] = {}
+    for number, (series, words) in enumerate(totals.items(), 1):
+        if series.family == EVENTS.name:
+            outcomes[series.labels[0]] = words
+        elif series.family == DISPATCH.name:
+            dispatched[series.labels[0]] = words
+        if number % VALUES == 0:
+            yield
     responses: dict[str, dict[str, int]] = {event: {} for event in dispatched}
     unrouted: dict[str, int] = {}
     owners = _owners(dispatched)
-    for series, words in totals.items():
+    yield
+    for number, (series, words) in enumerate(totals.items(), 1):
         if series.family == HTTP_DURATION.name:
             method, route, status = series.labels
             owner = _owner(owners, method, route)
             found = responses[owner] if owner is not None else unrouted
             if status != OTHER_STATUS and (group := f"{status[:1]}xx") in CLASSES:
                 found[group] = found.get(group, 0) + sum(words[1:])
-    routes = [
-        RouteCounts(
-            event,
-            words[1:],
-            words[0] / NANOSECONDS,
-            dict(zip(OUTCOMES, outcomes.get(event, (0,) * len(OUTCOMES)), strict=True)),
-            responses[event],
-        )
-        for event, words in dispatched.items()
-    ]
+        if number % VALUES == 0:
+            yield
+    routes = []
+    for number, (event, words) in enumerate(dispatched.items(), 1):
+        ended = outcomes.get(event, (0,) * len(OUTCOMES))
+        of_event: dict[str, int] = dict(zip(OUTCOMES, ended, strict=True))
+        routes.append(RouteCounts(event, words[1:], words[0] / NANOSECONDS, of_event, responses[event]))
+        if number % VALUES == 0:
+            yield
     not_found = totals.get(NOT_FOUND.overflow, (0,))[0]
     return Counts(DISPATCH.bounds, routes, not_found, unrouted)
 

@@ -48,6 +48,7 @@ from zlib import crc32
 import msgspec
 
 from .series import FAMILIES, Family, Series, label_text
+from .steps import VALUES, WORDS, Steps, finish, slices
 
 if TYPE_CHECKING:
     from .exemplars import ExemplarWriter
@@ -237,8 +238,8 @@ class RowReader:
         self._sums_from_end: list[int] = []
         """Where in `words` the sums of histograms are."""
 
-    def refresh(self) -> list[Entry]:
-        """Decode what was published since the last call, add it to `entries` and return it.
+    def refresh(self, most: int | None = None) -> list[Entry]:
+        """Decode what was published since the last call, add it to `entries` and return it; at most `most` entries.
 
         Raises `EntryNotReadyError` at an entry that cannot be read (those before it are in `entries`), and
         `RowError` for a directory that cannot be one.
@@ -250,7 +251,8 @@ class RowReader:
         if not self._end <= published <= limit:
             raise RowError(f"a directory that ends at byte {published}, not between {self._end} and {limit}")
         known = len(self.entries)
-        while self._end < published:
+        end = None if most is None else known + most
+        while self._end < published and len(self.entries) != end:
             self.entries.append(self._decode_entry(published))
         return self.entries[known:]
 
@@ -286,6 +288,10 @@ class RowReader:
         return sum(sum(counts[first + 1 : first + family.words]) for _, one, first in self.entries if one is family)
 
     def words(self) -> list[int]:
+        """Return `read_words` at once."""
+        return finish(self.read_words())
+
+    def read_words(self) -> Steps[list[int]]:
         """All words of the row as they are now, from that of the last entry's `first` to the end of the row.
         So from one call to the next the list grows at its front, and a word keeps its distance from the end.
 
@@ -295,11 +301,17 @@ class RowReader:
         number.
         """
         # PERF: one pass of C over all words; a view for each series takes twice as long.
-        words: list[int] = self._counts[self._lowest :].tolist()
-        sums = self._sums
+        counts, sums, lowest = self._counts, self._sums, self._lowest
+        where = self._sums_from_end[:]  # there may be more of both when this goes on
+        words: list[int] = []
+        for part in slices(len(counts) - lowest, WORDS):
+            words += counts[lowest + part.start : lowest + part.stop].tolist()
+            yield
         try:
-            for at in self._sums_from_end:
-                words[at] = round(sums[at] * NANOSECONDS)
+            for part in slices(len(where), VALUES):
+                for at in where[part]:
+                    words[at] = round(sums[at] * NANOSECONDS)
+                yield
         except (ValueError, OverflowError) as error:
             raise RowError(f"a sum that is no number: {error}") from None
         return words

@@ -29,10 +29,11 @@ import struct
 import threading
 from array import array
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 from zlib import crc32
 
 import msgspec
+from msgspec import structs
 from prometheus_client import values as prometheus_values
 
 from .row import Memory
@@ -54,8 +55,8 @@ class ValuesError(Exception):
     """The memory holds what no `Home` writes."""
 
 
-class ValueKey(NamedTuple):
-    """Whose a value is.
+class ValueKey(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Whose a value is. PERF: the collector of cycles does not look at them: there may be 100,000 in each worker.
 
     :ivar kind: counter, gauge, histogram or summary
     :ivar mode: what becomes of the values of several workers, for a gauge: its `multiprocess_mode`; else ""
@@ -74,7 +75,7 @@ class ValueKey(NamedTuple):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(tuple[str, str, str, str, tuple[tuple[str, str], ...], str]).decode
+_decode: Final = msgspec.msgpack.Decoder(ValueKey).decode
 _Labels: TypeAlias = tuple[tuple[str, str], ...]
 
 
@@ -109,13 +110,13 @@ class Home:
         """Return the number of the word of a value, which is 0 if it is new; None where there is no room, which the
         log says once.
         """
-        identity = key[:5]
+        identity = key.kind, key.mode, key.family, key.sample, key.labels
         with self.lock:
             at = self._places.get(identity)
             if at is not None:
                 return at
             # Most of an entry would be the same text over and over.
-            text = _encode(key if key.family not in self._families else key._replace(help=""))
+            text = _encode(key if key.family not in self._families else structs.replace(key, help=""))
             size = _padded(_HEAD.size + len(text))
             if self._used + size + _VALUE > self._capacity:
                 self._complain(key)
@@ -237,8 +238,8 @@ class ValuesReader:
         """The memory, as doubles."""
         self._read = 8
 
-    def refresh(self) -> None:
-        """Find new entries.
+    def refresh(self, most: int | None = None) -> bool:
+        """Find new entries, `most` at most; return whether there are more.
 
         :raises ValuesError: there is something that cannot be read, yet or at all; all before it was found
         """
@@ -246,7 +247,10 @@ class ValuesReader:
         (used,) = _USED.unpack_from(memory, 0)
         if used % 8 or used > len(memory):
             raise ValuesError(f"{used} of {len(memory)} bytes are in use")
+        end_of_list = None if most is None else len(self.entries) + most
         while at < used:
+            if len(self.entries) == end_of_list:
+                return True
             length, checksum = _HEAD.unpack_from(memory, at)
             start = at + _HEAD.size
             end = at + _padded(_HEAD.size + length)
@@ -256,11 +260,12 @@ class ValuesReader:
             if crc32(text) != checksum:
                 raise ValuesError(f"the entry at byte {at} has a wrong checksum")
             try:
-                key = ValueKey(*_decode(text))
+                key = _decode(text)
             except (msgspec.MsgspecError, UnicodeError) as error:
                 raise ValuesError(f"the entry at byte {at} is none: {error}") from None
             self.entries.append((key, end // 8))
             self._read = at = end + _VALUE
+        return False
 
     def release(self) -> None:
         """Let go of the memory, so that it can be unmapped."""

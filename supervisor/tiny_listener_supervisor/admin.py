@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tiny_listener import Event
 from tiny_listener.addresses import ListenError
-from tiny_listener.http import HTTPError, HTTPListener, Request, Response
+from tiny_listener.http import ClientDisconnectedError, HTTPError, HTTPListener, Request, Response
 from tiny_listener.http.response import json_bytes
 
 from .access import challenges, is_allowed
 from .overview import Overview, measured
 from .page import page
+from .scrapes import Scrapes
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import Exposition, ServerView
@@ -35,6 +37,7 @@ PRIVATE = {
     "x-content-type-options": "nosniff",
 }
 """Fields of responses that are nobody else's business: no cache keeps them, and no other site's page may embed them."""
+GZIP = {"content-encoding": "gzip"}
 
 
 class Watched(Protocol):
@@ -67,6 +70,8 @@ class Admin:
     ) -> None:
         self.listener = _AdminListener(host=host, port=port)
         self._exposition = exposition
+        self._scrapes = Scrapes(exposition) if exposition is not None else None
+        self._warming_up: asyncio.Task[object] | None = None
         self._required = required
         self._token = token.encode() if token is not None else None
         self._instance = secrets.token_hex(8)
@@ -125,20 +130,32 @@ class Admin:
             self._exposition.registry.register(Processes(look))
 
     def warm_up(self) -> None:
-        """Render the metrics once: the first time takes long where there are many routes, and a scrape has a limit."""
-        if self._exposition is not None:
-            self._exposition.render(None)
+        """Make the page of metrics once, beside all else that the event loop does.
+
+        The first time takes long where there are many routes, and a scrape has a limit.
+        """
+        if self._scrapes is not None:
+            self._warming_up = asyncio.ensure_future(self._scrapes.page(None, gzip=False))
 
     def stop(self) -> None:
         """Close it."""
+        if self._warming_up is not None:
+            self._warming_up.cancel()
         self.listener.close()
 
     async def metrics(self, request: Request) -> Response:
         """Render all metrics of all workers, as text or OpenMetrics by the Accept header, in gzip if that is taken."""
-        if self._exposition is None:
+        if self._scrapes is None:
             return Response("Metrics are off (--no-metrics)\n", 404)
-        body, content_type = self._exposition.render(request.header("accept"))
-        return _as_taken(request, body, content_type, "accept, accept-encoding")
+        gzip = _takes_gzip(request)
+        try:
+            body, content_type = await self._scrapes.page(
+                request.header("accept"), gzip=gzip, is_gone=request.is_disconnected
+            )
+        except ClientDisconnectedError:
+            return Response(status=499)
+        fields = {**PRIVATE, "vary": "accept, accept-encoding", **(GZIP if gzip else {})}
+        return Response(body, headers=fields, content_type=content_type)
 
     async def page(self) -> Response:
         """Show all this to people."""
@@ -149,14 +166,16 @@ class Admin:
         """Tell what the page shows; see `Overview`."""
         assert self._watched is not None
         shown = None
-        if self._exposition is not None and self._look is not None:
-            from tiny_listener_metrics import counts_of  # noqa: PLC0415 - only where there are metrics
-
-            shown = measured(counts_of(self._exposition.ledger.totals()), self._look)
+        if self._scrapes is not None and self._look is not None:
+            shown = measured(await self._scrapes.counts(), self._look)
         body = json_bytes(Overview(self._instance, time.monotonic(), self._watched.status(), shown))
-        if shown is None:
+        if self._scrapes is None or shown is None:
             return Response(body, headers=PRIVATE, content_type="application/json")
-        return _as_taken(request, body, "application/json", "accept-encoding")
+        gzip = _takes_gzip(request)
+        if gzip:
+            body = await self._scrapes.compressed(body)
+        fields = {**PRIVATE, "vary": "accept-encoding", **(GZIP if gzip else {})}
+        return Response(body, headers=fields, content_type="application/json")
 
     async def check(self, event: Event[Any], request: Request) -> None:
         """Let in who has the token, before anything is done.
@@ -186,11 +205,7 @@ class Admin:
         return Response(json_bytes(self._watched.status()), headers=PRIVATE, content_type="application/json")
 
 
-def _as_taken(request: Request, body: bytes, content_type: str, vary: str) -> Response:
-    """Return a response, in gzip if the client takes that."""
-    from tiny_listener_metrics.exposition import accepts_gzip, compressed  # noqa: PLC0415 - there are metrics
+def _takes_gzip(request: Request) -> bool:
+    from tiny_listener_metrics.exposition import accepts_gzip  # noqa: PLC0415 - there are metrics
 
-    fields = {**PRIVATE, "vary": vary}
-    if accepts_gzip(request.header("accept-encoding") or ""):
-        body, fields["content-encoding"] = compressed(body), "gzip"
-    return Response(body, headers=fields, content_type=content_type)
+    return accepts_gzip(request.header("accept-encoding") or "")

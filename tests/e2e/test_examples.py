@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.server import COMMAND, ROOT, command, serving
+from tests.brokers import mosquitto, rabbitmq
+from tests.server import COMMAND, ROOT, command, free_port, serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
@@ -75,3 +80,76 @@ def test_every_example_type_checks_its_listener() -> None:
     for app in ("http_web", "http_streams", "steps", "tcp_chat", "udp_counts"):
         done = subprocess.run([*COMMAND, "--check", f"{app}:app"], cwd=EXAMPLES, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+BROKERS = {"mqtt_sensors": "mosquitto", "amqp_orders": "rabbitmqctl"}
+"""Examples that need one, and the program by which it is known that it is there."""
+CLIENTS = {
+    "http_web": (8000, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"Welcome!"),
+    "http_streams": (8000, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"Welcome!"),
+    "tcp_chat": (8025, b"/name Bob\n", b"Hello, Bob!"),
+}
+"""Examples that have clients which stay connected: the port, what such a client sends, and what it is answered."""
+
+
+@pytest.fixture(scope="module")
+def broker_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
+    """The environment that tells an example of its broker, which runs from when it is asked for."""
+    with contextlib.ExitStack() as stack:
+
+        class Brokers(dict[str, dict[str, str]]):
+            def __missing__(self, example: str) -> dict[str, str]:
+                port, folder = free_port(), tmp_path_factory.mktemp(example)
+                if example == "mqtt_sensors":
+                    stack.enter_context(mosquitto(folder, port))
+                    self[example] = {"MQTT_PORT": str(port)}
+                elif example == "amqp_orders":
+                    self[example] = {"AMQP_URL": stack.enter_context(rabbitmq(folder, port))}
+                else:
+                    self[example] = {}
+                return self[example]
+
+        yield Brokers()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(path.stem, marks=[pytest.mark.needs(BROKERS[path.stem])] if path.stem in BROKERS else [])
+        for path in sorted(EXAMPLES.glob("*.py"))
+        if path.stem != "steps"  # it ends by itself
+    ],
+)
+def test_a_stop_leaves_nothing_behind(
+    broker_of: dict[str, dict[str, str]], example: str, sig: signal.Signals, workers: str
+) -> None:
+    env = {**broker_of[example], "PYTHONASYNCIODEBUG": "1"}
+    with (
+        serving(f"{example}:app", "--workers", workers, pass_port=False, cwd=EXAMPLES, env=env) as server,
+        contextlib.ExitStack() as clients,
+    ):
+        if example in CLIENTS:
+            port, said, answer = CLIENTS[example]
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            client.sendall(said)
+            received = b""
+            while answer not in received:
+                received += client.recv(1024)
+        assert server.stop(sig) == 0
+        for word in ("never retrieved", "never awaited", "Traceback", "was destroyed", "unclosed", "ERROR", "CRITICAL"):
+            assert word not in server.log, server.log
+
+
+@pytest.mark.needs("mosquitto")
+def test_a_broker_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
+    port = free_port()
+    with contextlib.ExitStack() as broker:
+        broker.enter_context(mosquitto(tmp_path, port))
+        with serving("mqtt_sensors:app", cwd=EXAMPLES, env={"MQTT_PORT": str(port)}, pass_port=False) as server:
+            broker.close()
+            wait_for(lambda: server.log.count("the next try is in a second") >= 2)
+            assert server.stop() == 0
+            assert "never retrieved" not in server.log
+            assert "Traceback" not in server.log

@@ -54,7 +54,7 @@ class Callbacks:
 
 
 @given(st.lists(line | odd.map(lambda text: text + b"\r\n"), max_size=6).map(b"".join))
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_fields_are_read_as_llhttp_reads_them(lines: bytes) -> None:
     head = b"GET / HTTP/1.1\r\n" + lines + b"\r\n"
     if head.find(b"\r\n\r\n") + 4 != len(head):
@@ -82,7 +82,7 @@ def framing_by(reader: RequestReader, head: bytes) -> object:
 
 
 @given(st.lists(line | odd.map(lambda text: text + b"\r\n"), max_size=6).map(b"".join), st.booleans())
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_a_request_is_framed_the_same_whatever_came_before(lines: bytes, more: bool) -> None:
     head = b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n" + b"abc" * more
     expected = framing_by(RequestReader(HTTPSettings(), Grammar()), head)

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.http.files_app import TEXT, WHEN, application, ask, make_root
@@ -99,7 +99,7 @@ def test_what_is_no_file_of_the_folder(runner: asyncio.Runner, root: Path, path:
     runner.run(main())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(parts=st.lists(st.sampled_from(["..", ".", "", "below", "inside", "out", "secret", "root", "a.txt", "\0"])))
 def test_no_path_leads_out(root: Path, parts: list[str]) -> None:
     app = HTTPListener()

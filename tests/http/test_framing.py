@@ -66,7 +66,6 @@ def read(data: bytes, cuts: list[int]) -> list[object]:
     st.sampled_from((b"", *BAD)),
     st.lists(st.integers(0, 1000), max_size=20),
 )
-@settings(deadline=None)
 def test_where_the_bytes_are_cut_changes_nothing(good: list[bytes], bad: bytes, cuts: list[int]) -> None:
     data = b"".join(good) + bad
     assert read(data, sorted(min(cut, len(data)) for cut in cuts)) == read(data, [])
@@ -82,7 +81,7 @@ def test_every_byte_for_itself(bad: bytes) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_no_bytes_raise(data: bytes) -> None:
     for prefix in (b"", b"GET / HTTP/1.1\r\n", CHUNKED[:60]):
         events = RequestReader(HTTPSettings(), Grammar()).receive(prefix + data)

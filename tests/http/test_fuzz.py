@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.http.readings import ASKED, CORPUS, EXAMPLES, check_one_reading, is_expected
@@ -25,10 +25,8 @@ cuts = st.lists(st.integers(0, 10_000), max_size=12)
 @given(pieces, changes, cuts)
 @example([ASKED[0] * 100], [], [])
 @settings(
-    deadline=None,
     max_examples=EXAMPLES or 200,
     derandomize=not EXAMPLES,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_where_bytes_are_cut_and_which_way_they_go_changes_nothing(
     caplog: pytest.LogCaptureFixture,

@@ -259,7 +259,7 @@ class Histories(RuleBasedStateMachine):
             assert sum(buckets) == sum(totals[Series(EVENTS.name, (path,))])
 
 
-Histories.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+Histories.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
 TestHistories = Histories.TestCase
 
 

@@ -79,7 +79,7 @@ def scan(paths: list[str], text: str) -> dict[str, dict[str, str]]:
     return {path: match.groupdict() for path, match in matches if match}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tables_and_texts())
 def test_found_exactly_when_some_regex_matches(case: tuple[list[str], str]) -> None:
     paths, text = case
@@ -91,14 +91,14 @@ def test_found_exactly_when_some_regex_matches(case: tuple[list[str], str]) -> N
         assert params == matches[path]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(tables_and_texts())
 def test_the_best_by_the_rules_of_priority_is_found(case: tuple[list[str], str]) -> None:
     paths, text = case
     assert found(router_of(paths), text) == best_reading(paths, text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tables_and_texts(), st.randoms(use_true_random=False))
 def test_the_order_of_registration_does_not_matter(case: tuple[list[str], str], chance: random.Random) -> None:
     paths, text = case
@@ -107,7 +107,7 @@ def test_the_order_of_registration_does_not_matter(case: tuple[list[str], str], 
     assert [route.path for route in one] == [route.path for route in other]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tables_and_texts(), st.data())
 def test_removed_routes_leave_no_trace(case: tuple[list[str], str], data: st.DataObject) -> None:
     paths, text = case
@@ -123,7 +123,7 @@ def test_removed_routes_leave_no_trace(case: tuple[list[str], str], data: st.Dat
     assert [route.path for route in router] == [route.path for route in router_of(rest)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tables_and_texts())
 def test_the_quick_descent_agrees_with_the_search(case: tuple[list[str], str]) -> None:
     paths, text = case

@@ -11,15 +11,17 @@ import os
 import re
 import stat
 import time
+from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote
 
 from .errors import HTTPError
 from .file_body import FileBody
+from .file_fields import content_disposition, guess_content_type
 from .response import DeferredResponse, FieldsLike, Response
 
 if TYPE_CHECKING:
+    from .fields import Field
     from .request import Request
 
 __all__ = ["FileResponse"]
@@ -40,10 +42,12 @@ class FileResponse(DeferredResponse):
 
     :param path: of the file; with `root` relative to it, and from whatever source
     :param root: a folder that is not left: neither by `..`, nor by an absolute path, nor by a symbolic link
-    :param content_type: guessed by the name by default
+    :param content_type: guessed by the extension of the file's own name by default
     :param filename: under which name the client is to save it (RFC 6266)
-    :param headers: further fields, such as Cache-Control; a 304 and a 206 have them too (RFC 9110 section 15.4.5)
-    :raises ValueError: a content type or a header field that HTTP does not allow
+    :param headers: further fields, such as Cache-Control; a 304 and a 206 have them too (RFC 9110 section 15.4.5). Each
+        replaces the field that would be sent otherwise: an ETag and a Last-Modified are then those that the client's
+        conditions are about, and with another Accept-Ranges than `bytes` a range gets the whole
+    :raises ValueError: a content type or a header field that HTTP does not allow, or that the server writes itself
     """
 
     __slots__ = ("_guess", "_path", "_root")
@@ -57,12 +61,20 @@ class FileResponse(DeferredResponse):
         filename: str | None = None,
         headers: FieldsLike = (),
     ) -> None:
-        super().__init__(b"", headers=headers, content_type=content_type)
-        self._path = os.fspath(path)
-        self._root = None if root is None else os.fspath(root)
+        further = []
+        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+            if name.lower() == "content-type":
+                content_type = value
+            elif name.lower() == "content-range":
+                raise ValueError(f"the server writes the header {name!r} of a file itself")
+            else:
+                further.append((name, value))
+        super().__init__(b"", headers=further, content_type=content_type)
+        self._path = os.fsdecode(path)
+        self._root = None if root is None else os.fsdecode(root)
         self._guess = content_type is None
         if filename is not None:
-            self.headers.append((b"content-disposition", _disposition(filename)))
+            _add_missing(self.headers, [(b"content-disposition", content_disposition(filename))])
 
     async def prepare(self, request: Request) -> Response:
         """See `DeferredResponse`.
@@ -83,27 +95,36 @@ class FileResponse(DeferredResponse):
             raise
 
     def _answer(self, request: Request, opened: _Opened, body: FileBody) -> Response:
-        fields = [
-            *self.headers,
-            (b"etag", opened.etag.encode()),
-            (b"last-modified", formatdate(opened.modified, usegmt=True).encode()),
-            (b"accept-ranges", b"bytes"),
-        ]
+        own = {name.lower(): value for name, value in self.headers}
+        if b"etag" in own:
+            opened = opened._replace(etag=own[b"etag"].decode("latin-1"))
+        if b"last-modified" in own:
+            opened = opened._replace(modified=_date(own[b"last-modified"].decode("latin-1")))
+        fields = [field for field in self.headers if field[0].lower() != b"content-type"]
+        _add_missing(fields, opened.fields())
         status = 200
         if not _is_wanted(request, opened):
             raise HTTPError(412)
+        may_range = own.get(b"accept-ranges", b"bytes").lower() == b"bytes" and request.method == "GET"
         if request.method in ("GET", "HEAD") and _has_it(request, opened):
             status = 304
             body.limit(0, 0)
-        elif request.method == "GET" and (borders := _range(request, opened)) is not None:
+        elif may_range and (borders := _range(request, opened)) is not None:
             status = 206
             start, end = borders
             body.limit(start, end - start)
             fields.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, opened.size)))
         response = Response(body, status)
         response.headers = fields
-        response.content_type = (opened.content_type or "").encode("latin-1") or self.content_type
+        guessed = (opened.content_type or "").encode("ascii")
+        response.content_type = own.get(b"content-type") or guessed or self.content_type
         return response
+
+
+def _add_missing(fields: list[Field], more: list[Field]) -> None:
+    """Add fields, but none that the application has set itself."""
+    names = {name.lower() for name, _ in fields}
+    fields += [field for field in more if field[0] not in names]
 
 
 class _Opened(NamedTuple):
@@ -111,10 +132,19 @@ class _Opened(NamedTuple):
 
     fd: int
     size: int
-    modified: int
-    """In seconds since 1970, and never to come (RFC 9110 section 8.8.2.1)."""
+    modified: float | None
+    """In seconds since 1970, and never to come (RFC 9110 section 8.8.2.1); None: the application's own is no date."""
     etag: str
+    """An entity tag, which may be weak (RFC 9110 section 8.8.3)."""
     content_type: str | None
+
+    def fields(self) -> list[Field]:
+        """Return the header fields that say so."""
+        return [
+            (b"etag", self.etag.encode("latin-1")),
+            (b"last-modified", formatdate(self.modified or 0, usegmt=True).encode()),
+            (b"accept-ranges", b"bytes"),
+        ]
 
 
 def _open(path: str, root: str | None, guess: bool) -> _Opened:
@@ -136,7 +166,7 @@ def _open(path: str, root: str | None, guess: bool) -> _Opened:
         raise HTTPError(404)
     etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
     modified = max(0, min(int(info.st_mtime), int(time.time())))
-    return _Opened(fd, info.st_size, modified, etag, _content_type(path) if guess else None)
+    return _Opened(fd, info.st_size, modified, etag, guess_content_type(path) if guess else None)
 
 
 def _open_below(root: str, path: str) -> int:
@@ -167,17 +197,6 @@ def _open_regular(path: str, folder: int | None) -> int:
     return os.open(path, READ if follow else READ | os.O_NOFOLLOW, dir_fd=folder)
 
 
-def _content_type(path: str) -> str | None:
-    import mimetypes  # noqa: PLC0415 - reads the system's tables, and only who serves files needs it
-
-    kind, encoding = mimetypes.guess_type(path)
-    if encoding is not None:  # what is compressed is sent as it is
-        return "application/gzip" if encoding == "gzip" else None
-    if kind is not None and kind.startswith("text/"):
-        return f"{kind}; charset=utf-8"
-    return kind
-
-
 def _close_unused(opening: asyncio.Future[_Opened]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         os.close(opening.result().fd)
@@ -192,16 +211,17 @@ def _is_wanted(request: Request, opened: _Opened) -> bool:
     if tags is not None:  # the strong comparison
         return tags.strip() == "*" or any(not weak and tag == opened.etag for weak, tag in ETAG.findall(tags))
     date = _date(request.headers.get("if-unmodified-since"))
-    return date is None or opened.modified <= date
+    return date is None or opened.modified is None or opened.modified <= date
 
 
 def _has_it(request: Request, opened: _Opened) -> bool:
     """Whether the client has the file as it is (RFC 9110 sections 13.1.2, 13.1.3 and 13.2.2)."""
     tags = request.headers.get("if-none-match")
-    if tags is not None:
-        return tags.strip() == "*" or any(tag == opened.etag for _, tag in ETAG.findall(tags))
+    if tags is not None:  # the weak comparison
+        mine = opened.etag.removeprefix("W/")
+        return tags.strip() == "*" or any(tag == mine for _, tag in ETAG.findall(tags))
     date = _date(request.headers.get("if-modified-since"))
-    return date is not None and opened.modified <= date
+    return date is not None and opened.modified is not None and opened.modified <= date
 
 
 def _range(request: Request, opened: _Opened) -> tuple[int, int] | None:
@@ -232,9 +252,10 @@ def _may_be_joined(validator: str | None, opened: _Opened) -> bool:
     if validator is None:
         return True
     if validator.startswith(('"', "W/")):
-        return validator == opened.etag  # the strong comparison: a weak one never fits
+        return validator == opened.etag and validator[0] == '"'  # the strong comparison: a weak one never fits
     # A date says enough only when the file has not changed within its second (section 8.8.2.2).
-    return _date(validator) == opened.modified and opened.modified < int(time.time())
+    modified = opened.modified
+    return modified is not None and _date(validator) == modified and modified < int(time.time())
 
 
 def _date(text: str | None) -> float | None:
@@ -244,11 +265,3 @@ def _date(text: str | None) -> float | None:
         return parsedate_to_datetime(text).timestamp()
     except (ValueError, OverflowError):
         return None
-
-
-def _disposition(filename: str) -> bytes:
-    plain = re.sub(r"[^ !#-\[\]-~]|%", "_", filename)
-    value = f'attachment; filename="{plain}"'
-    if plain != filename:
-        value += f"; filename*=UTF-8''{quote(filename, safe='')}"
-    return value.encode("ascii")

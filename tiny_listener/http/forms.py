@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from codecs import utf_8_decode
+from collections import deque
+from io import StringIO
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl
 
 from .errors import HTTPError
 from .headers import Headers, MultiDict
+from .multipart import MultipartError, MultipartParser, parse_parameters
+from .urlencoded import TooLongError, TooManyError, UrlencodedParser
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .fields import Field
     from .request import Request
 
@@ -22,9 +28,15 @@ MAX_FIELDS = 1000
 MAX_FILES = 100
 """Files that a form may have; past it 413. Django's DATA_UPLOAD_MAX_NUMBER_FILES."""
 MAX_FIELD_SIZE = 1024 * 1024
-"""Bytes of a field of a multipart form that is no file, for it is kept in memory; past it 413."""
+"""Bytes of a field that is no file, decoded, for it is kept in memory; past it 413. So for the name of a field."""
 SPOOL = 1024 * 1024
 """Bytes of a file that are kept in memory; a longer one goes to the disk."""
+INLINE = 64 * 1024
+"""Bytes of an urlencoded form that are decoded on the event loop; a longer one is decoded in a thread."""
+STEP = 16 * 1024
+"""Bytes of a multipart form that are parsed before other tasks of the event loop run: 3 ms of the smallest parts."""
+WRITE = 64 * 1024
+"""Bytes that are collected before they are written into a file, which may take a thread."""
 
 
 class Upload:
@@ -87,22 +99,16 @@ class Form(MultiDict):
 
 async def read_form(request: Request, *, max_fields: int, max_files: int, max_field_size: int) -> Form:
     """Read the form that the body of a request is; see `Request.form`."""
-    from python_multipart.multipart import parse_options_header  # noqa: PLC0415 - only who reads forms needs it
-
-    content_type, options = parse_options_header(request.headers.get("content-type", ""))
-    if content_type == b"application/x-www-form-urlencoded":
-        text = (await request.body()).decode("utf-8", "replace")
-        try:
-            return Form(parse_qsl(text, keep_blank_values=True, max_num_fields=max_fields))
-        except ValueError:
-            raise _too_many("fields", max_fields) from None
-    if content_type != b"multipart/form-data":
+    kind, parameters = parse_parameters(request.headers.get("content-type", "").encode("latin-1")) or (b"", {})
+    if kind == b"application/x-www-form-urlencoded":
+        return await _read_urlencoded(await request.body(), max_fields, max_field_size)
+    if kind != b"multipart/form-data":
         raise HTTPError(415, "the body is to be a form: application/x-www-form-urlencoded or multipart/form-data")
-    if not options.get(b"boundary"):
+    if not parameters.get(b"boundary"):
         raise HTTPError(400, "multipart/form-data has a boundary")
     reader = _MultipartReader(max_fields, max_files, max_field_size)
     try:
-        return await reader.read(request, options[b"boundary"])
+        return await reader.read(request, parameters[b"boundary"])
     except BaseException:
         Form(reader.pairs).close()
         raise
@@ -112,20 +118,58 @@ def _too_many(what: str, limit: int) -> HTTPError:
     return HTTPError(413, f"a form has at most {limit} {what}")
 
 
+def _too_long(limit: int) -> HTTPError:
+    return HTTPError(413, f"a field of a form has at most {limit} bytes")
+
+
+async def _read_urlencoded(body: bytes, max_fields: int, max_field_size: int) -> Form:
+    parser = UrlencodedParser(max_fields, max_field_size)
+    steps = parser.steps(body)
+    try:
+        if len(body) > INLINE:
+            return await _in_a_thread(parser, steps)
+        for number, _ in enumerate(steps):
+            if number:
+                await asyncio.sleep(0)
+    except TooManyError:
+        raise _too_many("fields", max_fields) from None
+    except TooLongError:
+        raise _too_long(max_field_size) from None
+    return Form(parser.pairs)
+
+
+async def _in_a_thread(parser: UrlencodedParser, steps: Iterator[None]) -> Form:
+    is_wanted = True
+
+    def run() -> Form:
+        for _ in steps:  # each holds the GIL for a moment only, so the event loop goes on meanwhile
+            if not is_wanted:
+                break
+        return Form(parser.pairs)
+
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, run)
+    finally:
+        is_wanted = False
+
+
 class _MultipartReader:
-    """Takes the parts of one body in; what is to be written is kept until a piece of the body has been parsed."""
+    """Collects the parts of one body; what goes into files is kept until a piece of the body has been parsed."""
 
     def __init__(self, max_fields: int, max_files: int, max_field_size: int) -> None:
         self._max_fields = max_fields
         self._max_files = max_files
         self._max_field_size = max_field_size
         self._fields = self._files = 0
-        self._headers: list[Field] = []
-        self._name = self._value = b""
-        self._field = ""
-        self._target: Upload | bytearray = bytearray()
-        self._unwritten: list[tuple[Upload, bytes]] = []
-        self._is_over = False
+        self._name = ""
+        self._upload: Upload | None = None
+        self._text = StringIO(newline="")
+        self._size = 0
+        self._sequence = b""
+        """The begin of a character of a field."""
+        self._collected = bytearray()
+        """Of a file."""
+        self._unwritten: deque[tuple[Upload, bytes]] = deque()
         self.pairs: list[tuple[str, Any]] = []
 
     async def read(self, request: Request, boundary: bytes) -> Form:
@@ -133,91 +177,76 @@ class _MultipartReader:
 
         :raises HTTPError: 400, 413
         """
-        from python_multipart.exceptions import FormParserError  # noqa: PLC0415 - as above
-        from python_multipart.multipart import MultipartParser  # noqa: PLC0415
-
-        names = (
-            "on_part_begin",
-            "on_part_data",
-            "on_part_end",
-            "on_header_field",
-            "on_header_value",
-            "on_header_end",
-            "on_headers_finished",
-            "on_end",
-        )
-        callbacks: Any = {name: getattr(self, name) for name in names}
+        is_first = True
         try:
-            parser = MultipartParser(boundary, callbacks)
+            parser = MultipartParser(boundary, self)
             async for piece in request.stream():
-                parser.write(piece)
-                for upload, data in self._unwritten:
-                    await upload.write(data)
-                self._unwritten.clear()
-        except FormParserError as exc:
-            raise HTTPError(400, f"malformed multipart/form-data: {' '.join(str(exc).split())}") from None
-        if not self._is_over:
+                for start in range(0, len(piece), STEP):
+                    if not is_first:
+                        await asyncio.sleep(0)
+                    is_first = False
+                    parser.feed(piece[start : start + STEP])
+                    while self._unwritten:
+                        upload, data = self._unwritten.popleft()
+                        await upload.write(data)
+        except MultipartError as exc:
+            raise HTTPError(400, f"malformed multipart/form-data: {exc}") from None
+        if not parser.is_complete:
             raise HTTPError(400, "malformed multipart/form-data: the last boundary is missing")
         for _, value in self.pairs:
             if isinstance(value, Upload):
                 value.file.seek(0)
         return Form(self.pairs)
 
-    # --- the parser's calls -----------------------------------------------------------------------
+    # --- the parser's calls, see `Parts` ----------------------------------------------------------
 
-    def on_part_begin(self) -> None:
-        """Expect the headers of a part."""
-        self._headers = []
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        """Keep a piece of a name."""
-        self._name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        """Keep a piece of a value."""
-        self._value += data[start:end]
-
-    def on_header_end(self) -> None:
-        """Keep a field."""
-        self._headers.append((self._name.lower(), self._value))
-        self._name = self._value = b""
-
-    def on_headers_finished(self) -> None:
+    def begin(self, fields: list[Field]) -> None:
         """See what kind of part it is (RFC 7578 section 4.2)."""
-        from python_multipart.multipart import parse_options_header  # noqa: PLC0415 - as above
-
-        headers = Headers(self._headers)
-        kind, options = parse_options_header(headers.get("content-disposition", ""))
-        if kind != b"form-data" or b"name" not in options:
-            raise HTTPError(400, "malformed multipart/form-data: each part has a Content-Disposition with a name")
-        self._field = options[b"name"].decode("utf-8", "replace")
-        if b"filename" in options:
+        kind, parameters = parse_parameters(dict(fields).get(b"content-disposition", b"")) or (b"", {})
+        if kind != b"form-data" or b"name" not in parameters:
+            raise MultipartError("each part has a Content-Disposition: form-data with a name")
+        self._name = parameters[b"name"].decode("utf-8", "replace")
+        if b"filename" in parameters:
             self._files += 1
             if self._files > self._max_files:
                 raise _too_many("files", self._max_files)
-            self._target = Upload(options[b"filename"].decode("utf-8", "replace"), headers)
-            self.pairs.append((self._field, self._target))
+            self._upload = Upload(parameters[b"filename"].decode("utf-8", "replace"), Headers(fields))
+            self.pairs.append((self._name, self._upload))
         else:
             self._fields += 1
             if self._fields > self._max_fields:
                 raise _too_many("fields", self._max_fields)
-            self._target = bytearray()
+            self._upload = None
+            self._size = 0
+            self._text = StringIO(newline="")
 
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, piece: bytes) -> None:
         """Keep a piece of a part."""
-        target = self._target
-        if isinstance(target, Upload):
-            self._unwritten.append((target, data[start:end]))
+        if self._upload is not None:
+            self._collected += piece
+            if len(self._collected) >= WRITE:
+                self._write()
             return
-        if len(target) + end - start > self._max_field_size:
-            raise HTTPError(413, f"a field of a form has at most {self._max_field_size} bytes")
-        target += data[start:end]
+        self._size += len(piece)
+        if self._size > self._max_field_size:
+            raise _too_long(self._max_field_size)
+        self._decode(piece, final=False)
 
-    def on_part_end(self) -> None:
-        """Keep a field."""
-        if not isinstance(self._target, Upload):
-            self.pairs.append((self._field, self._target.decode("utf-8", "replace")))
+    def end(self) -> None:
+        """Keep a field, or the rest of a file."""
+        if self._upload is not None:
+            self._write()
+        else:
+            self._decode(b"", final=True)
+            self.pairs.append((self._name, self._text.getvalue()))
 
-    def on_end(self) -> None:
-        """Know that it is complete."""
-        self._is_over = True
+    def _decode(self, piece: bytes, *, final: bool) -> None:
+        piece = self._sequence + piece
+        text, length = utf_8_decode(piece, "replace", final)
+        self._sequence = piece[length:]
+        self._text.write(text)
+
+    def _write(self) -> None:
+        assert self._upload is not None
+        self._unwritten.append((self._upload, bytes(self._collected)))
+        self._collected.clear()

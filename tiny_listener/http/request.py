@@ -219,7 +219,8 @@ class Request(Head):
         The values are texts, and for files `Upload`s; `with await request.form() as form:` closes these in the end.
 
         :param max_fields: that are no files
-        :param max_field_size: bytes of a field of a multipart form that is no file; the body has its own limit
+        :param max_field_size: bytes that the value of a field has at most, decoded, unless it is a file, and that the
+            name of a field of an urlencoded form has; the body has its own limit
         :raises HTTPError: 400, it is malformed; 413, it breaks a limit; 415, it is said to be something else
         :raises BodyTooLargeError: it is longer than the route allows
         :raises ClientDisconnectedError: the client went away first

@@ -1,0 +1,51 @@
+"""Header fields that say what a file is: Content-Type by its name, Content-Disposition. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from urllib.parse import quote
+
+__all__ = ["MEDIA_TYPE", "content_disposition", "guess_content_type"]
+
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+MEDIA_TYPE = re.compile(
+    rf'{_NAME}/{_NAME}(?:[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|"(?:[\t !#-\[\]-~]|\\[\t -~])*"))*\Z', re.ASCII
+)
+"""RFC 9110 section 8.3.1."""
+
+
+def guess_content_type(path: str) -> str | None:
+    """Return the media type that the tables of `mimetypes` have for a file's extension; None: they have none.
+
+    `mimetypes.guess_type` takes what it is given for a URL: a file named `data:text/html,x.png` would be HTML, and
+    what stands in its name would be sent as header fields.
+    """
+    import mimetypes  # noqa: PLC0415 - reads the system's tables, and only who serves files needs it
+
+    if not mimetypes.inited:
+        mimetypes.init()
+    base, extension = posixpath.splitext(posixpath.basename(path))
+    if (longer := mimetypes.suffix_map.get(extension.lower())) is not None:  # .tgz is .tar.gz
+        base, extension = posixpath.splitext(base + longer)
+    encoding = mimetypes.encodings_map.get(extension)
+    if encoding is not None:  # what is compressed is sent as it is
+        return "application/gzip" if encoding == "gzip" else None
+    kind = mimetypes.types_map.get(extension) or mimetypes.types_map.get(extension.lower())
+    if kind is None or MEDIA_TYPE.match(kind) is None:  # the tables are the system's and the application's
+        return None
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") and ";" not in kind else kind
+
+
+def content_disposition(filename: str) -> bytes:
+    """Return the value of a Content-Disposition field that has a client save the content (RFC 6266).
+
+    A name that is not plain ASCII is also given as RFC 8187 has it, in UTF-8. What is no character, such as a byte
+    of a file's name that is not UTF-8, is replaced.
+    """
+    plain = re.sub(r"[^ !#-\[\]-~]|%", "_", filename)
+    value = f'attachment; filename="{plain}"'
+    if plain != filename:
+        text = filename.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        value += f"; filename*=UTF-8''{quote(text, safe='')}"
+    return value.encode("ascii")
