@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz latency loadtest soak clean
+.PHONY: help serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -102,6 +102,9 @@ chaos: $(VENV)/.dev  ## what clients notice while workers are replaced, killed, 
 
 exactness: tools $(VENV)/.dev  ## whether counters are what clients saw, over 100,000 requests and kills, reloads, recycling
 	$(BIN)/python loadtest/exactness.py
+
+hostile: $(VENV)/.dev  ## innocent clients among hostile ones, on each kind of server: whether they notice
+	$(BIN)/python loadtest/hostile.py
 
 loadtest: $(VENV)/.dev  ## a minute of load on a server of its own, by locust: all scenarios, and whether they are good enough
 	$(BIN)/python loadtest/run.py

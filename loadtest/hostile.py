@@ -11,7 +11,6 @@ leaves that in loadtest/results/. Exit code 1 when anything was noticed.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import itertools
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from arguments import Arguments, Number
 from attacks import Attackers
 from innocents import Innocents, Place
 from processes import free_port
@@ -48,6 +48,8 @@ PATIENCE = 30.0
 TERM_LIMIT = 4.0
 """Seconds within which it must end."""
 ACCESS = re.compile(r'^INFO:     \S+ - "')
+WORDS = ("never retrieved", "never awaited", "was destroyed", "it is closed", "socket.send() raised", "WARNING")
+"""Of log lines that no hostile act may cause."""
 FAILURE = re.compile(r"^ERROR:    Event '.*' failed in ")
 
 
@@ -193,16 +195,8 @@ def read_log(lines: list[str], acts: int) -> list[str]:
             break
         if line and not line[0].isspace():
             last = line
-    for word in (
-        "never retrieved",
-        "never awaited",
-        "was destroyed",
-        "it is closed",
-        "socket.send() raised",
-        "WARNING",
-    ):
-        if found := next((line for line in lines if word in line), None):
-            faults.append(f"in the log: {found!r}")
+    for word in WORDS:
+        faults += [f"in the log: {line!r}" for line in [line for line in lines if word in line][:1]]
     return faults
 
 
@@ -255,12 +249,13 @@ async def try_one(configuration: Configuration, *, requests: int, clients: int, 
 
 def main() -> int:
     """Try the configurations; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=100_000, help="of innocents, for each configuration")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser = Arguments(__doc__)
+    requests = Number(1, 100_000_000)
+    parser.add_argument("--requests", type=requests, default=100_000, help="of innocents, for each configuration")
+    parser.add_argument("--seed", type=Number(0, 10**9), default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--only", default="", help="names of configurations, with commas between")
-    parser.add_argument("--clients", type=int, default=24, help="innocents at a time")
-    parser.add_argument("--attackers", type=int, default=12, help="at a time")
+    parser.add_argument("--clients", type=Number(1, 1000), default=24, help="innocents at a time")
+    parser.add_argument("--attackers", type=Number(0, 1000), default=12, help="at a time")
     options = parser.parse_args()
     names = [name for name in options.only.split(",") if name]
     known = {configuration.name: configuration for configuration in CONFIGURATIONS}

@@ -4,11 +4,11 @@ It handles a request that is whole, on a connection where nothing waits (`State.
 and returns a whole response or raises an `HTTPError`, or that no route serves. One function does for all that a loop
 iteration brought what `Intake`, `Pipeline` and `Exchange` do step by step, so that most requests cost few calls.
 
-It falls back to them for everything else. Up to the handler's call it has had no side effect then: bytes were looked at,
-and are read again. From there on the exchange takes over where it is.
+It falls back to them for everything else. Up to the handler's call it has had no side effect then: bytes were looked
+at, and are read again. From there on the exchange takes over where it is.
 
-The walls: a connection that fails ends alone, and the others are served; one connection has a share of an iteration, and
-what it sent beyond that is read in the next one.
+The walls: a connection that fails ends alone, and the others are served; one connection has a share of an iteration,
+and what it sent beyond that is read in the next one.
 """
 
 from __future__ import annotations
