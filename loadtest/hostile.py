@@ -243,6 +243,8 @@ async def try_one(configuration: Configuration, *, requests: int, clients: int, 
             faults.append(f"TERM took {took:.1f} s")
         if server.code != 0:
             faults.append(f"it ended with code {server.code}")
+        if "HOSTILE_KEEP" in os.environ:
+            Path(os.environ["HOSTILE_KEEP"]).write_text("\n".join(server.log))
         faults += read_log(server.log, hostile.count)
     return Verdict(configuration, innocents.answered, hostile.count, time.monotonic() - began, faults)
 

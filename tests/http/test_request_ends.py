@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.http.helpers import Client, Serving, serving
+from tests.http.memory import MemoryTransport
 from tests.http.test_walls import Counting, get, reset, until
 from tiny_listener import Param
 from tiny_listener.host import Host
@@ -256,6 +257,19 @@ def endless_application() -> tuple[HTTPListener, list[str]]:
         finally:
             log.append("closed")
 
+    @app.get("/late")
+    async def late() -> AsyncIterator[str]:
+        await asyncio.sleep(0.02)
+
+        async def pieces() -> AsyncIterator[str]:
+            try:
+                await asyncio.Event().wait()
+                yield "never"
+            finally:
+                log.append("closed")
+
+        return pieces()
+
     @app.get("/not-begun")
     async def not_begun() -> AsyncIterator[str]:
         await asyncio.sleep(0.01)
@@ -275,8 +289,8 @@ def endless_application() -> tuple[HTTPListener, list[str]]:
     return app, log
 
 
-@pytest.mark.parametrize("leave", ["reset", "close"])
-@pytest.mark.parametrize("target", ["waits", "writes", "stubborn", "disconnected"])
+@pytest.mark.parametrize("leave", ["reset", "close", "close at once"])
+@pytest.mark.parametrize("target", ["waits", "writes", "stubborn", "disconnected", "late"])
 def test_a_client_that_is_gone_is_noticed(runner: asyncio.Runner, target: str, leave: str) -> None:
     app, log = endless_application()
 
@@ -285,7 +299,7 @@ def test_a_client_that_is_gone_is_noticed(runner: asyncio.Runner, target: str, l
             http = await _http(server)
             client = await server.connect()
             await client.send(get(f"/{target}"))
-            if target != "disconnected":
+            if target != "disconnected" and leave != "close at once":
                 await client.reader.readuntil(b"\r\n\r\n")
             await until(lambda: len(http.exchanges) == 1)
             if leave == "reset":
@@ -430,25 +444,37 @@ def test_a_body_that_was_not_read_and_ends_in_time_keeps_the_connection(runner: 
     runner.run(main())
 
 
-@pytest.mark.parametrize("target", ["/nothing", "/"])
+@pytest.mark.parametrize("target", ["/nothing", "/", "/late"])
 def test_a_busy_client_whose_reads_end_within_a_head_is_in_time(runner: asyncio.Runner, target: str) -> None:
-    app = HTTPListener()
+    app = HTTPListener(header_timeout=2.0)
 
     @app.get("/")
     async def home() -> str:
         return "home"
 
+    @app.get("/late")
+    async def late() -> str:
+        await asyncio.sleep(0)
+        return "late"
+
     async def main() -> None:
-        async with serving(app, header_timeout=0.2) as server:
-            http = await _http(server)
-            client = await server.connect()
-            ask = get(target)
-            await client.send(ask[:10])
-            began = http.loop.time()
-            while http.loop.time() - began < 1:
-                await client.send(ask[10:] + ask[:10])
-                assert (await client.receive()).status in (200, 404)
-            assert (await client.receive()).status == 408  # for the one that it left unfinished
+        app.attach(Host())
+        server = HTTPServer(app, app.settings)
+        transport = MemoryTransport(server)
+        (connection,) = server.connections
+        ask = get(target)
+        await transport.feed(ask[:10])
+        for number in range(1, 100):  # half a second each, by the server's clock
+            server.now += 0.5
+            await transport.feed(ask[10:] + ask[:10])
+            await until(lambda number=number: transport.written.count(b"HTTP/1.1 ") == number)  # type: ignore[misc]
+            await until(lambda: connection.state is State.HEAD)
+            connection.check(server.now)
+        assert b"HTTP/1.1 408" not in transport.written
+        connection.check(server.now + 2.1)  # it never ends the last
+        await until(lambda: b"HTTP/1.1 408" in transport.written)
+        await transport.end()
+        server.abort()
 
     runner.run(main())
 

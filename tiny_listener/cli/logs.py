@@ -182,6 +182,15 @@ def atomic_limit(fd: int) -> int | None:
     return None
 
 
+NOISE = frozenset({"socket.send() raised exception.", "SSL connection is closed"})
+"""What asyncio's own event loop logs of each further write to a connection that its client has broken. It says so as
+often as the client likes, and nothing that the server does not know."""
+
+
+def _is_no_noise(record: logging.LogRecord) -> bool:
+    return record.msg not in NOISE
+
+
 def set_up_logging(level: str, style: str, fd: int = STDERR) -> None:
     """Log what `tiny_listener` says; loggers of the application are its own business.
 
@@ -189,6 +198,7 @@ def set_up_logging(level: str, style: str, fd: int = STDERR) -> None:
     :param style: "text" or "json"
     :param fd: where
     """
+    logging.getLogger("asyncio").addFilter(_is_no_noise)
     logger = logging.getLogger("tiny_listener")
     logger.handlers = [LineHandler(fd, JSONFormatter() if style == "json" else TextFormatter())]
     logger.setLevel(level.upper())

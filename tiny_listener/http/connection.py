@@ -112,7 +112,7 @@ class HTTPConnection(asyncio.Protocol):
             self._see_the_end()
         except BaseException as exc:
             self.fail(exc)
-        return self.state not in ENDED and self.scheme == "http"  # TLS has no half-closed connections
+        return self.state not in ENDED
 
     def _see_the_end(self) -> None:
         """The client will send nothing more."""
@@ -121,6 +121,13 @@ class HTTPConnection(asyncio.Protocol):
         if self._departure is not None:
             self._departure.tell()
         exchange = self.pipeline.exchange
+        if self.scheme == "https":  # TLS has no half-closed connections: nothing reaches the client any more
+            self.intake.disconnect()
+            self.take_no_more()
+            if exchange is not None:
+                exchange.cancel_response()
+            self.close()
+            return
         if exchange is not None and exchange.is_streaming:
             self.departure.watch_stream()
         self.intake.end()

@@ -276,6 +276,8 @@ class Exchange:
         self.was_suspended = True
         self._task = loop.create_task(coro, context=self._context or self.connection.server.pool.new_context())
         self._task.add_done_callback(self._task_ended)
+        if self.connection.intake.has_ended:
+            self.connection.departure.watch_stream()
 
     async def _prepare(self, response: DeferredResponse) -> None:
         self._task_has_begun = True

@@ -77,7 +77,10 @@ class Outbox:
             entries.clear()
             for connection, data in todo:
                 try:
-                    connection.transport.write(data if isinstance(data, bytes) else b"".join(data))
+                    if isinstance(data, bytes):
+                        connection.transport.write(data)
+                    elif not connection.is_lost:  # asyncio logs writes to a connection that broke in this iteration
+                        connection.transport.write(b"".join(data))
                 except BaseException as exc:
                     connection.write_failed(exc)
         if self.closing:
