@@ -56,14 +56,14 @@ class HTTPSettings:
     keep_alive_timeout: float = 75.0
     """Seconds that a connection may be idle between requests. nginx: keepalive_timeout 75s."""
     write_timeout: float = 60.0
-    """Seconds that a client may take no byte of a response that waits. nginx: send_timeout 60s."""
+    """Seconds that a client may take no byte of what was written, in any state. nginx: send_timeout 60s."""
     linger_time: float = 30.0
-    """Seconds that a client is read over after its last response, when it may still be sending. nginx:
-    lingering_time 30s; Apache the same. During a drain no more than `linger_timeout`."""
+    """Seconds for which what a client sends after its last response is discarded. nginx: lingering_time 30s; Apache
+    the same. During a drain no more than `linger_timeout`."""
     linger_timeout: float = 5.0
     """Seconds that such a client may be idle. nginx: lingering_timeout 5s."""
     limit_concurrency: int | None = None
-    """Requests in hand in one worker; past it 503 with Retry-After."""
+    """Requests in flight in one worker, of which a connection has one at a time; past it 503 with Retry-After."""
     access_log: bool = False
     """One line a request on the logger `tiny_listener.access`."""
 
