@@ -6,9 +6,12 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .observer import NULL_OBSERVER, Observer
+
+if TYPE_CHECKING:
+    from .last_resort import LastResort
 
 __all__ = ["Host", "ListenAddress", "SocketProvider"]
 
@@ -59,3 +62,5 @@ class Host:
     """Seconds from a shutdown's beginning until nothing new is accepted."""
     slot: int = 0
     """The stable number of this worker, 0 to N - 1."""
+    last_resort: LastResort | None = None
+    """Ends the process when a stop takes too long; None: the process is the application's, which `run()` returns to."""

@@ -20,12 +20,15 @@ from .errors import (
     ListenerError,
     ListenerNotFound,
 )
+from .forked import forget_server, remember_server
 from .hook import Hook, check_coro_func
 from .host import Host
-from .lifecycle import Draining, Lifecycle
-from .loop import ServerLoop, close_loop, new_event_loop
+from .last_resort import on_forced_exit
+from .lifecycle import Draining, Lifecycle, State
+from .loop import ServerLoop, new_event_loop
 from .route import Route
 from .router import Router
+from .running import close_loop, run_main
 
 if TYPE_CHECKING:
     from ._typing import CoroFunc, PathParams
@@ -51,6 +54,7 @@ class Listener(Generic[CTX]):
         self.router: Router[Route] = Router()
         self.hooks = Hooks()
         self.lifecycle = Lifecycle()
+        self._was_signalled = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Take the context class from `class App(Listener[MyContext])`."""
@@ -80,6 +84,10 @@ class Listener(Generic[CTX]):
         if not is_main_thread():
             return
         loop = asyncio.get_event_loop()
+        if (last_resort := self.host.last_resort) is not None:
+            last_resort.catch(self.host.signals)
+            last_resort.hand_to(loop, self._on_signal)
+            return
         for sig in self.host.signals:
             loop.add_signal_handler(sig, self._on_signal, sig)
 
@@ -322,23 +330,41 @@ class Listener(Generic[CTX]):
     def run(self) -> None:
         """Run the listener in this thread until it is shut down.
 
+        What does not end within the graceful timeout, such as a thread that is blocked, is named in the log and left
+        behind; the interpreter waits for threads that are no daemons.
+
         :raises DuplicateListener: one runs in this thread already
+        :raises BaseException: what a startup callback or `listen()` raised; SystemExit or KeyboardInterrupt, whatever
+            code raised it in the loop, when what is in flight has finished
         """
         ident = threading.get_ident()
         if ident in Listener._running_in:
             raise DuplicateListener(f"Only one listener can run in a thread; {Listener._running_in[ident]!r} runs here")
         Listener._running_in[ident] = self
-        loop = None
+        self._was_signalled = False
+        loop = server = take_back = None
         try:
             loop = self.setup_event_loop()
             self._lend_sockets(loop)
             asyncio.set_event_loop(loop)
+            take_back = on_forced_exit(getattr(loop, "remove_files", _nothing))
+            server = remember_server(loop, lambda: getattr(loop, "addresses", ()))
             self.install_signal_handlers()
-            loop.run_until_complete(self.main())
+            run_main(loop, self.main(), self._leave)
         finally:
             if loop is not None:
-                close_loop(loop)
+                close_loop(loop, self.lifecycle.time_left(loop.time()))
+            if server is not None:
+                forget_server(server)
+            if take_back is not None:
+                take_back()
             del Listener._running_in[ident]
+
+    def _leave(self, exit_code: int) -> None:
+        """The application has left the loop, which runs again: what is in flight finishes."""
+        if self.host.last_resort is not None:
+            self.host.last_resort.exit_code = exit_code
+        self.lifecycle.begin_stop(self.host)
 
     def _lend_sockets(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.host.sockets is None:
@@ -351,15 +377,25 @@ class Listener(Generic[CTX]):
             )
         loop.socket_provider = self.host.sockets
 
-    def _on_signal(self, sig: signal.Signals) -> None:
+    def _on_signal(self, sig: signal.Signals, at_once: bool | None = None) -> None:
+        """A signal came; without a last resort, which counts them, a second one says "at once"."""
+        hurry = self._was_signalled if at_once is None else at_once
+        self._was_signalled = True
         # The loop keeps only weak references to tasks.
-        self._stopping: asyncio.Task[None] = asyncio.ensure_future(self._graceful(sig))
+        self._stopping: asyncio.Future[None] = asyncio.ensure_future(self._graceful(sig, hurry=hurry))
 
-    async def _graceful(self, sig: signal.Signals) -> None:
-        await self.graceful_shutdown(sig)
+    async def _graceful(self, sig: signal.Signals, *, hurry: bool) -> None:
+        if self.lifecycle.state is State.STARTING:
+            self.lifecycle.begin_stop(self.host, cut=True)
+        elif hurry or not self.lifecycle.is_stopping:
+            await self.graceful_shutdown(sig)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(routes={len(self.routes)})"
+
+
+def _nothing() -> None:
+    """A loop of the application's own has no files to remove."""
 
 
 def is_main_thread() -> bool:

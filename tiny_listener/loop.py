@@ -12,13 +12,14 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .addresses import listen_error
 from .borrowing import Borrower
 from .datagrams import DatagramServer
+from .forked import Address, address_of
 from .host import ListenAddress, SocketProvider
-from .tracebacks import without_our_frames
 from .unix import UnixSocket, listen_unix
 
 try:
@@ -28,7 +29,7 @@ try:
 except ImportError:  # pragma: no cover - there is no uvloop for this platform
     _UVLoop = None
 
-__all__ = ["ManyServers", "ServerLoop", "close_loop", "new_event_loop"]
+__all__ = ["ManyServers", "ServerLoop", "new_event_loop"]
 
 Create = TypeVar("Create", bound=Callable[..., Coroutine[Any, Any, Any]])
 
@@ -113,7 +114,16 @@ class ServerLoop:
         self.servers: list[Any] = []
         self.opening = 0
         self.borrower = Borrower(self.servers)
+        self.addresses: set[Address] = set()
+        """Where servers ever listened; see `forked`."""
         self._unix: list[UnixSocket] = []
+        # asyncio makes the same at its first use, and tells nobody of it.
+        self.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
+
+    def set_default_executor(self, executor: Any) -> None:
+        """See `asyncio.loop.set_default_executor`."""
+        super().set_default_executor(executor)  # type: ignore[misc]
+        self.executor: ThreadPoolExecutor = executor
 
     @_opening
     async def create_server(
@@ -200,13 +210,17 @@ class ServerLoop:
         ours = self.socket_provider is not None and isinstance(local_addr, tuple) and remote_addr is None
         if not ours or sock is not None or family == socket.AF_UNIX:
             create: Any = super().create_datagram_endpoint  # type: ignore[misc]
-            return await create(protocol_factory, local_addr, remote_addr, family=family, sock=sock, **options)
+            opened = await create(protocol_factory, local_addr, remote_addr, family=family, sock=sock, **options)
+            if remote_addr is None and local_addr is not None:
+                self._remember([opened[0].get_extra_info("socket")])
+            return opened
         assert self.socket_provider is not None
         host, port = local_addr
         where = await self._resolve(host, port, family, socket.AI_PASSIVE, kind=socket.SOCK_DGRAM)
         (sock,) = await self.socket_provider.acquire(where[:1])  # asyncio takes the first too
         if options.get("allow_broadcast"):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self._remember([sock])
         loop: Any = self
         server, endpoint, protocol = DatagramServer.open(loop, sock, protocol_factory)
 
@@ -219,14 +233,21 @@ class ServerLoop:
 
     def close(self) -> None:
         """See `asyncio.loop.close`; the files of unix sockets go with it, if they are still ours."""
-        for unix in self._unix:
-            unix.remove()
-        self._unix.clear()
+        self.remove_files()
         super().close()  # type: ignore[misc]
 
+    def remove_files(self) -> None:
+        """Remove the files of unix sockets, if they are still ours."""
+        while self._unix:
+            self._unix.pop().remove()
+
     def _opened(self, server: Any) -> Any:
+        self._remember(getattr(server, "sockets", ()))
         self.servers.append(server)
         return server
+
+    def _remember(self, sockets: Iterable[Any]) -> None:
+        self.addresses.update(filter(None, map(address_of, sockets)))
 
     def _settle(self) -> None:
         if self.servers and not self.opening and self.on_servers is not None:
@@ -276,31 +297,3 @@ class AsyncioLoop(ServerLoop, asyncio.SelectorEventLoop):
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new loop: uvloop's where there is one, otherwise asyncio's."""
     return _Loop()
-
-
-def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what still runs in a loop and close it, as `asyncio.run` does."""
-    try:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(_gather(left))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
-
-
-def _gather(tasks: set[asyncio.Task[Any]]) -> Coroutine[Any, Any, Any]:
-    async def wait() -> None:
-        await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled() and task.exception() is not None:
-                error = without_our_frames(task.exception())  # type: ignore[arg-type]
-                task.get_loop().call_exception_handler(
-                    {"message": "A task failed during shutdown", "exception": error, "task": task}
-                )
-
-    return wait()

@@ -10,7 +10,7 @@ from typing import Any
 
 from .task_pool import suspended_coroutine
 
-__all__ = ["log_tasks", "where_tasks_are"]
+__all__ = ["in_words", "log_tasks", "where_tasks_are"]
 
 logger = logging.getLogger("tiny_listener")
 
@@ -27,10 +27,17 @@ def where_tasks_are(loop: asyncio.AbstractEventLoop) -> list[tuple[str, list[str
     found = []
     for task in asyncio.all_tasks(loop) - {asyncio.current_task(loop)}:
         frames = _frames(task.get_coro())
-        if any(frame.f_globals.get("__name__", "").partition(".")[0] not in OURS for frame in frames):
+        if not all(map(_is_ours, frames)):
             calls = [_place(frame.f_code, frame.f_lineno) for frame in frames]
             found.append((task.get_name(), calls))
     return sorted(found, key=lambda one: (len(one[0]), one[0]))  # "Task-9" before "Task-10"
+
+
+def in_words(task: asyncio.Task[Any]) -> str:
+    """Name a task and the outermost of the application's calls that it is in."""
+    frames = _frames(task.get_coro())
+    theirs = next((frame for frame in frames if not _is_ours(frame)), None)
+    return f"task {task.get_name()!r}" + (f", in {_place(theirs.f_code, theirs.f_lineno)}" if theirs else "")
 
 
 def log_tasks() -> None:
@@ -59,6 +66,10 @@ def _frames(awaited: Any) -> list[FrameType]:
         frames.append(frame)
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
     return frames
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] in OURS
 
 
 def _place(code: CodeType, line: int | None) -> str:

@@ -1,4 +1,7 @@
-"""How workers end that need not: they drain, for as long as they may, or they are killed."""
+"""How workers end that need not: they drain, for as long as they may, or they are killed.
+
+A worker that boots has no event in flight: it gets TERM, and is killed a moment later if its application goes on.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 from .channel import ChannelClosed
 from .messages import Stop
 from .slot import State, about
+from .stacks import DUMP_TIME, ask_for_stacks
 
 if TYPE_CHECKING:
     from .slot import Slot, Worker
@@ -21,6 +25,8 @@ logger = logging.getLogger("tiny_listener.supervisor")
 
 KILL_GRACE = 1.0
 """Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
+BOOT_GRACE = 0.5
+"""Seconds from TERM to KILL for a worker that boots: more than it needs to end, `last_resort.AT_ONCE`."""
 
 
 class Ender:
@@ -34,26 +40,42 @@ class Ender:
         self.limit = graceful_timeout + KILL_GRACE
         """Seconds until a worker that drains is killed."""
 
-    def drain(self, worker: Worker) -> None:
+    def drain(self, slot: Slot, worker: Worker) -> None:
         """Let a worker finish what it has in hand and exit."""
         if worker.state not in (State.STARTING, State.READY):
             return
         booting = worker.state is State.STARTING
         worker.step(State.DRAINING)
+        if booting:  # it may not hear the channel yet
+            worker.process.terminate()
+            worker.timers.append(asyncio.get_running_loop().call_later(BOOT_GRACE, worker.process.kill))
+            return
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             worker.channel.send(Stop())
-        if booting:  # it may not hear the channel yet; the signal's default action ends it
-            worker.process.terminate()
+        worker.timers.append(asyncio.get_running_loop().call_later(self.limit - DUMP_TIME, self._show, slot, worker))
+
+    @staticmethod
+    def _show(slot: Slot, worker: Worker) -> None:
+        """Show the stacks of a worker that is about to be killed, unless it heard of its end and says what is left."""
+        if not worker.drains:
+            ask_for_stacks(slot, worker)
+
+    def end_boots(self) -> None:
+        """End the workers that boot."""
+        for slot in self._slots:
+            for worker in slot.workers():
+                if worker.state is State.STARTING:
+                    self.drain(slot, worker)
 
     def drain_all(self) -> None:
         """Let every worker drain."""
         for slot in self._slots:
             for worker in slot.workers():
-                self.drain(worker)
+                self.drain(slot, worker)
 
     def let_go(self, slot: Slot, worker: Worker) -> None:
         """Let a worker drain that others go on without, and kill it when it takes too long."""
-        self.drain(worker)
+        self.drain(slot, worker)
         worker.timers.append(asyncio.get_running_loop().call_later(self.limit, self._kill_late, slot, worker))
 
     def _kill_late(self, slot: Slot, worker: Worker) -> None:
@@ -91,6 +113,10 @@ class Ender:
             )  # fmt: skip
             worker.doom("line", "closed its line to the supervisor")
             worker.process.kill()
+
+    def watch_failed(self, worker: Worker) -> None:
+        """A worker's application cannot boot: it ends, or else its threads keep it and it is killed."""
+        worker.timers.append(asyncio.get_running_loop().call_later(KILL_GRACE, worker.process.kill))
 
     def kill_all(self, *, silent: bool) -> None:
         """Kill every worker; one that was to drain is named, unless `silent`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tiny_listener.errors import CannotLoad
+from tiny_listener.last_resort import on_forced_exit
 
 from .proc import process_numbers
 
@@ -39,6 +40,7 @@ class PidFile:
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
                 file.write(f"{os.getpid()}\n")
             new.rename(self._path)
+            self._take_back = on_forced_exit(self._remove)
         except OSError as exc:
             with contextlib.suppress(OSError):
                 new.unlink()  # half of it may be there: the disk is full
@@ -47,6 +49,10 @@ class PidFile:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._take_back()
+        self._remove()
+
+    def _remove(self) -> None:
         try:
             if self._path.read_text().strip() == str(os.getpid()):
                 self._path.unlink()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_listener.addresses import name_of
 from tiny_listener.host import Host
+from tiny_listener.last_resort import LastResort, exit_code_of
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
@@ -22,7 +23,7 @@ from .pulse import Pulse, read_vitals
 from .queues import queue_depth
 from .status import Status, of_the_only_process, state_in_a_word
 from .views import view_of_the_only_process
-from .worker import WorkerPlan, describe_boot_failure, dump_on_usr2
+from .worker import WorkerPlan, describe_boot_failure, dump_on_usr2, say_that_it_failed
 
 if TYPE_CHECKING:
     from .admin import Admin
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Single"]
 
 logger = logging.getLogger("tiny_listener")
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that begin a stop; QUIT is the kernel's, and ends the process whatever that does."""
 
 
 class Single:
@@ -84,6 +88,26 @@ class Single:
         dump_on_usr2(sys.stderr.fileno() if log_file is None else log_file.fd)
         self._plan.pin(0)
         signal.signal(signal.SIGUSR1, lambda *_: reopen(self._plan.log_file))
+        limit = self._settings.drain_delay + self._plan.graceful_timeout
+        self._last_resort = last_resort = LastResort(limit, watches=True, report=self._plan.report)
+        # While the application is imported a signal ends the process at once, and from then on Listener.run knows.
+        last_resort.catch(SIGNALS)
+        try:
+            last_resort.exit_code = code = self._run()
+        except SystemExit as exc:
+            last_resort.exit_code = exit_code_of(exc)
+            raise
+        finally:
+            # What the interpreter waits for at its end is the application's too: threads, `atexit`, finalisers. This
+            # takes the place of the boot's timer, of which faulthandler has one.
+            last_resort.begin()
+        return code
+
+    def _run(self) -> int:
+        """Load the application and run it; return the exit code.
+
+        :raises SystemExit: the application's
+        """
         try:
             listener = self._plan.load()
             self._life, self._hooks = listener.lifecycle, listener.hooks
@@ -93,20 +117,22 @@ class Single:
                     on_ready=self._on_ready,
                     graceful_timeout=self._plan.graceful_timeout,
                     drain_delay=self._settings.drain_delay,
+                    signals=SIGNALS,
+                    last_resort=self._last_resort,
                 )
             )
             pulse = Pulse(self._shown, listener)
             self._life.startup[:0] = [self._start_admin, self._wait_for_the_end, pulse.start]
             listener.run()
-        except Exception as exc:
+        except SystemExit:
+            raise
+        except BaseException as exc:
             if self._was_ready:
-                logger.critical("The application failed", exc_info=exc)
+                say_that_it_failed(exc)
                 return 1
             code, text = describe_boot_failure(exc)
             logger.critical("The application cannot boot", extra={"as_is": text})
             return code
-        finally:
-            faulthandler.cancel_dump_traceback_later()
         return 0
 
     async def _start_admin(self) -> None:

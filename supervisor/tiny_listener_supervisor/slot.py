@@ -68,6 +68,7 @@ class Worker:
     :ivar fate: why the supervisor killed it, in words
     :ivar cause: the same in one, of `policy.RESTART_REASONS`
     :ivar stacks: the file descriptor of the memory that it writes its stacks to; -1: none
+    :ivar drains: whether it said that it drains, told or not
     :ivar timers: what is to be looked at while it lives
     """
 
@@ -85,6 +86,7 @@ class Worker:
     cause: str | None = None
     values: ValuesRow | None = None
     stacks: int = -1
+    drains: bool = False
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:

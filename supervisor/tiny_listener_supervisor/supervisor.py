@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tiny_listener.descriptors import DescriptorWatch
+from tiny_listener.last_resort import LastResort
 from tiny_listener.loop import AsyncioLoop
 
 from .broker import SocketBroker
@@ -125,8 +126,14 @@ class Supervisor:
         gc.collect()
         gc.freeze()
         # On asyncio's own loop: a fork copies it as plain memory, and it starts no threads.
-        with asyncio.Runner(loop_factory=AsyncioLoop) as runner:
-            return runner.run(self._main())
+        code = 1
+        try:
+            with asyncio.Runner(loop_factory=AsyncioLoop) as runner:
+                code = runner.run(self._main())
+        finally:
+            # With --preload the application was imported here, and its threads may keep this process from its end.
+            LastResort(0.0, exit_code=code).begin()
+        return code
 
     async def _main(self) -> int:
         self._loop = asyncio.get_running_loop()
@@ -181,6 +188,8 @@ class Supervisor:
     def stop(self, exit_code: int = 0, *, at_once: bool = False) -> None:
         """Stop all workers and then the supervisor; what they have in hand finishes, unless `at_once`."""
         first = not self.stopping
+        if first and not at_once:
+            self._hear_who_boots()
         self.stopping = True
         if first:
             self._exit_code = exit_code
@@ -188,10 +197,18 @@ class Supervisor:
         if at_once:
             self._kill_all()
         elif first:
+            self._ender.end_boots()
             delay = self.settings.drain_delay
             self._loop.call_later(delay, self._drain_all)
             self._loop.call_later(delay + self._ender.limit, self._kill_all)
         self._finish_if_empty()
+
+    def _hear_who_boots(self) -> None:
+        """Read what workers that boot have said: one that is ready by now may have events in flight."""
+        for slot in self.slots:
+            for worker in slot.workers():
+                if worker.state is State.STARTING and worker.channel.fileno() >= 0:
+                    self._hear(slot, worker)
 
     def _drain_all(self) -> None:
         self._draining = True
@@ -260,6 +277,7 @@ class Supervisor:
             case Ready():
                 self._worker_is_ready(slot, worker)
             case Draining():
+                worker.drains = True
                 self._worker_drains(slot, worker)
             case Due():
                 worker.due = f"it has dispatched {message.events} events (--max-requests)"
@@ -293,6 +311,7 @@ class Supervisor:
             self._restart(slot, worker, "drains by itself", State.READY, 0)
 
     def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
+        self._ender.watch_failed(worker)
         if worker.state is State.DRAINING:  # nobody waits for it any more
             return
         reloader = self._reloader

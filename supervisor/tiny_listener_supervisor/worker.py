@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_listener.addresses import ListenError, listen_error
 from tiny_listener.errors import CannotLoad
+from tiny_listener.forked import separate_children
 from tiny_listener.host import Host, ListenAddress
+from tiny_listener.last_resort import LastResort, exit_code_of
 from tiny_listener.observer import NULL_OBSERVER, Observer
 from tiny_listener.tasks import log_tasks
 from tiny_listener.tracebacks import format_without_our_frames
@@ -63,6 +65,7 @@ __all__ = [
     "become_a_process_of_its_own",
     "describe_boot_failure",
     "dump_on_usr2",
+    "say_that_it_failed",
     "worker_main",
 ]
 
@@ -91,6 +94,16 @@ class WorkerPlan:
     log_file: LogFile | None = None
     identity: Identity | None = None
     preloaded: bool = False
+
+    @property
+    def report(self) -> int | None:
+        """The file descriptor that faulthandler writes to, where this process ends by force; None: there is none."""
+        if self.log_file is not None:
+            return self.log_file.fd
+        try:
+            return sys.stderr.fileno()
+        except (AttributeError, OSError, ValueError):  # it is closed
+            return None
 
     def pin(self, slot: int) -> None:
         """Stay on one core, where that was asked for (sched_setaffinity(2))."""
@@ -265,9 +278,11 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     """Run a worker in a process that was just forked; exits by SystemExit."""
     channel = terms.channel
     become_a_process_of_its_own(terms.keep_fds | {channel.fileno(), terms.stacks}, terms.supervisor_pid)
+    separate_children((channel.fileno(), terms.stacks))
     os.environ[SLOT_VARIABLE] = str(terms.slot)
     plan.pin(terms.slot)
     dump_on_usr2(terms.stacks, partial(_say_dumped, channel))
+    last_resort = LastResort(plan.graceful_timeout, report=plan.report)
     ready = False
 
     def on_ready() -> None:
@@ -299,9 +314,13 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
         saying: list[asyncio.Future[None]] = []
-        client = SocketClient(
-            channel, lambda: stopping.append(asyncio.ensure_future(listener.graceful_shutdown())), plan.log_file
-        )
+
+        def on_stop() -> None:
+            # One that drains already need not hurry: a signal to the whole group may have told it so before.
+            if not listener.lifecycle.is_stopping:
+                stopping.append(asyncio.ensure_future(listener.graceful_shutdown()))
+
+        client = SocketClient(channel, on_stop, plan.log_file)
         host = Host(
             observer=terms.make_observer() if terms.make_observer is not None else NULL_OBSERVER,
             sockets=client,
@@ -309,26 +328,40 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             signals=(signal.SIGTERM,),
             graceful_timeout=plan.graceful_timeout,
             slot=terms.slot,
+            last_resort=last_resort,
         )
         listener.attach(host)
         pulse = Pulse(terms.shown, listener, terms.max_events, on_due)
         listener.lifecycle.startup[:0] = [client.start, pulse.start, say_when_it_drains]
         listener.run()
-    except Exception as exc:
+    except SystemExit as exc:
+        last_resort.exit_code = exit_code_of(exc)
+        raise
+    except BaseException as exc:
+        last_resort.exit_code = 1
         if ready:
-            logger.critical("The application failed", exc_info=exc)
+            say_that_it_failed(exc)
             raise SystemExit(1) from None
         code, text = describe_boot_failure(exc)
+        last_resort.exit_code = code
         with contextlib.suppress(ChannelClosed, OSError):
             channel.send(BootFailed(code, fitting(text)))
         raise SystemExit(code) from None
+    finally:
+        last_resort.begin()
 
 
-def describe_boot_failure(exc: Exception) -> tuple[int, str]:
+def describe_boot_failure(exc: BaseException) -> tuple[int, str]:
     """Return the exit code and the text for an application that cannot be loaded or started."""
     if isinstance(exc, (CannotLoad, ListenError)):
         return 1, f"Error: {exc.strerror if isinstance(exc, ListenError) else exc}\n"
     return 3, format_without_our_frames(exc)
+
+
+def say_that_it_failed(exc: BaseException) -> None:
+    """Log why the application ended that was ready; one that left the event loop has been logged then."""
+    if not isinstance(exc, KeyboardInterrupt):
+        logger.critical("The application failed", exc_info=exc)
 
 
 def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -> None:
