@@ -6,7 +6,7 @@ Each configuration is a server of its own: on uvloop or asyncio, with 1 or 3 wor
 over TCP, TLS, or a unix socket. Innocents hold each answer against what it must be, byte for byte, in order. Afterwards
 the server must be as it was: connections, requests in flight, tasks, descriptors. Its log may have one line for each
 hostile act, and no traceback but an application's. TERM must end it within 4 s. Prints the seed, and Markdown, and
-leaves that in loadtest/results/. Exit code 1 when anything was noticed.
+leaves that in loadtest/results/, with the log of each server where anything was noticed; then the exit code is 1.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Verdict:
     acts: int
     seconds: float
     faults: list[str]
+    log: list[str]
 
     def row(self) -> str:
         """Return a row of a Markdown table."""
@@ -243,10 +244,9 @@ async def try_one(configuration: Configuration, *, requests: int, clients: int, 
             faults.append(f"TERM took {took:.1f} s")
         if server.code != 0:
             faults.append(f"it ended with code {server.code}")
-        if "HOSTILE_KEEP" in os.environ:
-            Path(os.environ["HOSTILE_KEEP"]).write_text("\n".join(server.log))
-        faults += read_log(server.log, hostile.count)
-    return Verdict(configuration, innocents.answered, hostile.count, time.monotonic() - began, faults)
+        log = server.log
+    faults += read_log(log, hostile.count)
+    return Verdict(configuration, innocents.answered, hostile.count, time.monotonic() - began, faults, log)
 
 
 def main() -> int:
@@ -267,6 +267,7 @@ def main() -> int:
     lines.append("|---|---|---|---|---|")
     print("\n".join(lines), flush=True)
     failed = False
+    RESULTS.mkdir(exist_ok=True)
     for name in names or known:
         verdict = asyncio.run(
             try_one(
@@ -277,10 +278,11 @@ def main() -> int:
                 seed=options.seed,
             )
         )
-        failed |= bool(verdict.faults)
         lines.append(verdict.row())
         print(lines[-1], flush=True)
-    RESULTS.mkdir(exist_ok=True)
+        if verdict.faults:
+            failed = True
+            (RESULTS / f"hostile-{name}.log").write_text("\n".join(verdict.log) + "\n")
     (RESULTS / "hostile.md").write_text("\n".join(lines) + "\n")
     return int(failed)
 

@@ -122,7 +122,7 @@ def test_a_handler_that_blocks_for_ever_costs_others_a_moment_until_it_is_replac
         wait_for(lambda: len(server.workers()) == 4 and server.is_ready())
         assert len(set(server.workers()) & set(workers)) == 3
         assert "in block" in server.log
-        assert len(answers(server)) == 4
+        wait_for(lambda: len(answers(server)) == 4)
 
 
 @pytest.mark.parametrize("who", ["somebody", "the application"])
