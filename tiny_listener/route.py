@@ -32,7 +32,7 @@ class Route:
     :raises TypeError: the handler is not `async def`
     """
 
-    __slots__ = ("_regex", "call", "fn", "hook", "name", "observer", "opts", "path", "pattern", "where")
+    __slots__ = ("_regex", "call", "fn", "hook", "is_http", "name", "observer", "opts", "path", "pattern", "where")
 
     def __init__(self, path: str, fn: CoroFunc, opts: dict[str, Any] | None = None, name: str | None = None) -> None:
         self.path: Final = path
@@ -42,6 +42,8 @@ class Route:
         self.where: Final = where(fn) if callable(fn) else repr(fn)
         self.pattern: Final = _parse(path, self.where)
         self._regex: re.Pattern[str] | None = None
+        self.is_http = False
+        """Whether it is known that HTTP requests may find it; see `http.routing.is_http`."""
         self.observer: RouteObserver = NULL_OBSERVER.route_added(self)
         self.hook: Final = (
             _AsyncGenHook(fn, self.convertors) if inspect.isasyncgenfunction(fn) else Hook(fn, self.convertors)

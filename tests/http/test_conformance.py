@@ -140,7 +140,7 @@ def application() -> HTTPListener:
         }
 
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "MEOW"):
-        app.on_event(f"{method}:/{{_:path}}", name=method)(echo)
+        app.route(method, "/{_:path}", name=method)(echo)
     app.post("/small", name="small", max_body=10)(echo)
     return app
 

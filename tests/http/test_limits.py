@@ -20,14 +20,14 @@ def _line(size: int) -> bytes:
 
 
 def _header(size: int) -> bytes:
-    return b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b"b" * (size - 2) + b"\r\n\r\n"
+    return b"GET / HTTP/1.1\r\nHost: x\r\nA:" + b"b" * (size - 4) + b"\r\n\r\n"
 
 
 def _headers(size: int) -> bytes:
     lines = b"Host: x\r\n"
     while len(lines) + 2005 < size:
         lines += b"A: " + b"b" * 1000 + b"\r\n"
-    lines += b"A:" + b"b" * (size - len(lines) - 6) + b"\r\n\r\n"
+    lines += b"A:" + b"b" * (size - len(lines) - 4) + b"\r\n\r\n"
     return b"GET / HTTP/1.1\r\n" + lines
 
 
@@ -75,6 +75,39 @@ def test_limits_from_both_sides(
                 # An endless one is refused while it is still coming.
                 data = make(limit + 20)[:-10]
                 assert (await server.ask(data)).status == past
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize("limit", [60, 100, 300, 500, 5000])
+@pytest.mark.parametrize(
+    ("name", "make", "refusal"),
+    [("max_request_line", _line, 414), ("max_header", _header, 431), ("max_headers", _headers, 431)],
+)
+@pytest.mark.parametrize("fields", [1, 3, 100, 50_000])
+def test_each_limit_holds_whatever_the_others_are(  # noqa: PLR0917
+    runner: asyncio.Runner, name: str, make: Callable[[int], bytes], refusal: int, limit: int, fields: int
+) -> None:
+    """A small one, and beside a number of fields that is large or small."""
+    if make is _headers and limit > 3000 and fields < 10:
+        return  # as many bytes need more fields
+
+    async def main() -> None:
+        options: dict[str, Any] = {"max_header_fields": fields, name: limit}
+        async with serving(**options) as server:
+            for size in (limit - 1, limit, limit + 1):
+                data = make(size)
+                allowed = data.count(b"\r\n") - 2 <= fields
+                for cut in (len(data), len(data) - 1, 30):
+                    client = await server.connect()
+                    await client.send(data[:cut])
+                    await asyncio.sleep(0)
+                    await client.send(data[cut:])
+                    response = await client.receive()
+                    if not allowed:
+                        assert response.status == 431
+                    else:
+                        assert (response.status == refusal) == (size > limit), (size, response)
 
     runner.run(main())
 

@@ -80,7 +80,6 @@ class RequestReader:
 
     __slots__ = (
         "_extensions",
-        "_few_fields",
         "_framing",
         "_grammar",
         "_head_class",
@@ -92,6 +91,7 @@ class RequestReader:
         "_partial",
         "_safe_size",
         "_settings",
+        "_small",
         "_step",
         "_trailers",
         "_usual_lines",
@@ -120,7 +120,7 @@ class RequestReader:
         self._framing = grammar.framing  # and how they did
         self._usual_start = grammar.usual_start  # if its Host came first, up to that: what follows its target
         self._usual_size = len(self._usual_start or b"")
-        self._few_fields = 4 * settings.max_header_fields
+        self._small = min(4 * settings.max_header_fields, settings.safe_size)
         self._max_lines = settings.max_header_fields + 2
         self._safe_size = settings.safe_size
 
@@ -258,7 +258,7 @@ class RequestReader:
                 is_usual = False
                 method, target, version, data = read_line(data, self._settings)
         # PERF: a field takes at least four bytes; the heads of browsers have more of them, and are counted here.
-        if len(data) > self._few_fields and (len(data) > self._safe_size or data.count(b"\r\n") > self._max_lines):
+        if len(data) > self._small and (len(data) > self._safe_size or data.count(b"\r\n") > self._max_lines):
             check_sizes(data, self._settings)
         grammar = self._grammar
         open_message = grammar.open_message

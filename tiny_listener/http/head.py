@@ -107,6 +107,8 @@ def _refusal_of_tunnel(target: bytes) -> ProtocolError:
 def check_sizes(head: bytes, settings: HTTPSettings) -> None:
     """Hold a whole head, well-formed or not, against the limits.
 
+    Each line counts with its CRLF; the empty one at the end does not.
+
     :raises ProtocolError: 414, 431
     """
     count = head.count(b"\n") - 2  # of its lines, the first is the request line and the last is empty
@@ -117,9 +119,9 @@ def check_sizes(head: bytes, settings: HTTPSettings) -> None:
     line_size = head.find(b"\r\n") + 2
     if line_size > settings.max_request_line:
         raise line_too_long(settings)
-    if len(head) - line_size > settings.max_headers:
+    if len(head) - line_size - 2 > settings.max_headers:
         raise headers_too_long(settings)
-    if max(map(len, head[line_size:].split(b"\r\n"))) > settings.max_header:
+    if max(map(len, head[line_size:].split(b"\r\n"))) + 2 > settings.max_header:
         raise header_too_long(settings)
 
 

@@ -56,7 +56,12 @@ class HTTPListener(Listener[CTX]):
         """
         if not path.startswith("/"):
             raise ValueError(f"the path {path!r} must begin with a slash: /{path}")
-        return self.on_event(f"{method}:{path}", name=name, **opts)
+
+        def register(fn: F) -> F:
+            self.add_on_event_hook(fn, f"{method}:{path}", name=name, **opts).is_http = True
+            return fn
+
+        return register
 
     def get(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
         """Serve GET, and HEAD with it; see `route`."""

@@ -84,7 +84,10 @@ class PartialHead:
             raise too_many_fields(settings)
         if ended:
             self._line = data.rfind(b"\r\n") + 2
-        if len(data) - self._line_size > settings.max_headers:
+        # What has come of the line that is coming, and the CRLF that will; nothing of the empty line at the end.
+        coming = len(data) - self._line - data.endswith(b"\r")
+        coming = coming + 2 if coming else 0
+        if self._line - self._line_size + coming > settings.max_headers:
             raise headers_too_long(settings)
-        if len(data) - self._line - data.endswith(b"\r") > settings.max_header:
+        if coming > settings.max_header:
             raise header_too_long(settings)

@@ -17,10 +17,18 @@ if TYPE_CHECKING:
     from ..router import Router
     from .request import Request
 
-__all__ = ["METHODS", "NOT_FOUND", "Refusal", "finder"]
+__all__ = ["METHODS", "NOT_FOUND", "Refusal", "finder", "is_http"]
 
 new = object.__new__
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# fmt: off
+REGISTERED = frozenset(METHODS) | {
+    "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "CONNECT", "COPY", "LABEL", "LINK", "LOCK", "MERGE",
+    "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPFIND",
+    "PROPPATCH", "QUERY", "REBIND", "REPORT", "SEARCH", "TRACE", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK",
+    "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+}  # fmt: on
+"""The methods of IANA's registry (RFC 9110 section 16.1.1)."""
 
 
 @final
@@ -56,6 +64,19 @@ NOT_FOUND = Refusal(404, "Page Not Found")
 """Of an event that nobody handles; who answers so counts it."""
 
 
+def is_http(route: Route) -> bool:
+    """Whether HTTP requests may find a route: one of a registered method (`GET:/user/{name}`), or that
+    `HTTPListener.route` made. Otherwise any client could name, as its method and path, an event of another source.
+
+    An HTTP route begins with literal text, and the router tries literal text before parameters: when it finds another
+    route, no HTTP route matches.
+    """
+    if not route.is_http:
+        method, _, path = route.path.partition(":")
+        route.is_http = method in REGISTERED and path.startswith("/")
+    return route.is_http
+
+
 def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]:
     """Return a function that returns the event that a request stands for."""
     router = listener.router
@@ -77,9 +98,9 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
                 host = [(b"host", authority.encode("ascii"))]
                 request.fields = host + [field for field in request.fields if field[0] != b"host"]
         found = match(f"{method}:{path}")
-        if found is None and method == "HEAD":
+        if method == "HEAD" and (found is None or not is_http(found[0])):
             found = match(f"GET:{path}")
-        if found is None:
+        if found is None or not (found[0].is_http or is_http(found[0])):
             allowed = methods.allowed(path, method)
             if not allowed and path != "*":  # PERF: what scanners send
                 return NOT_FOUND
@@ -129,7 +150,7 @@ class _Methods:
         match = self._router.match
         allowed = []
         for method in self._served:  # PERF: a comprehension costs as much as a match that fails early
-            if method != missed and match(f"{method}:{path}") is not None:
+            if method != missed and (found := match(f"{method}:{path}")) is not None and is_http(found[0]):
                 allowed.append(method)  # noqa: PERF401
         return allowed
 

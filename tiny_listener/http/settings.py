@@ -39,7 +39,8 @@ class HTTPSettings:
     backlog: int = 2048
     """Connections that may wait to be accepted: uvicorn's and gunicorn's default."""
     max_request_line: int = 8 * 1024
-    """Bytes; past it 414. RFC 9112 section 3 recommends at least 8,000 octets; nginx and Apache take 8 KiB."""
+    """Bytes, here and below with the CRLF of each line; past it 414. RFC 9112 section 3 recommends at least 8,000
+    octets; nginx and Apache take 8 KiB."""
     max_header: int = 8 * 1024
     """Bytes of one header line; past it 431. nginx: large_client_header_buffers 8k."""
     max_headers: int = 64 * 1024
