@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .departure import Departure
 from .forwarded import Origin
 from .intake import Intake
+from .parting import PARTING_LINGER, has_unread, leaves_at
 from .pipeline import Pipeline
 from .states import ENDED, STEPS, IllegalConnectionStep, State
 from .timeouts import Overdue, WriteProgress, overdue
@@ -28,6 +29,8 @@ logger = logging.getLogger("tiny_listener")
 
 MAX_WAITING = 64 * 1024
 """Bytes that are read at once, not at the end of the iteration: what comes in such pieces may have to be stopped."""
+GOLDEN = 0.6180339887498949
+"""The golden ratio's fraction: multiples of it spread evenly between 0 and 1."""
 IDLE = State.IDLE
 
 
@@ -284,15 +287,25 @@ class HTTPConnection(asyncio.Protocol):
         self.server.outbox.flush()
         if self.state in ENDED:
             return
-        # TLS has no half-closed connections.
-        if knows or self.transport.is_closing() or not self.transport.can_write_eof():
+        if knows or self.transport.is_closing():
+            self.close()
+        else:
+            self._linger(self.server.now)
+
+    def _linger(self, since: float) -> None:
+        """Close this side, and discard what comes until the client has closed its side, or for a while.
+
+        :param since: from when on the time to linger counts
+        """
+        if not self.transport.can_write_eof():  # TLS has no half-closed connections
             self.close()
             return
         # RFC 9112 section 9.6: the kernel resets a socket that is closed while bytes are unread, or still come, and a
         # reset takes from the client what it has not read yet: the very response that says what was wrong. So close
         # this side first and discard what comes, until the client has closed its side, or for a while.
         self.step(State.LINGERING)
-        self._lingers_since = self.last_active = self.server.now
+        self._lingers_since = since
+        self.last_active = self.server.now
         self.intake.linger()
         try:
             self.transport.write_eof()
@@ -397,11 +410,19 @@ class HTTPConnection(asyncio.Protocol):
         elif late is not None:
             self.transport.abort()
 
-    def drain(self, before: float, *, fresh: bool = False) -> None:
-        """Close when nothing is in flight; or leave it, for a while, to a client that may have sent the next request.
+    def drain(self, now: float, began: float, slack: float) -> None:
+        """Close in a drain, when nothing is in flight and it is time to; see `parting`.
 
-        :param before: close when the connection was last active before, on the loop's clock
-        :param fresh: also when no request has come yet at all
+        :param began: when the drain began, on the loop's clock
+        :param slack: seconds by which stamps of before may be too early
         """
-        if self.state is IDLE and (self.last_active < before if self.reader.position else fresh):
-            self.close()
+        if self.state is not IDLE:
+            return
+        share = hash(self) * GOLDEN % 1.0  # PERF: as good as drawn by chance, and kept nowhere
+        has_asked = bool(self.reader.position)
+        if now < leaves_at(began, last_active=self.last_active, slack=slack, has_asked=has_asked, share=share):
+            return
+        if has_unread(self.transport):  # the next iteration reads it, and its answer says that it is the last
+            return
+        self.pipeline.takes_more = False
+        self._linger(now - max(0.0, self.server.settings.linger_timeout - PARTING_LINGER))

@@ -21,13 +21,12 @@ __all__ = ["METHODS", "NOT_FOUND", "Refusal", "finder", "is_http"]
 
 new = object.__new__
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-# fmt: off
 REGISTERED = frozenset(METHODS) | {
     "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "CONNECT", "COPY", "LABEL", "LINK", "LOCK", "MERGE",
     "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPFIND",
     "PROPPATCH", "QUERY", "REBIND", "REPORT", "SEARCH", "TRACE", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK",
     "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
-}  # fmt: on
+}  # fmt: skip
 """The methods of IANA's registry (RFC 9110 section 16.1.1)."""
 
 

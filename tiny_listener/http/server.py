@@ -14,6 +14,7 @@ from .fast_path import Way, fast_path, slow_path
 from .forwarded import Proxies
 from .grammar import Grammar
 from .outbox import Outbox
+from .parting import FRESH_GRACE
 from .response import tick
 from .routing import finder
 from .states import State
@@ -32,13 +33,8 @@ __all__ = ["HTTPServer"]
 logger = logging.getLogger("tiny_listener")
 access_logger = logging.getLogger("tiny_listener.access")
 
-KEPT_GRACE = 1.0
-"""Seconds that a connection in use has in a drain, from its last answer on, for a next request: that one's answer says
-that it is the last. A client that sends while the server closes would get no answer at all (RFC 9112 section 9.6)."""
 DRAIN_TICK = 0.1
 """Seconds between two looks in a drain."""
-FRESH_GRACE = 2.0
-"""Seconds that a new connection has, once a drain began, to send the request that it was opened for."""
 
 
 class HTTPServer:
@@ -245,34 +241,28 @@ class HTTPServer:
         return [connection for connection in self.connections if connection.state is State.LINGERING]
 
     def drain(self) -> None:
-        """Close connections that have been idle for a while, and every other with its last answer."""
+        """Close idle connections one after the other, and every other with its last answer."""
         self.work()
         self.draining = True
         self.serve = slow_path
-        self._drain_idle(before=self.now - 1.5 * self._period)  # stamps are those of a sweep
-        self._drain_rest(self.loop.time())
+        self._drain_idle(self.loop.time())
 
-    def _drain_idle(self, before: float, *, fresh: bool = False) -> None:
-        for connection in list(self.connections):
-            try:
-                connection.drain(before, fresh=fresh)
-            except BaseException as exc:
-                connection.fail(exc)
-
-    def _drain_rest(self, began: float) -> None:
-        """Look again and again which connections have been idle for long enough by now."""
+    def _drain_idle(self, began: float) -> None:
+        """Look again and again which connections may be closed by now."""
         try:
             self.work()  # what arrived is no connection's idleness
             self.now = now = self.loop.time()
-            is_over = now - began > FRESH_GRACE
-            if is_over:
+            slack = 1.5 * self._period  # stamps are those of a sweep
+            for connection in list(self.connections):
+                try:
+                    connection.drain(now, began, slack)
+                except BaseException as exc:
+                    connection.fail(exc)
+            if now - began > FRESH_GRACE:
                 self.handshaking.clear()
-            if now - began > KEPT_GRACE:  # stamps of before may be as old as the sweep before that
-                self._drain_idle(before=now - KEPT_GRACE - DRAIN_TICK, fresh=is_over)
-            if is_over:
                 self._see_whether_drained()
         finally:
-            self._drainer = self.loop.call_later(DRAIN_TICK, self._drain_rest, began)
+            self._drainer = self.loop.call_later(DRAIN_TICK, self._drain_idle, began)
 
     async def wait_drained(self) -> None:
         """Return when no connection is left, and no request in flight."""
