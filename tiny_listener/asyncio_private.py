@@ -2,7 +2,8 @@
 
 `_enter_task` and `_leave_task` run a step of a coroutine in the name of a task (`asyncio.current_task()`) outside of
 that task's own step. They are documented for authors of third-party task implementations (Extending asyncio, "Task
-lifetime support"), as `asyncio.tasks._enter_task`. CPython 3.11 to 3.14 have them.
+lifetime support"), as `asyncio.tasks._enter_task`; so is `_unregister_task`, which takes a task out of `all_tasks()`.
+CPython 3.11 to 3.14 have them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ try:
     from asyncio import _set_running_loop as set_running_loop
     from asyncio.tasks import _enter_task as enter_task
     from asyncio.tasks import _leave_task as leave_task
+    from asyncio.tasks import _unregister_task as unregister_task
 except ImportError as exc:  # pragma: no cover - no Python that is supported
     raise ImportError(
         f"asyncio of Python {sys.version.split()[0]} has changed ({exc}): "
@@ -22,7 +24,7 @@ except ImportError as exc:  # pragma: no cover - no Python that is supported
         "use Python 3.11 to 3.14, or a newer tiny-listener"
     ) from exc
 
-__all__ = ["enter_task", "leave_task", "release", "set_running_loop"]
+__all__ = ["enter_task", "leave_task", "release", "set_running_loop", "unregister_task"]
 
 
 def release(awaited: Any) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import HandlerExit
+from .safe_logging import log_safely
 from .tracebacks import without_our_frames
 
 if TYPE_CHECKING:
@@ -138,8 +140,8 @@ def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:
     for watcher in hooks.watchers:
         try:
             watcher.ended(event)
-        except BaseException:
-            logger.exception("A watcher of events failed at the end of %r", event.route.path)
+        except BaseException as exc:
+            log_safely(logger, logging.ERROR, "A watcher failed at the end of %r", event.route.path, exc_info=exc)
     if event.auto_done:
         event.done()
 
@@ -198,6 +200,8 @@ class EventTask(asyncio.Task[Any]):
 
 
 def log_failure(event: AnyEvent, error: BaseException) -> None:
-    """Log an error that nobody handled, with the route whose event it ended."""
+    """Log an error that nobody handled, with the route whose event it ended. Raises nothing."""
     route = event.route
-    logger.error("Event %r failed in %s", route.path, route.where, exc_info=without_our_frames(error))
+    with contextlib.suppress(BaseException):  # an exception of the application's may refuse
+        error = without_our_frames(error)
+    log_safely(logger, logging.ERROR, "Event %r failed in %s", route.path, route.where, exc_info=error)

@@ -11,10 +11,10 @@ A task is reused only when nobody can tell. It ends, as the task of that one cor
 
 - refers to it, strongly or weakly: a later `cancel()`, a `WeakKeyDictionary` by task, SQLAlchemy's
   `async_scoped_session(scopefunc=asyncio.current_task)`;
-- added a done callback, named it, or cancelled it, even if the cancellation was caught.
+- added a done callback, named it, gave it an attribute, or cancelled it, even if the cancellation was caught.
 
-References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with the counts of a task that only
-the pool knows, taken by the same lines when the pool begins. A wrong count can only end a task too early.
+References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with those of a task that nobody can
+know, taken by the same lines when the pool begins: `asyncio.all_tasks()` does not list it. It runs nothing else.
 
 What drives the coroutines of one task is a generator that never ends, `_drive`: a coroutine's own end is a
 StopIteration, and to raise and catch one costs as much as the rest of a step; a `yield from` sees it without.
@@ -30,7 +30,7 @@ from sys import getrefcount
 from typing import Any, TypeAlias
 from weakref import getweakrefcount
 
-from .asyncio_private import enter_task, leave_task, release
+from .asyncio_private import enter_task, leave_task, release, unregister_task
 
 __all__ = ["Suspended", "TaskPool", "suspended_coroutine"]
 
@@ -38,20 +38,31 @@ MAX_POOL = 256
 """Idle tasks that are kept; each takes about 2 KiB."""
 
 Done: TypeAlias = Callable[[Any, BaseException | None], None]
+Function: TypeAlias = Callable[[Any], Coroutine[Any, Any, Any]]
 Driver: TypeAlias = Generator[Any, Any, None]
 current_task = asyncio.current_task
+set_attribute = object.__setattr__
+TOUCHED = True
 
 
 class _PooledTask(asyncio.Task[None]):
     """A task that notices what is done to it and leaves no reference behind."""
 
-    __slots__ = ("touched",)
-
     touched: bool
+    """Whether anything was."""
+    runner: Suspended
 
     def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        self.touched = False
+        set_attribute(self, "touched", not TOUCHED)
         super().__init__(coro, loop=loop, context=context)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        set_attribute(self, "touched", TOUCHED)
+        set_attribute(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        set_attribute(self, "touched", TOUCHED)
+        super().__delattr__(name)
 
     def add_done_callback(self, fn: Callable[..., object], /, *, context: Context | None = None) -> None:
         self.touched = True
@@ -64,6 +75,16 @@ class _PooledTask(asyncio.Task[None]):
     def set_name(self, value: object, /) -> None:
         self.touched = True
         super().set_name(value)
+
+    def get_coro(self) -> Any:
+        self.touched = True  # another request has another
+        return super().get_coro()
+
+    if hasattr(asyncio.Task, "get_context"):  # since Python 3.12
+
+        def get_context(self) -> Context:
+            self.touched = True
+            return self.runner.context
 
 
 class TaskPool:
@@ -84,12 +105,17 @@ class TaskPool:
         """The same of a task that is about to wait in the pool."""
         self.context: Context | None = None
         """The context (contextvars) of the coroutine that ended last."""
-        self.probe: Suspended | None = self._start(asyncio.sleep(0), _ignore)
-        """The first task, which runs nothing of anybody's: its references are counted."""
+        self.probe: Suspended | None = self._start(asyncio.sleep, 0, _ignore)
+        """The task whose references are counted."""
+        before = getweakrefcount(self.probe.task)
+        unregister_task(self.probe.task)
+        self._listed = before - getweakrefcount(self.probe.task)
+        """Weak references by which asyncio lists a task."""
 
-    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> Any:
+    def run(self, function: Function, argument: Any, done: Done) -> Any:
         """Run a coroutine; its first step at once, if a task is idle.
 
+        :param function: returns the coroutine; called with the argument, in the coroutine's context (contextvars)
         :param done: called later with its result and None, or with None and what it raised, if it suspends; must not
             raise
         :returns: its result if it did not suspend; else, as `Suspended`, what goes on with it
@@ -99,16 +125,16 @@ class TaskPool:
         if runner is None:
             self.enter()
             if self._entered is None:
-                return self._start(coro, done)
+                return self._start(function, argument, done)
             try:
-                return self.run(coro, done)
+                return self.run(function, argument, done)
             finally:
                 self.leave()
-        context = self._base.copy()
+        runner.context = context = self._base.copy()
         self._entered = None  # what runs now may come back here
         error: BaseException | None = None
         try:
-            outcome = context.run(runner.send, coro)
+            outcome = context.run(runner.send, (function, argument))
         except BaseException as exc:
             error = exc
             runner.renew()
@@ -121,7 +147,7 @@ class TaskPool:
             # PERF: this is the wall between this coroutine and the next; it costs 30 ns.
             task = self._task
             strong, weak = getrefcount(task), getweakrefcount(task)
-            if strong != self._strong or weak != self._weak or task.touched:
+            if strong != self._strong or weak != self._weak or task.touched or runner.wake.done():
                 self._suspect(runner, strong, weak)
             if error is not None:
                 try:
@@ -141,11 +167,14 @@ class TaskPool:
         Does nothing within a task: only one can be entered at a time.
         """
         if self._idle and self._entered is None and current_task(self._loop) is None:
-            self._entered = runner = self._idle[-1]
-            self._task = runner.task
-            enter_task(self._loop, runner.task)
-            if not self._strong:
-                self.run(_nothing(), _ignore)
+            runner = self._idle[-1]
+            if not runner.wake.done():  # else it was cancelled, and is about to end
+                self._enter(runner)
+
+    def _enter(self, runner: Suspended) -> None:
+        self._entered = runner
+        self._task = runner.task
+        enter_task(self._loop, runner.task)
 
     def leave(self) -> None:
         """Be in no task's name any more."""
@@ -155,11 +184,25 @@ class TaskPool:
 
     def _suspect(self, runner: Suspended, strong: int, weak: int) -> None:
         """Somebody knows the task that is entered: let it end, as the task of the one coroutine it ran."""
-        if not self._strong:  # nobody does: the first coroutine that runs at once is ours
-            self._strong, self._weak = strong, weak
+        if runner is self.probe:
+            self._strong, self._weak = strong, weak + self._listed
             return
         self._take_out(runner)
         runner.end()
+
+    def count_entered(self) -> None:
+        """The probe has nothing more to do: count its references while it is entered, and let it end."""
+        probe = self.probe
+        if probe is None or self._is_closed or current_task(self._loop) is not None:
+            return
+        self._enter(probe)
+        try:
+            self.run(_nothing, None, _ignore)
+        finally:
+            self.leave()
+            self.probe = None
+            probe.end()
+            self._start(asyncio.sleep, 0, _ignore)  # the first that waits in the pool
 
     def _take_out(self, runner: Suspended) -> None:
         """Take the task that is entered out of the pool; another may take its place."""
@@ -167,9 +210,9 @@ class TaskPool:
         self._idle.remove(runner)
         self.enter()
 
-    def _start(self, coro: Coroutine[Any, Any, Any], done: Done) -> Suspended:
+    def _start(self, function: Function, argument: Any, done: Done) -> Suspended:
         runner = Suspended(self)
-        runner.start(self._loop, coro, self.new_context(), done)
+        runner.start(self._loop, (function, argument), self.new_context(), done)
         return runner
 
     def new_context(self) -> Context:
@@ -179,6 +222,12 @@ class TaskPool:
     def park(self, runner: Suspended) -> asyncio.Future[None]:
         """Take in a task that has nothing to do; return what it waits for."""
         self._idle.append(runner)
+        return self._loop.create_future()
+
+    def park_probe(self, counts: tuple[int, int]) -> asyncio.Future[None]:
+        """Keep the counts of references to the probe; return what it waits for."""
+        self.parked_counts = counts[0], counts[1] + self._listed
+        self._loop.call_soon(self.count_entered)
         return self._loop.create_future()
 
     def forget(self, runner: Suspended) -> None:
@@ -200,6 +249,9 @@ class TaskPool:
         """End the idle tasks, and each other when its coroutine has ended."""
         self._is_closed = True
         idle, self._idle = self._idle, []
+        if self.probe is not None and self.probe.is_parked:
+            idle.append(self.probe)
+        self.probe = None
         for runner in idle:
             runner.end()
 
@@ -207,7 +259,10 @@ class TaskPool:
 class Suspended:
     """A task of the pool, and the coroutine that it goes on with."""
 
-    __slots__ = ("_driver", "_job", "_pool", "outcome", "send", "task", "wake")
+    __slots__ = ("_driver", "_job", "_pool", "context", "outcome", "send", "task", "wake")
+
+    context: Context
+    """That of the coroutine (contextvars)."""
 
     task: _PooledTask
     wake: asyncio.Future[None]
@@ -228,17 +283,23 @@ class Suspended:
         self.send = self._driver.send
         self.send(None)
 
-    def start(
-        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
-    ) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop, call: tuple[Function, Any], context: Context, done: Done) -> None:
         """Make the task, and let it begin with a coroutine as any task would."""
-        self.task = _PooledTask(self._work(coro, context, done), loop, self._pool.new_context())
+        self.context = context
+        self.task = _PooledTask(self._work(call, context, done), loop, self._pool.new_context())
+        set_attribute(self.task, "runner", self)
 
     def take_over(self, context: Context, done: Done, yielded: Any) -> None:
         """Let the task go on with the coroutine that its driver took on, whose first step yielded `yielded`."""
         self._job = (context, done, yielded)
+        self.context = context
         if not self.wake.done():  # it is done when the coroutine cancelled its own task: then that wakes it
             self.wake.set_result(None)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the task has ever waited for something to do."""
+        return hasattr(self, "wake")
 
     def cancel(self) -> None:
         """Cancel the coroutine."""
@@ -249,19 +310,19 @@ class Suspended:
         if not self.wake.done():
             self.wake.set_result(None)
 
-    async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
+    async def _work(self, call: tuple[Function, Any], context: Context, done: Done) -> None:
         pool = self._pool
-        if not await self._finish(_first_step(self._driver, self.outcome, coro, context), context, done):
+        if not await self._finish(_first_step(self._driver, self.outcome, call, context), context, done):
             return
-        del coro, context, done
+        del call, context, done
         while True:
             counts = getrefcount(self.task), getweakrefcount(self.task)
-            if pool.probe is self:
-                pool.probe = None
-                pool.parked_counts = counts
-            if self.task.touched or counts != pool.parked_counts or pool.is_full:
+            if pool.probe is self and not pool.is_full:
+                self.wake = pool.park_probe(counts)
+            elif self.task.touched or self.task.cancelling() or counts != pool.parked_counts or pool.is_full:
                 return
-            self.wake = pool.park(self)
+            else:
+                self.wake = pool.park(self)
             self._job = None
             cancelled: BaseException | None = None
             try:
@@ -311,7 +372,7 @@ def suspended_coroutine(frame: types.FrameType) -> Any:
     return driver.gi_yieldfrom
 
 
-async def _nothing() -> None:
+async def _nothing(_: None) -> None:
     """Do nothing."""
 
 
@@ -321,21 +382,22 @@ def _ignore(_result: Any, _error: BaseException | None) -> None:
 
 @types.coroutine
 def _drive(outcome: list[Any]) -> Driver:
-    """Run coroutines, one after the other: take one, yield what it yields, then `outcome` with its result in it, and
-    take the next. What a coroutine raises ends the driver.
+    """Run coroutines, one after the other: make one, yield what it yields, then `outcome` with its result in it, and
+    make the next. What a coroutine raises ends the driver.
     """
-    coro = yield None
+    call = yield None
     while True:
-        outcome[0] = yield from coro
-        coro = None
-        coro = yield outcome
+        function, argument = call
+        outcome[0] = yield from function(argument)
+        call = function = argument = None
+        call = yield outcome
 
 
 @types.coroutine
 def _first_step(
-    driver: Driver, outcome: list[Any], coro: Coroutine[Any, Any, Any], context: Context
+    driver: Driver, outcome: list[Any], call: tuple[Function, Any], context: Context
 ) -> Generator[Any, Any, Any]:
-    yielded = context.run(driver.send, coro)
+    yielded = context.run(driver.send, call)
     return (yield from _go_on(driver, outcome, context, yielded, None))
 
 

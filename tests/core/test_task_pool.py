@@ -32,7 +32,7 @@ async def pooled(pool: TaskPool, coro: Coroutine[Any, Any, Any]) -> Any:
 
     def run() -> None:
         try:
-            result = pool.run(coro, done)
+            result = pool.run(lambda _: coro, None, done)
         except BaseException as exc:
             done(None, exc)
         else:
@@ -44,10 +44,13 @@ async def pooled(pool: TaskPool, coro: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def warm(pool: TaskPool) -> None:
-    """See to it that a task waits in the pool."""
-    await pooled(pool, asyncio.sleep(0))
-    while not pool.idle:
-        await asyncio.sleep(0)
+    """See to it that one task waits in the pool, at least."""
+    await until(lambda: pool.probe is None)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if not pool.idle:
+        await pooled(pool, asyncio.sleep(0))
+    await until(lambda: pool.idle > 0)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -262,7 +265,7 @@ def test_no_exception_of_a_coroutine_leaves_the_pool(
 
         def begin() -> None:
             try:
-                pool.run(coro(), lambda _, error: ended.append(error))
+                pool.run(lambda _: coro(), None, lambda _, error: ended.append(error))
             except BaseException as exc:
                 ended.append(exc)
 
@@ -334,7 +337,8 @@ TOUCHES: dict[str, Callable[[], Any]] = {
 def test_a_task_that_somebody_knows_is_nobody_elses(runner: asyncio.Runner, touch: str, suspends: bool) -> None:
     async def main() -> None:
         pool = TaskPool(asyncio.get_running_loop())
-        await until(lambda: pool.idle == 1)
+        await warm(pool)
+        assert pool.idle == 1
 
         async def coro() -> int:
             if suspends:
@@ -372,7 +376,8 @@ def test_a_task_that_nobody_knows_is_reused(runner: asyncio.Runner, suspends: bo
 
     async def main() -> None:
         pool = TaskPool(asyncio.get_running_loop())
-        await until(lambda: pool.idle == 1)
+        await warm(pool)
+        assert pool.idle == 1
 
         async def coro() -> int:
             number = id(_current())
@@ -456,7 +461,7 @@ def test_context_variables_do_not_leak_into_what_a_coroutine_sets_off(runner: as
 
         async def coro() -> None:
             variable.set(7)
-            asyncio.get_running_loop().call_soon(pool.run, look(), lambda *_: None)
+            asyncio.get_running_loop().call_soon(pool.run, lambda _: look(), None, lambda *_: None)
             await asyncio.sleep(0)
 
         await pooled(pool, coro())
@@ -486,10 +491,11 @@ def test_a_full_pool_lets_tasks_end(runner: asyncio.Runner, monkeypatch: pytest.
 
     async def main() -> None:
         pool = TaskPool(asyncio.get_running_loop())
-        await until(lambda: pool.idle == 1)
+        await warm(pool)
+        assert pool.idle == 1
         release = asyncio.Event()
         waiting = [asyncio.ensure_future(pooled(pool, release.wait())) for _ in range(5)]
-        await until(lambda: len(asyncio.all_tasks()) == 1 + 5 + 5)
+        await until(lambda: len(asyncio.all_tasks()) == 1 + 5 + 5)  # this one, those that wait, and those of the pool
         release.set()
         await asyncio.gather(*waiting)
         await until(lambda: len(asyncio.all_tasks()) == 3)

@@ -47,13 +47,6 @@ class Point:
     x: Any
 
 
-class Broken(str):
-    """A text that has no bytes."""
-
-    def encode(self, *_: object) -> bytes:
-        raise SystemExit(5)
-
-
 async def forgotten() -> str:
     return "never awaited"
 
@@ -84,7 +77,6 @@ UNSENDABLE: dict[str, Callable[[], Any]] = {
     "a class": lambda: Point,
     "a function": lambda: print,
     "a generator": lambda: (n for n in range(3)),
-    "a text of one's own": lambda: Broken("x"),
     "a status of text": lambda: changed(status="200"),
     "a status of 99": lambda: changed(status=99),
     "no status": lambda: changed(status=None),
@@ -100,6 +92,10 @@ UNSENDABLE: dict[str, Callable[[], Any]] = {
     "a header with a bare CR": lambda: changed(headers=[(b"a", b"b\rX-Injected: yes")]),
     "a header with a NUL": lambda: changed(headers=[(b"a", b"\0")]),
     "a name with a line in it": lambda: changed(headers=[(b"a: b\r\nX-Injected", b"yes")]),
+    "a name with a blank": lambda: changed(headers=[(b"Content-Length ", b"1")]),
+    "a name that is empty": lambda: changed(headers=[(b"", b"x")]),
+    "a name that folds a line": lambda: changed(headers=[(b" x", b"y")]),
+    "a name with a colon": lambda: changed(headers=[(b"Content-Length: 1;", b"x")]),
     "a length of one's own": lambda: changed(headers=[(b"Content-Length", b"1")]),
     "a coding of one's own": lambda: changed(headers=[(b"transfer-encoding", b"chunked")]),
     "a body that is an object": lambda: changed(body=object()),

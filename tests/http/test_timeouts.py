@@ -56,6 +56,8 @@ def test_the_progress_of_writing() -> None:
     assert writing.look(0, 9.0, is_blocked=False) == 0.0
     writing.restart(10.0)
     assert writing.look(0, 13.0, is_blocked=True) == 3.0  # the transport says that it takes nothing
+    assert writing.look(0, 14.0, is_blocked=True) == 4.0  # however often one looks
+    assert writing.look(0, 15.0, is_blocked=False) == 0.0
 
 
 def application() -> HTTPListener:

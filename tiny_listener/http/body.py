@@ -28,8 +28,9 @@ class Body:
         "_connection",
         "_error",
         "_parts",
+        "_read",
         "_size",
-        "_waiter",
+        "_waiters",
         "buffered",
         "expects_continue",
         "is_complete",
@@ -41,7 +42,8 @@ class Body:
         self._parts: list[bytes | bytearray] = []
         self._size = 0
         self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._read: list[bytes] = []  # what `read` has taken
+        self._waiters: list[asyncio.Future[None]] = []
         self.buffered = 0
         """Bytes that arrived and were not taken yet."""
         self.expects_continue = expects_continue
@@ -63,20 +65,39 @@ class Body:
                 piece = self._take()
                 self._connection.intake.body_taken()
                 yield piece
-            elif self._error is not None:
-                raise self._error
-            elif self.is_complete:
+            elif await self._ends():
                 return
-            else:
-                self._connection.intake.body_wanted(self)
-                self._waiter = asyncio.get_running_loop().create_future()
-                await self._waiter
 
     async def read(self) -> bytes:
-        """Return all of it that was not read yet; raises as `stream`."""
-        if self.is_complete and self._error is None:  # PERF: it is all here
-            return self._take()
-        return b"".join([piece async for piece in self.stream()])
+        """Return all of it; raises as `stream`. It may be called again, also by two at once: what a call that was
+        cancelled had taken is kept.
+        """
+        while True:
+            if self._parts:
+                self._read.append(self._take())
+                self._connection.intake.body_taken()
+            if await self._ends():
+                if self._parts:
+                    continue
+                self._read = [b"".join(self._read)]
+                return self._read[0]
+
+    async def _ends(self) -> bool:
+        """Wait for more of it, unless there is some; return whether no more will come.
+
+        :raises Exception: why it will never be complete
+        """
+        if self._parts:
+            return False
+        if self._error is not None:
+            raise self._error
+        if self.is_complete:
+            return True
+        self._connection.intake.body_wanted(self)
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+        return False
 
     def _take(self) -> bytes:
         parts, self._parts = self._parts, []
@@ -128,6 +149,7 @@ class Body:
         self.fail(ClientDisconnectedError("the client closed the connection before its request was complete"))
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        self._waiter = None
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

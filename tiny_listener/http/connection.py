@@ -10,10 +10,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ..safe_logging import log_safely
 from .departure import Departure
 from .forwarded import Origin
 from .intake import Intake
-from .parting import PARTING_LINGER, has_unread, leaves_at
+from .kernel import Peer, has_unread, look_for_peer
+from .parting import PARTING_LINGER, leaves_at
 from .pipeline import Pipeline
 from .states import ENDED, STEPS, IllegalConnectionStep, State
 from .timeouts import Overdue, WriteProgress, overdue
@@ -83,8 +85,11 @@ class HTTPConnection(asyncio.Protocol):
         """Something that concerns this connection alone has failed, by a fault of the server's: log it, and end it."""
         exchange = self.pipeline.exchange
         what = "" if exchange is None or exchange.event is None else f" at {exchange.event.route.path!r}"
-        logger.error("The connection of %s failed%s; it is closed", self.client, what, exc_info=error)
-        self.abort()
+        try:
+            self.abort()
+        finally:
+            message = "The connection of %s failed%s; it is closed"
+            log_safely(logger, logging.ERROR, message, self.client, what, exc_info=error)
 
     # --- the transport's calls ------------------------------------------------------------------
 
@@ -215,7 +220,7 @@ class HTTPConnection(asyncio.Protocol):
             self.intake.unwanted(exchange.request.arriving)
         if exchange.was_suspended:
             # This may be within the handler's task: the next request must not begin in its name.
-            self.server.loop.call_soon(self.go_on)
+            self.server.call_soon(self.go_on)
         elif not self.pipeline.is_held:
             self.settle()
 
@@ -238,7 +243,7 @@ class HTTPConnection(asyncio.Protocol):
             new = State.RESPONDING
         elif pipeline:
             new = State.HANDLING
-            self.server.loop.call_soon(self.go_on)
+            self.server.call_soon(self.go_on)
         elif not pipeline.takes_more:
             self._close_when_written()
             return
@@ -350,7 +355,8 @@ class HTTPConnection(asyncio.Protocol):
     @property
     def is_disconnected(self) -> bool:
         """Whether the client closed its side, or the connection is lost."""
-        return self.intake.has_ended or bool(self.transport.is_closing())
+        has_left = self._departure is not None and self._departure.has_left
+        return self.intake.has_ended or has_left or bool(self.transport.is_closing())
 
     @property
     def is_over(self) -> bool:
@@ -389,6 +395,8 @@ class HTTPConnection(asyncio.Protocol):
         if writing.look(unsent, now, is_blocked=self._blocked is not None) > settings.write_timeout:
             self.transport.abort()
             return
+        if self.intake.is_paused and self.pipeline.exchange is not None:
+            self._look_for_the_client()
         if self.state is State.LINGERING and (unsent or had_unsent):
             self._lingers_since = self.last_active = now  # the time to linger begins when all of it is sent
         late = overdue(
@@ -409,6 +417,16 @@ class HTTPConnection(asyncio.Protocol):
             self.go_on()
         elif late is not None:
             self.transport.abort()
+
+    def _look_for_the_client(self) -> None:
+        """Nothing is read from the client, so that the event loop does not say when it leaves."""
+        peer = look_for_peer(self.transport)
+        if peer is Peer.GONE or (peer is Peer.HAS_CLOSED_ITS_SIDE and self.scheme == "https"):
+            self.transport.abort()
+        elif peer is Peer.HAS_CLOSED_ITS_SIDE and not self.departure.has_left:
+            self.departure.has_left = True
+            self.departure.tell()
+            self.departure.watch_stream()
 
     def drain(self, now: float, began: float, slack: float) -> None:
         """Close in a drain, when nothing is in flight and it is time to; see `parting`.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from .states import State
+
 if TYPE_CHECKING:
     from .connection import HTTPConnection
 
@@ -18,11 +20,13 @@ but most are gone, and TCP cannot tell before the next byte is sent."""
 class Departure:
     """Waits for the client of one connection to go."""
 
-    __slots__ = ("_connection", "_piece_at", "_waiters")
+    __slots__ = ("_connection", "_piece_at", "_waiters", "has_left")
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
         self._waiters: list[asyncio.Future[None]] = []
+        self.has_left = False
+        """Whether the client is known to have closed its side, though what it sent before was not read yet."""
         self._piece_at: float | None = None  # when a stream last had a piece, once the client has closed its side
 
     async def wait(self) -> None:
@@ -55,12 +59,13 @@ class Departure:
     def _look(self) -> None:
         connection = self._connection
         exchange = connection.pipeline.exchange
-        if exchange is None or not exchange.is_streaming or connection.is_lost or self._piece_at is None:
+        is_streaming = exchange is not None and connection.state is State.STREAMING and not connection.is_lost
+        if exchange is None or not is_streaming or self._piece_at is None:
             self._piece_at = None
             return
         loop = connection.server.loop
         left = self._piece_at + GONE_GRACE - loop.time()
         if left > 0 or connection.is_blocked:  # a client that takes nothing has a limit of its own
-            loop.call_later(max(left, GONE_GRACE / 4), self._look)
+            loop.call_later(max(left, GONE_GRACE / 4), self._look, context=connection.server.context)
         else:
             exchange.cancel_response()

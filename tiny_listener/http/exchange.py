@@ -14,11 +14,13 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..dispatch import conclude, log_failure, outcome_of, run_hooks
+from ..dispatch import conclude, log_failure, outcome_of
+from ..safe_logging import log_safely
 from ..task_pool import Suspended
 from .errors import ClientDisconnectedError, HTTPError, ProtocolError
+from .file_body import FileBody
 from .response import NO_CONTENT, DeferredResponse, Response, as_response, content_of, head_bytes
-from .response_stream import send_body
+from .response_stream import announced_length, send_body
 from .routing import NOT_FOUND, Refusal
 from .states import ENDED, State
 
@@ -51,6 +53,7 @@ class Exchange:
         "_handler",
         "_is_cancelled",
         "_is_concluded",
+        "_length",
         "_observe",
         "_seconds",
         "_task",
@@ -82,6 +85,7 @@ class Exchange:
         self._task_has_begun = False
         self._is_cancelled = False  # by the server: that is no failure of the handler's
         self._is_concluded = self.event is None
+        self._length: int | None = None  # bytes of a response that comes in pieces, where they are announced
 
     def __repr__(self) -> str:
         return repr(self.request)
@@ -98,7 +102,7 @@ class Exchange:
             self._respond(self.target.response())  # type: ignore[union-attr]
             return
         try:
-            value = server.pool.run(run_hooks(event, server.hooks), self.resumed)
+            value = server.pool.run(server.hooked, event, self.resumed)
         except BaseException as exc:
             self._context = server.pool.context
             self.conclude(None, exc)
@@ -126,7 +130,6 @@ class Exchange:
             self.conclude(value, error)
         except BaseException as exc:
             self.connection.fail(exc)
-            self.end()
 
     def conclude(self, value: Any, error: BaseException | None) -> None:
         """Hooks and handler have ended: make the response, count the event, and write.
@@ -164,6 +167,8 @@ class Exchange:
         if isinstance(error, HTTPError):
             try:
                 response = error.response()
+                if not isinstance(response, Response):
+                    raise TypeError(f"response() of an error returned {type(response).__name__}, which is no Response")
             except BaseException as exc:
                 return self._failed(exc)
             if error.status >= 500:
@@ -171,6 +176,15 @@ class Exchange:
             return response
         self._report(error)
         return INTERNAL_ERROR.response()
+
+    def _refused(self, error: HTTPError) -> Response:
+        """What prepares the response has raised one."""
+        try:
+            if error.status >= 500:
+                self._failed(error)
+            return error.response()
+        except BaseException as exc:
+            return self._failed(exc)
 
     def _failed(self, error: BaseException) -> Response:
         """What the handler returned cannot be sent: the event has failed. Return the response that says so."""
@@ -188,7 +202,7 @@ class Exchange:
         if self.event is not None:
             log_failure(self.event, error)
         else:
-            logger.error("The response to %r failed", self.request, exc_info=error)
+            log_safely(logger, logging.ERROR, "The response to %r failed", self.request, exc_info=error)
         self.connection.server.on_failure(self.connection, error)
 
     def conclude_event(self) -> None:
@@ -214,16 +228,21 @@ class Exchange:
             self._is_cancelled = True
         else:
             self.connection.step(state)
+            if state is State.STREAMING and self.connection.is_disconnected:
+                self.connection.departure.watch_stream()
 
     def _write(self, response: Response) -> bool:
         """Write a response that is whole, or the head of one that comes in pieces; return whether it was whole."""
         close = self._is_last
+        if self.request.arriving is not None:
+            self.request.arriving.expects_continue = False  # an interim response comes before the final one, or never
         try:
             data, is_whole = self._encoded(response, close)
         except BaseException as exc:
+            self.connection.server.run_aside(self._close(response.body))
             response = self._failed(exc)
             data, is_whole = self._encoded(response, close)
-        if not is_whole and self._ends_with_connection(response):
+        if not is_whole and self._ends_with_connection:
             close = True
         if close:
             self.connection.take_no_more()
@@ -259,14 +278,14 @@ class Exchange:
         if content is not None:
             head = head_bytes(response, close=close, length=len(content), version=request.version)
             return (head if bodiless else head + content), True
-        if self._ends_with_connection(response):
-            close = True
-        length: int | None = getattr(response.body, "length", None)
+        length = self._length = announced_length(response.body)
+        close = close or self._ends_with_connection
         return head_bytes(response, close=close, length=length, version=request.version), False
 
-    def _ends_with_connection(self, response: Response) -> bool:
+    @property
+    def _ends_with_connection(self) -> bool:
         """Whether only the connection's end can tell the client where the body ends (RFC 9112 section 6.3)."""
-        return self.request.version == 0 and getattr(response.body, "length", None) is None
+        return self.request.version == 0 and self._length is None
 
     # --- a response that takes a task ----------------------------------------------------------------
 
@@ -276,8 +295,6 @@ class Exchange:
         self.was_suspended = True
         self._task = loop.create_task(coro, context=self._context or self.connection.server.pool.new_context())
         self._task.add_done_callback(self._task_ended)
-        if self.connection.intake.has_ended:
-            self.connection.departure.watch_stream()
 
     async def _prepare(self, response: DeferredResponse) -> None:
         self._task_has_begun = True
@@ -288,7 +305,7 @@ class Exchange:
             if isinstance(ready, DeferredResponse):
                 raise TypeError(f"prepare() returned {type(ready).__name__}, which is to be prepared itself")
         except HTTPError as exc:
-            ready = exc.response()
+            ready = self._refused(exc)
         except BaseException as exc:
             ready = self._failed(exc)
         if not self._write(ready):
@@ -303,13 +320,15 @@ class Exchange:
             if self._is_cancelled:
                 raise asyncio.CancelledError
             if request.method != "HEAD" and response.status not in NO_CONTENT:
-                chunked = request.version == 1 and getattr(body, "length", None) is None
-                await send_body(self, body, chunked=chunked)
+                await send_body(self, body, self._length)
             self.conclude_event()
         except BaseException as exc:
             self._stream_failed(exc)
         finally:
-            await self._close(body)
+            if type(body) is FileBody:
+                await body.aclose()
+            elif getattr(body, "ag_frame", body) is not None:  # a generator that has ended needs no more
+                self.connection.server.run_aside(self._close(body))
 
     def _stream_failed(self, error: BaseException) -> None:
         """A response ended early: so does its connection (RFC 9112 section 8: it must not look complete)."""
@@ -332,6 +351,8 @@ class Exchange:
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         """What prepared or sent the response has ended, or never began."""
+        if self.connection.pipeline.exchange is not self:  # what came too late concerns no later request
+            return
         try:
             if task.cancelled() or task.exception() is not None:
                 self._stream_failed(asyncio.CancelledError() if task.cancelled() else task.exception())  # type: ignore[arg-type]
@@ -376,5 +397,10 @@ class Exchange:
     def end(self) -> None:
         """The one end of a request. A second call changes nothing."""
         if self.connection.pipeline.exchange is self:
-            self._task = None
+            self._task = self._handler = None
+            if not self._is_concluded:  # it was dropped
+                assert self.event is not None
+                if self.event.error is None:
+                    self.event.outcome = "cancelled"
+                self.conclude_event()
             self.connection.exchange_ended(self)

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..dispatch import conclude, run_hooks
+from ..dispatch import conclude
 from ..task_pool import Suspended
 from .errors import HTTPError, ProtocolError
 from .outbox import MAX_UNWRITTEN
-from .response import OK_TEXT, TEXT, closing, plain_bytes, whole_response
+from .response import OK_TEXT, TEXT, Response, closing, plain_bytes, whole_response
 from .routing import NOT_FOUND
 from .states import State
 
@@ -35,6 +35,8 @@ __all__ = ["MAX_SHARE", "Way", "fast_path", "slow_path"]
 
 MAX_SHARE = 64
 """Pipelined requests of one connection that an iteration serves; they take less than a millisecond."""
+MAX_SHARED_BYTES = 32 * 1024
+"""Bytes of them: a request line that is all escapes takes a millisecond."""
 SLOW = 0.005
 """Seconds from which each request is looked at for a trace that it is an example of."""
 NOT_FOUND_START = (404, TEXT)
@@ -56,6 +58,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
     """Return what serves requests of a server's connections on the fast path, and leaves the others to them."""
     find_event = server.find_event
     hooks = server.hooks
+    hooked = server.hooked
     run = server.pool.run
     samples = server.samples
     missed = server.missed
@@ -138,9 +141,9 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         status = 200
                         try:
                             if hooks.present:
-                                value = run(run_hooks(event, hooks), connection.pipeline.resumed)
+                                value = run(hooked, event, connection.pipeline.resumed)
                             else:  # a handler costs a third less without the coroutine that would run its hooks
-                                value = run(route.call(event), connection.pipeline.resumed)
+                                value = run(route.call, event, connection.pipeline.resumed)
                             if type(value) is str:
                                 answer = plain_bytes(OK_TEXT, value.encode())
                             elif type(value) is not Suspended and (whole := whole_response(value)):
@@ -150,7 +153,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                             answer = None
                             if value is None:
                                 error = exc
-                                if isinstance(exc, HTTPError) and exc.status < 500 and event.error is None:
+                                if isinstance(exc, HTTPError) and event.error is None:
                                     status, answer = whole_error(event, exc)
                         if (
                             answer is None
@@ -203,7 +206,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                     if position == size:
                         break
                     share -= 1
-                    if not share:
+                    if not share or position > MAX_SHARED_BYTES:
                         connection.intake.read_later(data[position:])
                         position = size
                         break
@@ -219,13 +222,14 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
 def whole_error(event: AnyEvent, error: HTTPError) -> tuple[int, bytes | None]:
     """Return the status and the bytes of the response that was raised, and let its event have failed with it.
 
-    :returns: None for the bytes when they cannot be made; the exchange says why
+    :returns: None for the bytes when they cannot be made, or when the failure is to be logged: by the exchange
     """
     try:
-        whole = whole_response(error.response())
+        response = error.response()
+        whole = whole_response(response) if isinstance(response, Response) and error.status < 500 else None
     except BaseException:
-        return error.status, None
-    if whole is not None:
-        event.fail(error, "error")
-        return whole
-    return error.status, None
+        return 500, None
+    if whole is None:
+        return 500, None
+    event.fail(error, "error")
+    return whole

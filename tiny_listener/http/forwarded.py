@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from ..errors import CannotLoad
@@ -24,6 +25,10 @@ Client: TypeAlias = "tuple[str, int] | None"
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 UNIX = "unix:"
+MAX_HOPS = 100
+"""Proxies that are followed: a client can make up as many as fit into a head."""
+MAX_PAIRS = 500
+"""Pairs of Forwarded that are read; a field with more is taken for malformed."""
 ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?\Z|([0-9A-Fa-f:.]+)\Z")
 """`192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80`, `2001:db8::1`."""
 WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -68,7 +73,7 @@ class Proxies:
         """
         if not self._trusts(client):
             return Origin(client, scheme)
-        for text, said in self._read(fields):
+        for text, said in islice(self._read(fields), MAX_HOPS):
             if said in SCHEMES:
                 scheme = said
             hop = _client(text)
@@ -118,11 +123,16 @@ def _values(fields: list[Field], name: bytes) -> str:
     return ",".join(value.decode("latin-1") for n, value in fields if n == name)
 
 
+def _last(text: str) -> list[str]:
+    """Return the last elements of a list; who would look at more could be kept busy by a client."""
+    return text.rsplit(",", MAX_HOPS)[-MAX_HOPS:]
+
+
 def _x_forwarded(fields: list[Field]) -> list[tuple[str, str]]:
     """Return what each proxy said of who is before it, the last first: an address and a scheme."""
-    hops = [part.strip(" \t") for part in reversed(_values(fields, b"x-forwarded-for").split(","))]
+    hops = [part.strip(" \t") for part in reversed(_last(_values(fields, b"x-forwarded-for")))]
     # Most proxies overwrite the scheme, so that there is one; where there are as many as addresses, each has its own.
-    schemes = [part.strip(" \t").lower() for part in reversed(_values(fields, b"x-forwarded-proto").split(","))]
+    schemes = [part.strip(" \t").lower() for part in reversed(_last(_values(fields, b"x-forwarded-proto")))]
     if len(schemes) != len(hops):
         schemes = schemes[:1] + [""] * (len(hops) - 1)
     return list(zip(hops, schemes, strict=True))
@@ -133,7 +143,7 @@ def _forwarded(fields: list[Field]) -> list[tuple[str, str]]:
     text, position = _values(fields, b"forwarded"), 0
     hops: list[tuple[str, str]] = []
     pairs: dict[str, str] = {}
-    while True:
+    for _ in range(MAX_PAIRS):
         match = PAIR.match(text, position)
         if match is None or (match[1] or "").lower() in pairs:
             return []
@@ -147,3 +157,4 @@ def _forwarded(fields: list[Field]) -> list[tuple[str, str]]:
         if not match[4]:
             return hops[::-1]
         position = match.end()
+    return []  # no chain of proxies says so much

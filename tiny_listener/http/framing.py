@@ -52,7 +52,9 @@ TRAILERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+" % TOKEN)
 MAX_WORK = 1024
 """What one `receive` does at most, in pieces of bodies: with one-byte chunks about 2 ms."""
 HEAD_WORK = 8
-"""What a head counts as: there is a request to answer."""
+"""What a head counts as: there is a request to answer. A long one counts as several:"""
+BYTES_PER_WORK = 512
+"""so many bytes of it as one more."""
 
 
 class End(Enum):
@@ -184,11 +186,11 @@ class RequestReader:
                 if limit <= 0:
                     self.has_more = True
                     break
-                limit -= HEAD_WORK if self._step is RequestReader._read_head else 1
-                before = position
+                before, work = position, HEAD_WORK if self._step is RequestReader._read_head else 1
                 position = self._step(self, data, position, events)
                 if position == before:
                     break
+                limit -= work + (position - before) // BYTES_PER_WORK * (work - 1)
             if position < size:
                 rest = data[position:]
                 if self.has_more or self._step is not RequestReader._read_head:

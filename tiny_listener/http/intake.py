@@ -6,6 +6,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ..safe_logging import log_safely
 from .body import Body
 from .errors import BodyTooLargeError, ProtocolError
 from .exchange import INTERNAL_ERROR
@@ -35,9 +36,10 @@ class Intake:
 
     :ivar head_since: when the head began that is being read, on the loop's clock
     :ivar has_ended: whether the client will send nothing more
+    :ivar is_paused: whether nothing is read
     """
 
-    __slots__ = ("_connection", "_discarded", "_incoming", "_is_paused", "has_ended", "head_since", "reader")
+    __slots__ = ("_connection", "_discarded", "_incoming", "has_ended", "head_since", "is_paused", "reader")
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
@@ -45,7 +47,7 @@ class Intake:
         self.head_since = 0.0
         self.has_ended = False
         self._incoming: Body | None = None  # the body that is being read
-        self._is_paused = False
+        self.is_paused = False
         self._discarded = 0  # bytes
 
     # --- what arrives -----------------------------------------------------------------------------
@@ -58,7 +60,7 @@ class Intake:
     @property
     def awaits_body(self) -> bool:
         """Whether the client is to send the rest of a body, and may."""
-        return self.reader.in_body and not self._is_paused and self.wants_more
+        return self.reader.in_body and not self.is_paused and self.wants_more
 
     def read(self, data: bytes) -> None:
         """Take in what arrived and did not take the fast path."""
@@ -135,7 +137,7 @@ class Intake:
         try:
             target = server.find_event(request)
         except BaseException as exc:  # a convertor of the application's
-            logger.error("Routing %r failed", request, exc_info=exc)
+            log_safely(logger, logging.ERROR, "Routing %r failed", request, exc_info=exc)
             target = INTERNAL_ERROR
         limit = server.settings.max_body
         if target.route is not None:
@@ -228,15 +230,15 @@ class Intake:
         if has_more and not full:
             connection.server.will_read_on(connection)
         paused = full or has_more
-        if paused != self._is_paused and not connection.transport.is_closing():
-            self._is_paused = paused
+        if paused != self.is_paused and not connection.transport.is_closing():
+            self.is_paused = paused
             if paused:
                 connection.transport.pause_reading()
             else:
                 connection.last_active = connection.server.now
-                connection.transport.resume_reading()
+                connection.server.outside(connection.transport.resume_reading)
 
     def linger(self) -> None:
         """Read again, to discard what still comes."""
         self._discarded = 0
-        self._connection.transport.resume_reading()
+        self._connection.server.outside(self._connection.transport.resume_reading)

@@ -9,8 +9,6 @@ dropped alone. What the others have is written all the same.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from .connection import HTTPConnection
 
 __all__ = ["MAX_UNWRITTEN", "Entry", "Outbox"]
-
-logger = logging.getLogger("tiny_listener")
 
 MAX_UNWRITTEN = 32
 """Pieces of one connection that may wait for the end of an iteration, such as responses to pipelined requests."""
@@ -31,12 +27,12 @@ Entry: TypeAlias = "tuple[HTTPConnection, bytes | list[bytes]]"
 class Outbox:
     """Bytes by connection, in the order in which they were put in.
 
-    :param loop: at the end of whose iterations it is emptied
+    :param call_soon: calls a function at the end of the loop iteration
     :param before: called before anything is written: whoever sees a response finds it counted
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, before: Callable[[], None]) -> None:
-        self._loop = loop
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object], before: Callable[[], None]) -> None:
+        self._call_soon = call_soon
         self._before = before
         self.entries: list[Entry] = []
         """PERF: the fast path adds to it directly, and the list stays the same one."""
@@ -54,7 +50,7 @@ class Outbox:
             entries.append((connection, [data]))
             if not (self.is_held or self._is_scheduled):
                 self._is_scheduled = True
-                self._loop.call_soon(self._flush_scheduled)
+                self._call_soon(self._flush_scheduled)
             return
         together = last[1]
         if isinstance(together, list):

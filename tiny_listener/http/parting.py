@@ -1,4 +1,4 @@
-"""When idle connections are closed in a drain. Pure, but for the look into the kernel.
+"""When idle connections are closed in a drain. Pure.
 
 A client that sends while the server closes gets no answer at all (RFC 9112 section 9.6). So no idle connection is
 closed at once: each has a moment of its own, spread over a window, in which a request is still answered, with
@@ -8,12 +8,7 @@ connection closed, first on this side alone, so that what comes a moment later m
 
 from __future__ import annotations
 
-import array
-import fcntl
-import termios
-from typing import Any
-
-__all__ = ["FRESH_GRACE", "KEPT_GRACE", "PARTING_LINGER", "has_unread", "leaves_at"]
+__all__ = ["FRESH_GRACE", "KEPT_GRACE", "PARTING_LINGER", "leaves_at"]
 
 KEPT_GRACE = 1.0
 """Seconds that a connection in use has in a drain, from its last answer on, for a next request: that one's answer says
@@ -44,16 +39,3 @@ def leaves_at(began: float, *, last_active: float, slack: float, has_asked: bool
     if last_active < began - slack:
         return spread
     return max(spread, max(last_active, began) + KEPT_GRACE)
-
-
-def has_unread(transport: Any) -> bool:
-    """Whether bytes of a client wait in the kernel (ioctl_tty(2), FIONREAD)."""
-    socket = transport.get_extra_info("socket")
-    if socket is None:
-        return False
-    count = array.array("i", [0])
-    try:
-        fcntl.ioctl(socket.fileno(), termios.FIONREAD, count)
-    except (OSError, ValueError):  # it is closed
-        return False
-    return count[0] > 0

@@ -156,15 +156,14 @@ class Request(Head):
         :raises ClientDisconnectedError: the client went away first
         """
         self._refuse_second_reading("stream()")
-        if self.content is not None:
-            self._is_streamed = self._body_is_kept is False
-            if self.content:
-                yield self.content
-        else:
-            self._is_streamed = True
-            if self.arriving is not None:
-                async for piece in self.arriving.stream():
-                    yield piece
+        self._is_streamed = not self._body_is_kept
+        if self._body_is_kept or self.content is not None:
+            content = self.content if self.content is not None else await self.body()
+            if content:
+                yield content
+        elif self.arriving is not None:
+            async for piece in self.arriving.stream():
+                yield piece
 
     async def body(self) -> bytes:
         """Return the whole body; it is kept, for `stream()` too.

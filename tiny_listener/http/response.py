@@ -41,6 +41,7 @@ __all__ = [
 FieldsLike: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+BYTES_TOKEN = re.compile(TOKEN.pattern.encode())
 FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 STATUS_LINES: Final = {
     code: f"HTTP/1.1 {code} {HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else ''}\r\n".encode()
@@ -52,7 +53,6 @@ URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
 NO_CONTENT = frozenset({204, 304})
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date"})
 """Headers that the server writes itself: it alone knows how the response is framed."""
-OWN: Final = FRAMING | {b"content-type"}
 
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
@@ -251,16 +251,19 @@ def as_body(value: Any) -> tuple[tuple[int, bytes], bytes] | None:
     Texts and bytes are bodies; dicts, lists, dataclasses, msgspec Structs, numbers and booleans are JSON.
     """
     if isinstance(value, str):
-        return OK_TEXT, value.encode()
-    if isinstance(value, bytes):
-        return OK_BYTES, value
-    if isinstance(value, (bytearray, memoryview)):
-        return OK_BYTES, bytes(value)
+        return OK_TEXT, str.encode(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return OK_BYTES, exact(value)
     if isinstance(value, (dict, list, tuple, int, float, msgspec.Struct)) or (
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     ):
         return OK_JSON, json_bytes(value)
     return None
+
+
+def exact(data: bytes | bytearray | memoryview[Any]) -> bytes:
+    """Return the bytes themselves, whatever a subclass says of their number: that number frames the response."""
+    return data if type(data) is bytes else b"".join((data,))
 
 
 def as_response(value: Any) -> Response:
@@ -371,9 +374,10 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
         raise ValueError(f"a response's status is a number from 200 to 599, not {status!r}")
     fields: list[bytes] = []
     for name, value in headers:
-        if (low := name.lower()) in OWN:
-            if low != b"content-type":
-                raise ValueError(f"the server writes the header {name!r} itself")
+        kind = _kinds.get(name) or _kind_of(name)
+        if kind == "ours":
+            raise ValueError(f"the server writes the header {name!r} itself")
+        if kind == "content-type":
             content_type = value
         else:
             fields += (name, b": ", value, b"\r\n")
@@ -404,6 +408,28 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
     return head
 
 
+_kinds: dict[bytes, str] = {}
+"""What names of headers are, by their bytes, of those that were looked at. PERF: applications use few."""
+MAX_KINDS = 1000
+
+
+def _kind_of(name: bytes) -> str:
+    """Return what a header is: `ours`, which the server writes itself, `content-type`, or `theirs`.
+
+    :raises ValueError: HTTP has no such name
+    :raises TypeError: it is not bytes
+    """
+    if type(name) is not bytes:
+        raise TypeError(f"the name of a header that was added is bytes, not {type(name).__name__}")
+    if BYTES_TOKEN.match(name) is None:
+        raise ValueError(f"{name!r} is no name of a header: see RFC 9110 section 5.1")
+    low = name.lower()
+    kind = "ours" if low in FRAMING else "content-type" if low == b"content-type" else "theirs"
+    if len(_kinds) < MAX_KINDS:
+        _kinds[name] = kind
+    return kind
+
+
 def content_of(response: Response) -> bytes | None:
     """Return the whole body of a response; None when it comes in pieces.
 
@@ -426,10 +452,8 @@ def piece_bytes(piece: Any) -> bytes:
     :raises TypeError: it is neither bytes nor a text
     :raises UnicodeEncodeError: a text that UTF-8 has no form for
     """
-    if isinstance(piece, bytes):
-        return piece
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return exact(piece)
     if isinstance(piece, str):
-        return piece.encode()
-    if isinstance(piece, (bytearray, memoryview)):
-        return bytes(piece)
+        return str.encode(piece)
     raise TypeError(f"a stream yields bytes or texts, not {type(piece).__name__}: encode it, with json.dumps() perhaps")

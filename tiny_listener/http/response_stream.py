@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from .file_body import FileBody
@@ -13,33 +14,48 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
 
-__all__ = ["send_body"]
+__all__ = ["announced_length", "send_body"]
+
+MAX_SHARE = 64
+"""Pieces that are sent in one loop iteration."""
 
 
-async def send_body(exchange: Exchange, body: AsyncIterator[Any], *, chunked: bool) -> None:
+def announced_length(body: Any) -> int | None:
+    """Return the bytes that a body says it has, by its `length`; None where it does not say.
+
+    :raises ValueError: it says what is no number of bytes
+    """
+    length = getattr(body, "length", None)
+    if length is not None and (type(length) is not int or length < 0):
+        raise ValueError(f"the length of a body is 0 or more bytes, or None where it is not known, not {length!r}")
+    return length
+
+
+async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | None) -> None:  # noqa: C901
     """Send the pieces of a body, and its end; the event is counted before the last bytes are written.
 
-    :param body: with a `length` in bytes, if that was announced: then its last piece waits for the iterator's end
-    :param chunked: whether to send chunks (RFC 9112 section 7.1)
+    :param length: in bytes, if it was announced: then the last piece waits for the iterator's end. Otherwise it is sent
+        in chunks (RFC 9112 section 7.1), or in HTTP/1.0 until the connection ends
     :raises TypeError: the iterator yielded what is neither bytes nor a text; nothing of that is sent
     :raises ConnectionAbortedError: the client is gone
     :raises BaseException: what the iterator raised
     """
     connection = exchange.connection
-    left: int | None = getattr(body, "length", None)
+    left = length
+    chunked = length is None and exchange.request.version == 1
     if type(body) is FileBody:
         exchange.conclude_event()  # the kernel sends the last byte without a word
         connection.server.outbox.flush()
         await send_file(connection, body)
         left = body.left
-    last = b""
+    last, share = b"", MAX_SHARE
     async for piece in body:
         data = piece_bytes(piece)
         if not exchange.is_wanted:
             raise ConnectionAbortedError("the client is gone")
         if not data:
             continue
-        if connection.intake.has_ended:
+        if connection.is_disconnected:
             connection.departure.stream_progressed()
         if left is not None:
             left -= len(data)
@@ -51,6 +67,10 @@ async def send_body(exchange: Exchange, body: AsyncIterator[Any], *, chunked: bo
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
         connection.server.outbox.flush()
         await connection.writable()
+        share -= 1
+        if not share:  # a stream that never waits leaves the event loop to others
+            share = MAX_SHARE
+            await asyncio.sleep(0)
     if left:
         raise ValueError(f"a stream ended {left} bytes early")
     exchange.conclude_event()

@@ -41,9 +41,11 @@ async def send_file(connection: HTTPConnection, body: FileBody) -> None:
     while body.left and not transport.is_closing():
         try:
             await body.send_some(fd)
+            if connection.is_disconnected:
+                connection.departure.stream_progressed()
         except BlockingIOError:
             connection.pause_writing()
-            loop.add_writer(fd, connection.resume_writing)
+            connection.server.outside(loop.add_writer, fd, connection.resume_writing)
             try:
                 await connection.writable()
             finally:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
+from contextvars import copy_context
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from ..dispatch import run_hooks
+from ..safe_logging import log_safely
 from ..task_pool import TaskPool
 from .connection import HTTPConnection
 from .fast_path import Way, fast_path, slow_path
@@ -20,7 +23,7 @@ from .routing import finder
 from .states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from ..listener import Listener
     from ..observer import HTTPSamples, Observer, RouteObserver
@@ -53,6 +56,8 @@ class HTTPServer:
         self.proxies = None if kind is None else Proxies(kind, settings.forwarded_allow_ips)
         """Whose word is taken for where requests come from."""
         self.loop = asyncio.get_running_loop()
+        self.context = copy_context()
+        """The context (contextvars) of what the server does for many connections at once."""
         self.grammar = Grammar()
         self.connections: set[HTTPConnection] = set()
         self.handshaking: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
@@ -62,20 +67,23 @@ class HTTPServer:
         self.draining = False
         self.limit_concurrency = settings.limit_concurrency
         self.pool = TaskPool(self.loop)
-        self.hooks = listener.hooks
+        self.hooks = hooks = listener.hooks
+        self.hooked = lambda event: run_hooks(event, hooks)
+        """Runs an event through hooks and handler."""
         self.observer: Observer = listener.host.observer
         self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
         """Told of each failure of the application's that was logged; a test client raises it."""
         self.access_log = settings.access_log
         self.arrived: list[tuple[HTTPConnection, bytes]] = []
         """What was received and not read yet; the first to put something in calls `will_work`."""
+        self._aside: set[asyncio.Task[None]] = set()
         self._reading_on: dict[HTTPConnection, None] = {}
         """Connections that keep bytes there was no time for in this iteration."""
         self.samples: dict[RouteObserver, HTTPSamples] = {}
         """What the observers of routes are told before anything is written;"""
         self.missed: HTTPSamples = []
         """and the observer of the listener, of requests that no route serves."""
-        self.outbox = Outbox(self.loop, self._count)
+        self.outbox = Outbox(self.call_soon, self._count)
         self.find_event = finder(listener)
         self.serve: Way = fast_path(self)
         self._will_work = False
@@ -108,7 +116,9 @@ class HTTPServer:
             host, port = request.client
             client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # RFC 5952 section 6
         trace = request.trace
-        access_logger.info(
+        log_safely(
+            access_logger,
+            logging.INFO,
             '%s - "%s %s HTTP/%s" %d %s %.1fms',
             client,
             request.method,
@@ -153,11 +163,25 @@ class HTTPServer:
     # NOTE: each of these passes over many connections has the same wall: what one of them raises ends that connection
     # alone (`HTTPConnection.fail`), and what the pass needs to go on is done in `finally`.
 
+    def call_soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function in the next iteration, in a context (contextvars) of no request's."""
+        self.loop.call_soon(function, *args, context=self.context)
+
+    def outside(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function in a context (contextvars) of no request's: what keeps the context in which it was called."""
+        self.context.copy().run(function, *args)
+
+    def run_aside(self, coro: Coroutine[Any, Any, None]) -> None:
+        """Run what ends a response that cannot be sent; it raises nothing."""
+        task = self.loop.create_task(coro, context=self.pool.new_context())
+        self._aside.add(task)  # the loop keeps only weak references to tasks
+        task.add_done_callback(self._aside.discard)
+
     def will_work(self) -> None:
         """Let connections read at the end of this loop iteration."""
         if not self._will_work:
             self._will_work = True
-            self.loop.call_soon(self._work_as_planned)
+            self.call_soon(self._work_as_planned)
 
     def _work_as_planned(self) -> None:
         self._will_work = False
@@ -204,8 +228,8 @@ class HTTPServer:
                 observer.http_events(of_route)
             if self.missed:
                 self.observer.http_not_found(self.missed)
-        except BaseException:
-            logger.exception("Counting requests failed")
+        except BaseException as exc:
+            log_safely(logger, logging.ERROR, "Counting requests failed", exc_info=exc)
         finally:
             samples.clear()
             self.missed.clear()

@@ -15,7 +15,10 @@ SLASH = "\udc2f"
 surrogate: no text that was decoded from UTF-8 has one."""
 
 ABSOLUTE = re.compile(r"https?://([^/?]*)([^?]*)", re.IGNORECASE)
-ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+DIGITS = "0123456789abcdefABCDEF"
+BYTES = {high + low: bytes([int(high + low, 16)]) for high in DIGITS for low in DIGITS}
+"""What the two digits of an escape stand for."""
+SLASHES = ("2F", "2f")
 
 
 def path_of(method: str, target: str) -> str:
@@ -52,17 +55,24 @@ def _from_other_form(method: str, target: str) -> str:
 
 
 def _decode(path: str) -> str:
-    pieces = re.split("%2[Ff]", path)
+    # PERF: a dictionary takes a third of the time of an expression with a function; a path may be all escapes.
+    first, *escaped = path.split("%")
+    pieces = [first.encode("ascii")]
+    decoded: list[str] = []
     try:
-        return SLASH.join(ESCAPE.sub(_byte, piece.encode("ascii")).decode("utf-8") for piece in pieces)
+        for part in escaped:
+            digits = part[:2]
+            if digits in SLASHES:
+                decoded.append(b"".join(pieces).decode("utf-8"))
+                pieces = [part[2:].encode("ascii")]
+            else:
+                pieces += (BYTES[digits], part[2:].encode("ascii"))
+        decoded.append(b"".join(pieces).decode("utf-8"))
+    except KeyError:
+        raise ProtocolError(400, "% in a request target is followed by two hexadecimal digits") from None
     except UnicodeDecodeError:
         raise ProtocolError(400, "the escapes of a request target decode to UTF-8") from None
-
-
-def _byte(match: re.Match[bytes]) -> bytes:
-    if match[1] is None:
-        raise ProtocolError(400, "% in a request target is followed by two hexadecimal digits")
-    return bytes.fromhex(match[1].decode("ascii"))
+    return SLASH.join(decoded)
 
 
 def unmask(params: dict[str, Any]) -> dict[str, Any]:

@@ -52,11 +52,12 @@ class WriteProgress:
     :param now: on the loop's clock, as all times here
     """
 
-    __slots__ = ("_taken_at", "unsent")
+    __slots__ = ("_is_waited_for", "_taken_at", "unsent")
 
     def __init__(self, now: float) -> None:
         self.unsent = 0
         """Bytes that the client had not taken at the last look."""
+        self._is_waited_for = False
         self._taken_at = now
 
     def restart(self, now: float) -> None:
@@ -67,12 +68,10 @@ class WriteProgress:
         """Return for how many seconds the client has taken nothing; 0.0 when it need not.
 
         :param unsent: bytes that the transport still has
-        :param is_blocked: whether the transport wants no more of them
+        :param is_blocked: whether the client takes no bytes, of the transport's or of a file's that the kernel sends
         """
-        if not unsent and not is_blocked:
-            self.unsent, self._taken_at = 0, now
-            return 0.0
-        if unsent < self.unsent or not self.unsent:
-            self._taken_at = now if not is_blocked or unsent < self.unsent else self._taken_at
-        self.unsent = unsent or 1
+        is_waited_for = unsent > 0 or is_blocked
+        if not is_waited_for or unsent < self.unsent or not (self._is_waited_for or is_blocked):
+            self._taken_at = now
+        self.unsent, self._is_waited_for = unsent, is_waited_for
         return now - self._taken_at
