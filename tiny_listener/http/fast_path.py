@@ -21,6 +21,7 @@ from ..dispatch import conclude
 from ..task_pool import Suspended
 from .errors import HTTPError, ProtocolError
 from .outbox import MAX_UNWRITTEN
+from .pipeline import MAX_SHARED_TIME
 from .response import OK_TEXT, TEXT, Response, closing, plain_bytes, whole_response
 from .routing import NOT_FOUND
 from .states import State
@@ -104,7 +105,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
         notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
         answer: bytes | None
         for connection, data in arrived:
-            position, size, share = 0, len(data), MAX_SHARE
+            position, size, share, entered = 0, len(data), MAX_SHARE, clock
             try:
                 while connection.state is idle:
                     reader = connection.reader
@@ -206,7 +207,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                     if position == size:
                         break
                     share -= 1
-                    if not share or position > MAX_SHARED_BYTES:
+                    if not share or position > MAX_SHARED_BYTES or ended - entered > MAX_SHARED_TIME:
                         connection.intake.read_later(data[position:])
                         position = size
                         break

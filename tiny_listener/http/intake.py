@@ -150,8 +150,7 @@ class Intake:
         if target.route is None and target.close:
             pipeline.takes_more = False
             self._incoming = None
-        # With a body to come it waits for what came of that; in a drain it is to know whether it is the last.
-        pipeline.put(request, target, at_once=self._incoming is None and not server.draining)
+        pipeline.put(request, target)
 
     def take_violation(self, error: ProtocolError) -> None:
         """The client broke the protocol, or a limit."""

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from ..task_pool import Suspended
     from .connection import HTTPConnection
 
-__all__ = ["Pipeline"]
+__all__ = ["MAX_SHARED_TIME", "Pipeline"]
+
+MAX_SHARED_TIME = 0.005
+"""Seconds that the pipelined requests of one connection may take in a loop iteration."""
 
 
 class Pipeline:
@@ -41,15 +44,9 @@ class Pipeline:
         """Whether the response that is about to be written is the connection's last."""
         return not self._queue and (not self.takes_more or self._connection.server.draining)
 
-    def put(self, request: Request, target: Event[Any] | Refusal, *, at_once: bool) -> None:
-        """Take a request in: answer it, if none is before it, or let it wait.
-
-        :param at_once: False for one that waits in any case, until `answer`
-        """
-        if at_once and self.exchange is None and not self._queue and not self._connection.is_blocked:
-            self.begin(request, target).handle()
-        else:
-            self._queue.append((request, target))
+    def put(self, request: Request, target: Event[Any] | Refusal) -> None:
+        """Take a request in, to be answered by `answer`."""
+        self._queue.append((request, target))
 
     def refuse(self, status: int, detail: str, method: str = "") -> None:
         """Queue a last response that no request stands behind, and take in no further."""
@@ -60,14 +57,19 @@ class Pipeline:
         self.takes_more = False
 
     def answer(self) -> None:
-        """Answer what waits, in order, until a request has to be waited for."""
+        """Answer what waits, in order, until a request has to be waited for, or the connection has had its share of
+        this loop iteration.
+        """
         if self.is_held:
             return
         self.is_held = True
+        began = perf_counter()
         try:
             while self._queue and self.exchange is None and not self._connection.is_blocked:
                 request, target = self._queue.pop(0)
                 self.begin(request, target).handle()
+                if self._queue and perf_counter() - began > MAX_SHARED_TIME:
+                    break
         finally:
             self.is_held = False
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import weakref
 from contextvars import copy_context
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,8 @@ class HTTPServer:
         self.find_event = finder(listener)
         self.serve: Way = fast_path(self)
         self._will_work = False
+        # PERF: as `call_soon`, without a frame of Python.
+        self._plan_work = partial(self.loop.call_soon, self._work_as_planned, context=self.context)
         self.now = self.loop.time()
         """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
         self._drained: asyncio.Future[None] | None = None
@@ -181,7 +184,7 @@ class HTTPServer:
         """Let connections read at the end of this loop iteration."""
         if not self._will_work:
             self._will_work = True
-            self.call_soon(self._work_as_planned)
+            self._plan_work()
 
     def _work_as_planned(self) -> None:
         self._will_work = False
@@ -193,8 +196,12 @@ class HTTPServer:
         self.will_work()
 
     def work(self) -> None:
-        """Let the connections read what arrived, and write what they have."""
-        if self.arrived or self._reading_on:
+        """Let the connections read what arrived, and write what they have.
+
+        Within a pass, by a handler that runs the event loop itself, nothing is read: what arrives meanwhile on the
+        handler's own connection is not to be answered before it.
+        """
+        if (self.arrived or self._reading_on) and not self.outbox.is_held:
             arrived = self.arrived.copy()
             self.arrived.clear()
             self.outbox.is_held = True
@@ -206,6 +213,8 @@ class HTTPServer:
             finally:
                 self.pool.leave()
                 self.outbox.is_held = False
+                if self.arrived or self._reading_on:
+                    self.will_work()
         self.outbox.flush()
 
     def _read_on(self) -> list[tuple[HTTPConnection, bytes]]:
