@@ -103,7 +103,7 @@ class TaskPool:
         """References to a task that is entered, when only the pool knows it; 0: not counted yet."""
         self.parked_counts = (0, 0)
         """The same of a task that is about to wait in the pool."""
-        self.context: Context | None = None
+        self.context: Context = self._base
         """The context (contextvars) of the coroutine that ended last."""
         self.probe: Suspended | None = self._start(asyncio.sleep, 0, _ignore)
         """The task whose references are counted."""

@@ -7,6 +7,7 @@ import contextvars
 import logging
 import os
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -227,17 +228,15 @@ def test_what_a_task_shows_of_itself_is_of_its_own_request(runner: asyncio.Runne
         task: Any = asyncio.current_task()
         coroutines.append(task.get_coro())
         if not hasattr(task, "get_context"):
-            return "nobody"
-        context = task.get_context()
-        before = context.get(variable) or "nobody"
+            return str(name)
+        before = task.get_context().get(variable) or ""
         variable.set(name)
-        assert context.get(variable) == name
-        return str(before)
+        return str(before + (task.get_context().get(variable) or "nobody"))
 
     async def main() -> None:
         async with serving(app) as server:
             client = await server.connect()
-            assert [(await client.ask(get(f"/{n}"))).body for n in range(4)] == [b"nobody"] * 4
+            assert [(await client.ask(get(f"/{n}"))).body for n in range(4)] == [b"0", b"1", b"2", b"3"]
             assert len(set(map(id, coroutines))) == 4
 
     runner.run(in_time(main()))
@@ -328,6 +327,31 @@ def test_a_log_line_is_written_in_no_other_requests_context(runner: asyncio.Runn
         logger.removeFilter(look)
         logger.setLevel(level)
     assert {value for line, value in seen if '"GET / ' in line} == {""}
+
+
+class NamedError(HTTPError):
+    """An error whose response names the request, as its hooks did."""
+
+    def response(self) -> Response:
+        return Response(f"request {variable.get()}", self.status)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_response_that_is_raised_is_made_in_the_context_of_its_request(runner: asyncio.Runner, late: bool) -> None:
+    app = HTTPListener()
+
+    @app.get("/{name}")
+    async def handler(name: Param) -> str:
+        variable.set(name)
+        if late:
+            await asyncio.sleep(0)
+        raise NamedError(404)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            assert (await server.get("/one")).body == b"request one"
+
+    runner.run(in_time(main()))
 
 
 # --- what is written -----------------------------------------------------------------------------
@@ -678,29 +702,30 @@ def test_a_body_whose_reading_was_cancelled_is_not_read_in_part(runner: asyncio.
 # --- clients that are gone -----------------------------------------------------------------------
 
 
+async def endless_pieces(log: list[str]) -> AsyncIterator[str]:
+    try:
+        yield "first"
+        await asyncio.Event().wait()
+    finally:
+        log.append("closed")
+
+
 def endless() -> tuple[HTTPListener, list[str]]:
     app = HTTPListener()
     log: list[str] = []
 
-    async def pieces() -> AsyncIterator[str]:
-        try:
-            yield "first"
-            await asyncio.Event().wait()
-        finally:
-            log.append("closed")
-
     @app.get("/stream")
     async def stream() -> Response:
-        return Response(pieces())
+        return Response(endless_pieces(log))
 
     @app.post("/stream")
     async def posted() -> Response:
-        return Response(pieces())
+        return Response(endless_pieces(log))
 
     @app.get("/later")
     async def later() -> Response:
         await asyncio.sleep(0)
-        return Response(pieces())
+        return Response(endless_pieces(log))
 
     @app.get("/disconnected")
     async def disconnected(request: Request) -> str:
@@ -765,6 +790,64 @@ def test_a_client_that_closed_its_side_before_a_stream_began_is_watched(runner: 
             client.writer.close()
             await until(lambda: "closed" in log)
             await until(lambda: not http.exchanges and not http.connections)
+
+    runner.run(main())
+
+
+def test_each_stream_of_a_client_that_closed_its_side_is_watched(runner: asyncio.Runner) -> None:
+    """The first of two ends by itself; the second waits, with a handler between them that waits a little."""
+    app, log = endless()
+
+    @app.get("/short")
+    async def short() -> AsyncIterator[str]:
+        yield "short"
+        await asyncio.sleep(0)
+
+    @app.get("/much-later")
+    async def much_later() -> Response:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() - began < 0.7:  # longer than a stream may wait
+            await asyncio.sleep(0.01)
+        return Response(endless_pieces(log))
+
+    async def main() -> None:
+        async with serving(app) as server:
+            http = http_of(server)
+            client = await server.connect()
+            await client.send(get("/short") + get("/much-later"))
+            client.writer.write_eof()
+            await client.reader.readuntil(b"first")
+            client.writer.close()
+            await until(lambda: "closed" in log)
+            await until(lambda: not http.exchanges and not http.connections)
+
+    runner.run(main())
+
+
+def test_a_client_that_closed_its_side_gets_what_takes_a_while_to_prepare(runner: asyncio.Runner) -> None:
+    """No stream waits there, and no piece: a handler may take as long."""
+    app = HTTPListener()
+    started: list[float] = []
+
+    class Slow(DeferredResponse):
+        async def prepare(self, request: Request) -> Response:
+            loop = asyncio.get_running_loop()
+            started.append(loop.time())
+            while loop.time() - started[0] < 1.0:
+                await asyncio.sleep(0.01)
+            return Response("prepared")
+
+    @app.get("/")
+    async def handler() -> Response:
+        return Slow()
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            await client.send(get("/"))
+            client.writer.write_eof()
+            assert (await client.receive()).body == b"prepared"
 
     runner.run(main())
 
@@ -902,6 +985,28 @@ def test_responses_are_in_order_whatever_arrives_while_a_handler_runs(
         server.abort()
 
     runner.run(in_time(main(), 20))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_error_that_is_raised_again_and_again_keeps_no_request_alive(runner: asyncio.Runner, late: bool) -> None:
+    """`NOT_FOUND = HTTPError(404)` at the top of a module: its traceback holds the frames of each request."""
+    app = HTTPListener()
+    error = HTTPError(404)
+
+    @app.get("/")
+    async def handler() -> str:
+        if late:
+            await asyncio.sleep(0)
+        raise error
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            for _ in range(50):
+                assert (await client.ask(get("/"))).status == 404
+
+    runner.run(in_time(main()))
+    assert len(list(traceback.walk_tb(error.__traceback__))) < 50
 
 
 # --- descriptors ---------------------------------------------------------------------------------

@@ -31,13 +31,20 @@ if TYPE_CHECKING:
     from .connection import HTTPConnection
     from .request import Request
 
-__all__ = ["Exchange", "Observe"]
+__all__ = ["Exchange", "Observe", "forget_frames"]
 
 Observe: TypeAlias = "Callable[[str, int, float, str | None], None]"
 """Counts a response; see `RouteObserver.http_response`."""
 
 logger = logging.getLogger("tiny_listener")
 INTERNAL_ERROR = Refusal(500, HTTPStatus(500).phrase)
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of the frames that an exception went through: one that is raised again and again, such as a constant of a
+    module, would keep all of its requests alive.
+    """
+    BaseException.with_traceback(error, None)
 
 
 class Exchange:
@@ -166,7 +173,8 @@ class Exchange:
             return Refusal(400, str(error)).response()  # its client may have closed its own side only
         if isinstance(error, HTTPError):
             try:
-                response = error.response()
+                make = error.response
+                response = make() if self._context is None else self._context.run(make)
                 if not isinstance(response, Response):
                     raise TypeError(f"response() of an error returned {type(response).__name__}, which is no Response")
             except BaseException as exc:
@@ -211,6 +219,8 @@ class Exchange:
             self._is_concluded = True
             assert self.event is not None
             conclude(self.event, self.connection.server.hooks, self._seconds)
+            if isinstance(self.event.error, HTTPError):
+                forget_frames(self.event.error)
 
     # --- the response -----------------------------------------------------------------------------
 
@@ -291,9 +301,10 @@ class Exchange:
 
     def _start(self, coro: Coroutine[Any, Any, None]) -> None:
         """Run what prepares or sends the response, with the handler's context variables."""
-        loop = self.connection.server.loop
+        server = self.connection.server
         self.was_suspended = True
-        self._task = loop.create_task(coro, context=self._context or self.connection.server.pool.new_context())
+        # Not by the loop's task factory: one of an application's may take no context.
+        self._task = asyncio.Task(coro, loop=server.loop, context=self._context or server.pool.new_context())
         self._task.add_done_callback(self._task_ended)
 
     async def _prepare(self, response: DeferredResponse) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..dispatch import conclude
 from ..task_pool import Suspended
 from .errors import HTTPError, ProtocolError
+from .exchange import forget_frames
 from .outbox import MAX_UNWRITTEN
 from .pipeline import MAX_SHARED_TIME
 from .response import OK_TEXT, TEXT, Response, closing, plain_bytes, whole_response
@@ -27,6 +28,8 @@ from .routing import NOT_FOUND
 from .states import State
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from .._typing import AnyEvent
     from ..observer import RouteObserver
     from .connection import HTTPConnection
@@ -155,7 +158,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                             if value is None:
                                 error = exc
                                 if isinstance(exc, HTTPError) and event.error is None:
-                                    status, answer = whole_error(event, exc)
+                                    status, answer = whole_error(event, exc, server.pool.context)
                         if (
                             answer is None
                             or method == "HEAD"
@@ -190,7 +193,9 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                                 pending.append((method, seconds))
                         else:
                             count_alone(request, event, status, seconds)
-                            error = None
+                            if error is not None:
+                                forget_frames(error)
+                                error = None
                     clock = ended
                     connection.last_active = now
                     if reader.is_over:
@@ -220,13 +225,14 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
     return serve
 
 
-def whole_error(event: AnyEvent, error: HTTPError) -> tuple[int, bytes | None]:
+def whole_error(event: AnyEvent, error: HTTPError, context: Context) -> tuple[int, bytes | None]:
     """Return the status and the bytes of the response that was raised, and let its event have failed with it.
 
+    :param context: that of the request (contextvars), in which the response is made
     :returns: None for the bytes when they cannot be made, or when the failure is to be logged: by the exchange
     """
     try:
-        response = error.response()
+        response = context.run(error.response)
         whole = whole_response(response) if isinstance(response, Response) and error.status < 500 else None
     except BaseException:
         return 500, None

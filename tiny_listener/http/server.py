@@ -176,7 +176,7 @@ class HTTPServer:
 
     def run_aside(self, coro: Coroutine[Any, Any, None]) -> None:
         """Run what ends a response that cannot be sent; it raises nothing."""
-        task = self.loop.create_task(coro, context=self.pool.new_context())
+        task = asyncio.Task(coro, loop=self.loop, context=self.pool.new_context())
         self._aside.add(task)  # the loop keeps only weak references to tasks
         task.add_done_callback(self._aside.discard)
 
