@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.http.memory import MemoryTransport
-from tests.http.test_walls import get, until
+from tests.http.walls import get, until
 from tiny_listener.host import Host
 from tiny_listener.http import HTTPListener, HTTPSettings, ProtocolError, Request
 from tiny_listener.http.body import Body

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
-from tests.http.test_walls import get, until
+from tests.http.walls import get, until
 from tiny_listener.host import Host
 from tiny_listener.http import HTTPListener
 from tiny_listener.http.kernel import has_unread

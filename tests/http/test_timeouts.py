@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.http.helpers import Client, Serving, serving
-from tests.http.test_walls import get, until
+from tests.http.walls import get, until
 from tiny_listener.http import HTTPListener, HTTPSettings, Request
 from tiny_listener.http.server import HTTPServer
 from tiny_listener.http.states import State

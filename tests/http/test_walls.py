@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import socket
-import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from tests.http.helpers import Client, Serving, serving
+from tests.http.helpers import Serving, serving
 from tests.http.memory import MemoryTransport
+from tests.http.walls import Counting, get, reset, until
 from tiny_listener import Depends, Param
 from tiny_listener.host import Host
 from tiny_listener.http import HTTPListener, Request, Response, StreamingResponse
@@ -24,20 +23,6 @@ from tiny_listener.http.states import STEPS, IllegalConnectionStep, State
 
 HOST = b"Host: x\r\n\r\n"
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
-
-
-def get(target: str, version: str = "1.1", fields: str = "") -> bytes:
-    return f"GET {target} HTTP/{version}\r\n{fields}Host: x\r\n\r\n".encode()
-
-
-async def until(condition: Callable[[], Any], what: str = "") -> None:
-    """Return when the condition holds, within 10 s; other callbacks run meanwhile."""
-    try:
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0)
-    except TimeoutError:
-        raise AssertionError(f"not within 10 s: {what or condition}") from None
 
 
 class Patched(HTTPConnection):
@@ -124,33 +109,6 @@ REQUESTS = {
     "dependency": lambda kind: get("/hello/x", fields=f"X-Dependency: {kind}\r\n"),
     "error handler": lambda kind: get("/lookup", fields=f"X-On-Error: {kind}\r\n"),
 }
-
-
-class Counting:
-    """Counts outcomes."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[str] = []
-
-    def route_added(self, route: Any) -> Counting:
-        return self
-
-    def event_done(self, seconds: float, outcome: str) -> None:
-        self.outcomes.append(outcome)
-
-    def http_events(self, samples: list[Any]) -> None:
-        self.outcomes += ["ok"] * len(samples)
-
-    def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
-        pass
-
-    http_unrouted = http_response
-
-    def not_found(self) -> None:
-        pass
-
-    def http_not_found(self, samples: list[Any]) -> None:
-        pass
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -279,13 +237,6 @@ def test_a_stream_that_ends_with_its_connection_is_the_last(runner: asyncio.Runn
                 assert (await client.receive()).body == b"second"
 
     runner.run(main())
-
-
-def reset(client: Client) -> None:
-    """Close with a reset, as a client that crashed."""
-    sock = client.writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.writer.transport.abort()
 
 
 def waiting_application() -> tuple[HTTPListener, asyncio.Event]:

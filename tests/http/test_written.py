@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
-from tests.http.test_walls import get, until
+from tests.http.walls import get, until
 from tiny_listener import Param
 from tiny_listener.host import Host
 from tiny_listener.http import (
@@ -28,8 +28,8 @@ from tiny_listener.http import (
     Response,
     StreamingResponse,
 )
-from tiny_listener.http.response import closing, head_bytes, plain_bytes, whole_response
 from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.wire import closing, head_bytes, plain_bytes, whole_response
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
 

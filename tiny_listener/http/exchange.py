@@ -19,10 +19,11 @@ from ..safe_logging import log_safely
 from ..task_pool import Suspended
 from .errors import ClientDisconnectedError, HTTPError, ProtocolError
 from .file_body import FileBody
-from .response import NO_CONTENT, DeferredResponse, Response, as_response, content_of, head_bytes
+from .response import NO_CONTENT, DeferredResponse, Response, as_response
 from .response_stream import announced_length, send_body
 from .routing import NOT_FOUND, Refusal
 from .states import ENDED, State
+from .wire import content_of, head_bytes
 
 if TYPE_CHECKING:
     from contextvars import Context

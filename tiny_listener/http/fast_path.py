@@ -23,9 +23,10 @@ from .errors import HTTPError, ProtocolError
 from .exchange import forget_frames
 from .outbox import MAX_UNWRITTEN
 from .pipeline import MAX_SHARED_TIME
-from .response import OK_TEXT, TEXT, Response, closing, plain_bytes, whole_response
+from .response import OK_TEXT, TEXT, Response
 from .routing import NOT_FOUND
 from .states import State
+from .wire import closing, plain_bytes, whole_response
 
 if TYPE_CHECKING:
     from contextvars import Context

@@ -19,9 +19,9 @@ from .forwarded import Proxies
 from .grammar import Grammar
 from .outbox import Outbox
 from .parting import FRESH_GRACE
-from .response import tick
 from .routing import finder
 from .states import State
+from .wire import tick
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
-from .response import FieldsLike, Response, piece_bytes
+from .response import FieldsLike, Response
+from .wire import piece_bytes
 
 __all__ = ["StreamingResponse"]
 
