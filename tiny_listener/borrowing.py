@@ -8,6 +8,8 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
+from .accepting import stop_accepting
+
 __all__ = ["Borrower", "Recipe"]
 
 Recipe: TypeAlias = Callable[[socket.socket], Awaitable[Any]]
@@ -73,7 +75,7 @@ class Borrower:
                 self._end(server)
 
     def _end(self, server: Any) -> None:
-        server.close()
+        stop_accepting(server)
         self._start(self._forget(server))
 
     async def _forget(self, server: Any) -> None:

@@ -16,6 +16,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from .accepting import stop_accepting
 from .descriptors import DescriptorWatch
 from .errors import ListenerError
 from .last_resort import AT_ONCE, MAX_NAMES
@@ -256,7 +257,7 @@ class Lifecycle:
             # Not before: a client that a handler sends away during the delay would come back to this process.
             self.draining.begin()
             for server in getattr(asyncio.get_running_loop(), "servers", ()):
-                server.close()
+                stop_accepting(server)
             for source in self.sources:
                 source.drain()
             await self._finish_in_flight(host.graceful_timeout)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from .accepting import stop_accepting
 from .addresses import listen_error
 from .borrowing import Borrower
 from .datagrams import DatagramServer
@@ -53,7 +54,7 @@ class ManyServers(asyncio.AbstractServer):
     def close(self) -> None:
         """Stop accepting; connections stay."""
         for server in self._servers:
-            server.close()
+            stop_accepting(server)
         if not self._closed.done():
             self._closed.set_result(None)
 
