@@ -357,7 +357,7 @@ class Suspended:
             done(None, exc)
             if isinstance(exc, asyncio.CancelledError) and self.task.cancelling():
                 raise
-            return not isinstance(exc, GeneratorExit)  # whoever closes this coroutine wants no further step
+            return not isinstance(exc, GeneratorExit)  # what closes this coroutine wants no further step
         self._pool.context = context
         done(result, None)
         return True

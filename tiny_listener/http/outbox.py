@@ -28,7 +28,7 @@ class Outbox:
     """Bytes by connection, in the order in which they were put in.
 
     :param call_soon: calls a function at the end of the loop iteration
-    :param before: called before anything is written: whoever sees a response finds it counted
+    :param before: called before anything is written: a client that sees a response finds it counted
     """
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object], before: Callable[[], None]) -> None:
