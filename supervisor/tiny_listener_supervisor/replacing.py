@@ -34,7 +34,7 @@ def may_begin(reason: str, batch: int, *, booting: int, on_probation: int, repla
 
     :param reason: why it is due; only those that a reload replaces need not go one by one
     :param batch: how many slots a reload replaces at a time
-    :param booting: workers with the newest code, and successors, that are not ready
+    :param booting: workers with the newest code that are not ready; older code may hang, and nobody waits for it
     :param on_probation: workers with the newest code that are ready, and have not passed
     :param replacing: slots with a successor that has not taken over
     :param proven: whether any worker with the newest code has passed
@@ -96,12 +96,22 @@ class Replacer:
         # Slots that wait for their turn get the newest code anyway; those that had it are due again.
         waiting = {slot for slot, _ in self._due}
         for slot in self._slots:
+            self._end_boot(slot)
             if slot.is_empty:  # it may wait because of code that is out of date by now: the newest starts at once
                 slot.failures = 0
                 self._start(slot)
             elif slot not in waiting and not slot.retired:
                 self._due.append((slot, RELOAD))
         self.replace_next()
+
+    def _end_boot(self, slot: Slot) -> None:
+        """End a worker that boots with code of before a reload, in a slot where none serves: it may hang, and the
+        newest code need not wait for that.
+        """
+        worker = slot.worker
+        if worker is not None and worker.state is State.STARTING and worker.version < self.version:
+            slot.part()
+            self._let_go(slot, worker)
 
     def replace(self, slot: Slot, reason: str) -> None:
         """Replace a slot's worker, when its turn comes."""
@@ -136,11 +146,10 @@ class Replacer:
 
     def _may_begin(self, reason: str) -> bool:
         # Counted where they are, so that no end of a worker can leave a count behind that holds up the next reload.
-        found = [(slot, w) for slot in self._slots for w in (slot.worker, slot.successor) if w is not None]
-        booting = [
-            w for slot, w in found if w.state is State.STARTING and (w is slot.successor or w.version == self.version)
-        ]
-        tried = [w for _, w in found if w.state is State.READY and w.on_probation and w.version == self.version]
+        found = [worker for slot in self._slots for worker in (slot.worker, slot.successor) if worker is not None]
+        newest = [worker for worker in found if worker.version == self.version]
+        booting = [worker for worker in newest if worker.state is State.STARTING]
+        tried = [worker for worker in newest if worker.state is State.READY and worker.on_probation]
         return may_begin(
             reason,
             self._batch,

@@ -265,6 +265,25 @@ def test_a_reload_with_mended_code_does_not_wait_for_what_broken_code_waits_for(
         assert versions(server) == {"2"}
 
 
+@pytest.mark.parametrize("killed", [1, 2])
+def test_a_reload_with_mended_code_does_not_wait_for_code_that_hangs_as_it_boots(
+    version: Path, tmp_path: Path, killed: int
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    options = ["--workers", "2", "--boot-timeout", "60"]
+    with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
+        version.write_text(str(tmp_path / "fifo"))  # its import waits until somebody writes there
+        for pid in server.workers()[:killed]:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: server.log.count("the next one starts now") == killed and len(server.workers()) == 2)
+        server.process.send_signal(signal.SIGHUP)  # now it boots as a successor too, where one serves
+        wait_for(lambda: "SIGHUP: reloading" in server.log)
+        version.write_text("2")
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: versions(server) == {"2"} if killed == 2 else "2" in versions(server))
+        assert "is killed" not in server.log
+
+
 @pytest.mark.parametrize(("value", "code"), [("0", 0), ("0.5", 0), ("-0.1", 2), ("soon", 2), ("nan", 2), ("inf", 2)])
 def test_what_a_probation_may_be(value: str, code: int) -> None:
     done = command("--workers", "2", "--reload-probation", value, "--check", "web:app")
