@@ -234,7 +234,7 @@ def _watch(
 
 def _say_why(exc: Exception) -> int:
     """Say why the application cannot be loaded, and return the exit code."""
-    from tiny_listener_supervisor.worker import describe_boot_failure  # noqa: PLC0415
+    from tiny_listener_supervisor.failing import describe_boot_failure  # noqa: PLC0415
 
     code, text = describe_boot_failure(exc)
     click.echo(text, err=True, nl=False)
