@@ -25,6 +25,7 @@ from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining
 from .notify import Notifier
 from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
 from .probation import Probation, hang_limit
+from .pulse import LoopLag
 from .reloading import Reloader
 from .replacing import Replacer
 from .restarts import GAVE_UP, Restarts
@@ -147,7 +148,9 @@ class Supervisor:
         if self._admin is not None:
             self._admin.show_queues(self._broker.queues)
             self._admin.show_reloads(self._rollout)
-            self._admin.show_processes(lambda: view_of(self.slots, self.restart_counts, time.monotonic()))
+            counts, lag = self.restart_counts, LoopLag()
+            lag.start(self._loop)
+            self._admin.show_processes(lambda: view_of(self.slots, counts, time.monotonic(), lag.seconds))
             await self._admin.start(self)
         if self._control is not None:
             await self._control.start(self)
