@@ -39,6 +39,7 @@ class ServerView(NamedTuple):
     :ivar connections: of all workers
     :ivar states: how many workers there are, by state; None without a supervisor
     :ivar restarts: how many workers took the place of another, by reason; None without a supervisor
+    :ivar supervisor_lag: seconds that the supervisor's own event loop was late; None without a supervisor
     """
 
     processes: Sequence[ProcessView]
@@ -46,6 +47,7 @@ class ServerView(NamedTuple):
     connections: int
     states: Mapping[str, int] | None = None
     restarts: Mapping[str, int] | None = None
+    supervisor_lag: float | None = None
 
 
 class Processes:
@@ -60,7 +62,7 @@ class Processes:
     def collect(self) -> Iterable[Metric]:
         """Everything as it is now."""
         view = self._look()
-        in_progress, connections, states, restarts, of_processes = _families()
+        in_progress, connections, states, restarts, supervisor_lag, of_processes = _families()
         in_progress.add_metric((), view.in_progress)
         connections.add_metric((), view.connections)
         found: list[Metric] = [in_progress, connections]
@@ -69,6 +71,9 @@ class Processes:
                 for label, count in counts.items():
                     family.add_metric((label,), count)
                 found.append(family)
+        if view.supervisor_lag is not None:
+            supervisor_lag.add_metric((), view.supervisor_lag)
+            found.append(supervisor_lag)
         for field, family in of_processes.items():
             for process in view.processes:
                 value = getattr(process, field)
@@ -86,7 +91,7 @@ class Processes:
 _Family = CounterMetricFamily | GaugeMetricFamily
 
 
-def _families() -> tuple[_Family, _Family, _Family, _Family, dict[str, _Family]]:
+def _families() -> tuple[_Family, _Family, _Family, _Family, _Family, dict[str, _Family]]:
     worker = ("worker",)
     return (
         GaugeMetricFamily("tiny_listener_events_in_progress", "Events whose handling has begun and not ended."),
@@ -94,6 +99,11 @@ def _families() -> tuple[_Family, _Family, _Family, _Family, dict[str, _Family]]
         GaugeMetricFamily("tiny_listener_workers", "Workers, by the state of their life.", labels=("state",)),
         CounterMetricFamily(
             "tiny_listener_worker_restarts", "Workers that took the place of another, by why.", labels=("reason",)
+        ),
+        GaugeMetricFamily(
+            "tiny_listener_supervisor_event_loop_lag_seconds",
+            "The longest that the supervisor's own event loop was late in the last 15 to 30 seconds.",
+            unit="seconds",
         ),
         {
             "lag": GaugeMetricFamily(

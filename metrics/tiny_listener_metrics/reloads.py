@@ -16,7 +16,7 @@ class ReloadCounts(NamedTuple):
     done: int
     """How many ended with the new code in every worker."""
     failed: int
-    """How many ended because a new worker could not boot."""
+    """How many ended because a new worker could not boot, or did not live through its probation."""
     last_failed: bool
     """Whether the last one did. One that still runs has not failed."""
     exit_code: int
@@ -52,7 +52,7 @@ def _families() -> tuple[CounterMetricFamily, GaugeMetricFamily, GaugeMetricFami
         CounterMetricFamily("tiny_listener_reloads", "Reloads that ended, by how.", labels=("outcome",)),
         GaugeMetricFamily(
             "tiny_listener_last_reload_successful",
-            "0 if the last reload failed, because a new worker did not boot; else 1.",
+            "0 if the last reload failed, because a new worker did not boot or not live; else 1.",
         ),
         GaugeMetricFamily(
             "tiny_listener_last_reload_exit_code",

@@ -22,10 +22,14 @@ from tiny_listener.inherited import open_inherited
 from tiny_listener.unix import UnixSocket, listen_unix
 
 from .channel import Channel, ChannelClosed, fitting
+from .claims import Claim, claim, locked
 from .messages import Acquire, Address, FromWorker, Granted, Refused, ToWorker
 from .queues import queue_depth
 
 __all__ = ["SocketBroker"]
+
+PORTS_TO_TRY = 10
+"""Free ports that are tried, each of which another server may just have claimed."""
 
 _Key: TypeAlias = tuple[int, int, str, int, int]
 
@@ -38,6 +42,7 @@ class _Group:
         self.port = port
         self.sockets: dict[int, socket.socket] = {}
         self.unix: UnixSocket | None = None
+        self.claim: Claim | None = None
         self.holders: set[int] = set()
         """Pids of the living workers that were lent one."""
         self.was_served = False
@@ -49,6 +54,8 @@ class _Group:
             self.unix.remove()
         for sock in self.sockets.values():
             sock.close()
+        if self.claim is not None:
+            self.claim.close()
 
 
 class SocketBroker:
@@ -73,15 +80,16 @@ class SocketBroker:
         unix = address.family == socket.AF_UNIX
         try:
             if group is None:
-                group = _Group(address, 0 if unix else _free_port(address))
+                group = _Group(address, address.port)
                 if unix:
                     group.unix = listen_unix(address.host, address.backlog, address.mode, self._owner)
                     group.sockets[0] = group.unix.sock
+                else:
+                    _occupy(group, slot)
                 self._groups[key] = group
             place = 0 if unix else slot
             if place not in group.sockets:
-                group.sockets[place] = sock = _bind_shared(address, group.port)
-                group.port = sock.getsockname()[1]
+                group.sockets[place] = _bind_shared(address, group.port)
         except OSError as exc:
             raise (exc if isinstance(exc, ListenError) else listen_error(exc, address.host, address.port)) from None
         return group.sockets[place]
@@ -183,16 +191,43 @@ def _key(address: Address) -> _Key:
     return address.family, address.kind, address.host, address.port, address.index
 
 
-def _free_port(address: Address) -> int:
-    """Return the port to bind, after a look whether it is free.
+def _occupy(group: _Group, slot: int) -> None:
+    """Claim and bind an address that no slot has yet, or a free port where it names none.
+
+    :raises OSError: somebody has it
+    """
+    address = group.address
+    where = address.family, address.kind, address.host
+    for tries_left in reversed(range(PORTS_TO_TRY)):
+        sock = _bind_shared(address, 0) if address.port == 0 else None
+        port = sock.getsockname()[1] if sock is not None else address.port
+        with locked(*where, port):
+            try:
+                group.claim = claim(*where, port)
+                if sock is None:
+                    _refuse_strangers(address)
+                    sock = _bind_shared(address, port)
+            except OSError:
+                if group.claim is not None:
+                    group.claim.close()
+                if sock is None or not tries_left:
+                    raise
+                sock.close()  # another server has claimed that port in this instant, and is about to bind it
+                continue
+        group.sockets[slot], group.port = sock, port
+        return
+
+
+def _refuse_strangers(address: Address) -> None:
+    """See whether a port is free.
 
     With SO_REUSEPORT a bind would succeed beside a stranger's socket of the same user, and share its connections.
     A socket without it does not.
+
+    :raises OSError: EADDRINUSE
     """
-    if address.port:
-        with socket.socket(address.family, address.kind) as probe:
-            _bind(probe, address, address.port)
-    return address.port
+    with socket.socket(address.family, address.kind) as probe:
+        _bind(probe, address, address.port)
 
 
 def _bind_shared(address: Address, port: int) -> socket.socket:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .policy import is_hung, reason_to_recycle
+from .probation import HANGS
 from .proc import resident_bytes
 from .pulse import STAMP
 from .slot import Slot, State, Worker, about
@@ -36,16 +37,23 @@ class Health:
     """Ends workers that hang, and says which ones are due for a successor.
 
     :param limits: when a worker is due
-    :param hang_timeout: seconds that a worker's loop may stand still; 0 for ever
+    :param hang_timeout: seconds that a worker's loop may stand still; 0 for any time
+    :param hang_on_probation: the same for one that is on probation
     :param replace: called with a slot whose worker is due, and the reason
     """
 
     def __init__(
-        self, slots: Sequence[Slot], limits: Limits, hang_timeout: float, replace: Callable[[Slot, str], None]
+        self,
+        slots: Sequence[Slot],
+        limits: Limits,
+        hang_timeout: float,
+        replace: Callable[[Slot, str], None],
+        hang_on_probation: float = HANGS,
     ) -> None:
         self._slots = slots
         self._limits = limits
         self._hang_timeout = hang_timeout
+        self._hang_on_probation = hang_on_probation
         self._replace = replace
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -61,13 +69,14 @@ class Health:
             self._awake_since = now  # this process stood still, and maybe all of them
         self._last_tick = now
         for slot in self._slots:
-            worker = slot.worker
-            if worker is None or worker.state is not State.READY or worker.fate is not None:
-                continue
-            if is_hung(worker.shown[STAMP], now, self._awake_since, self._hang_timeout, late):
-                self._end_hung(slot, worker)
-            else:
-                self._check_age(slot, worker)
+            for worker in (slot.worker, slot.successor):
+                if worker is None or worker.state is not State.READY or worker.fate is not None:
+                    continue
+                limit = self._hang_on_probation if worker.on_probation else self._hang_timeout
+                if is_hung(worker.shown[STAMP], now, self._awake_since, limit, late):
+                    self._end_hung(slot, worker, limit)
+                elif worker is slot.worker:
+                    self._check_age(slot, worker)
         self._loop.call_later(TICK, self._tick)
 
     def any_serves(self) -> bool:
@@ -86,11 +95,11 @@ class Health:
         if reason is not None:
             self._replace(slot, reason)
 
-    def _end_hung(self, slot: Slot, worker: Worker) -> None:
-        limit = self._hang_timeout
+    def _end_hung(self, slot: Slot, worker: Worker, limit: float) -> None:
+        which = "on probation" if limit != self._hang_timeout else "--hang-timeout"
         logger.error(
-            "Worker %d (pid %d): its event loop has stood still for %g s (--hang-timeout)",
-            slot.number, worker.pid, limit, extra={**about(slot, worker), "reason": "hang", "duration": limit},
+            "Worker %d (pid %d): its event loop has stood still for %g s (%s)",
+            slot.number, worker.pid, limit, which, extra={**about(slot, worker), "reason": "hang", "duration": limit},
         )  # fmt: skip
         worker.doom("hang", f"hung for {limit:g} s")
         ask_for_stacks(slot, worker)

@@ -135,7 +135,12 @@ class TakeLog(msgspec.Struct, tag=True, frozen=True):
 
 
 class Watching(msgspec.Struct, tag=True, frozen=True):
-    """Watcher: from now on no change is missed."""
+    """Watcher: from now on no change is missed.
+
+    :ivar polls: why it looks at all files again and again; None: the system reports changes
+    """
+
+    polls: str | None = None
 
 
 class Changed(msgspec.Struct, tag=True, frozen=True):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from tiny_listener import Listener
 
-__all__ = ["STAMP", "Pulse", "Vitals", "lateness", "read_vitals"]
+__all__ = ["STAMP", "Longest", "LoopLag", "Pulse", "Vitals", "lateness", "read_vitals"]
 
 STAMP, LAG, IN_PROGRESS, CONNECTIONS = range(4)
 PERIOD = 0.1
@@ -54,6 +54,55 @@ def lateness(stamp: float, now: float) -> float:
     return max(0.0, now - stamp - PERIOD)
 
 
+class Longest:
+    """The longest lag of late: in the present window of time, or in the one before it."""
+
+    def __init__(self) -> None:
+        self._recent = self._before = 0.0
+        self._window_ends = 0.0
+
+    def add(self, lag: float, now: float) -> float:
+        """Add a lag, and return the longest; all in seconds.
+
+        :param now: on the monotonic clock
+        """
+        if now >= self._window_ends:
+            self._before, self._recent = self._recent, 0.0
+            self._window_ends = now + WINDOW
+        self._recent = max(self._recent, lag)
+        return max(self._before, self._recent)
+
+
+class LoopLag:
+    """How late the loop of this process comes, which shows it to nobody else.
+
+    :param clock: monotonic, in seconds
+    :ivar seconds: the most that it was late in the last 15 to 30 seconds
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = 0.0
+        self._clock = clock
+        self._longest = Longest()
+        self._stamp = clock()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look."""
+        self._loop = loop
+        self._stamp = self._clock()
+        self._beat()
+
+    def _beat(self) -> None:
+        self.look()
+        self._loop.call_later(PERIOD, self._beat)
+
+    def look(self) -> None:
+        """See how late it is."""
+        now = self._clock()
+        self.seconds = self._longest.add(lateness(self._stamp, now), now)
+        self._stamp = now
+
+
 class Pulse:
     """Shows that a worker's loop turns, and what it does.
 
@@ -75,8 +124,7 @@ class Pulse:
         self._max_events = max_events
         self._on_due = on_due
         self._clock = clock
-        self._recent = self._before = 0.0  # the longest lag in this window, and in the one before it
-        self._window_ends = 0.0
+        self._longest = Longest()
 
     async def start(self) -> None:
         """Begin to beat."""
@@ -91,11 +139,7 @@ class Pulse:
     def show(self) -> None:
         """Show how things are."""
         now, shown, life = self._clock(), self._shown, self._listener.lifecycle
-        if now >= self._window_ends:
-            self._before, self._recent = self._recent, 0.0
-            self._window_ends = now + WINDOW
-        self._recent = max(self._recent, lateness(shown[STAMP], now))
-        shown[LAG] = max(self._before, self._recent)
+        shown[LAG] = self._longest.add(lateness(shown[STAMP], now), now)
         shown[IN_PROGRESS] = life.in_progress
         shown[CONNECTIONS] = life.connections
         shown[STAMP] = now

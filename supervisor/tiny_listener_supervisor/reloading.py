@@ -138,6 +138,11 @@ class Reloader:
     def _obey(self, message: FromWatcher) -> None:
         match message:
             case Watching():
+                if message.polls is not None:
+                    logger.warning(
+                        "%s: files are looked at a few times a second; allow more, or watch less with --reload-dir",
+                        message.polls,
+                    )
                 logger.info("Watching %s (pid %d)", self._plan, self._process.pid)
                 self._settled.set()
             case Changed():

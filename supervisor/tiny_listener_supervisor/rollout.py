@@ -24,7 +24,8 @@ class ReloadStatus(msgspec.Struct, frozen=True):
 
     :ivar version: how many had been asked for, with this one
     :ivar state: running, done, failed
-    :ivar failure: what became of the worker that was to bring the new code; None unless the reload failed
+    :ivar failure: what became of the worker that was to bring the new code, before it was ready or on probation; None
+        unless the reload failed
     :ivar exit_code: its exit code, or minus the number of the signal that killed it; 0 unless there was one
     """
 
@@ -58,18 +59,26 @@ class Rollout:
         self.last: ReloadStatus | None = None
         self.done = self.failed = 0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the last reload has not come to its end."""
+        return self.last is not None and self.last.state == "running"
+
     def begin(self, version: int) -> None:
         """A reload was asked for."""
         self.last = ReloadStatus(version, "running")
         self._began = self._clock()
 
     def look(self) -> None:
-        """See whether every slot in use is served by code of now; to be called when that may have come true."""
+        """See whether every slot in use is served by code of now, which has lived through its probation; to be called
+        when that may have come true.
+        """
         last = self.last
         if last is None or last.state != "running":
             return
         workers = [slot.worker for slot in in_use(self._slots) if slot.is_ready]
-        if len(workers) == len(in_use(self._slots)) and all(one and one.version >= last.version for one in workers):
+        new = [one for one in workers if one is not None and one.version >= last.version and not one.on_probation]
+        if len(new) == len(in_use(self._slots)):
             self.last = ReloadStatus(last.version, "done")
             self.done += 1
             took = self._clock() - self._began

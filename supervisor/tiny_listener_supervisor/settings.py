@@ -14,12 +14,14 @@ class SupervisorSettings:
     """How many workers, and how long they may take; times in seconds.
 
     :ivar reload_batch: workers that a reload replaces at a time
+    :ivar reload_probation: that a new worker has to live, once it is ready, before the old one drains; 0: none
     :ivar inherited: file descriptors of listening sockets that were open before; all workers accept from each
     :ivar max_restarts: workers that may end unplanned within `max_restarts_window`; None: any number
     """
 
     workers: int
     reload_batch: int = 1
+    reload_probation: float = 1.0
     graceful_timeout: float = 30.0
     boot_timeout: float = 60.0
     hang_timeout: float = 30.0

@@ -17,13 +17,14 @@ from tiny_listener.last_resort import LastResort, exit_code_of
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
+from .failing import describe_boot_failure, say_that_it_failed
 from .logfile import reopen
 from .notify import Notifier
 from .pulse import Pulse, read_vitals
 from .queues import queue_depth
 from .status import Status, of_the_only_process, state_in_a_word
 from .views import view_of_the_only_process
-from .worker import WorkerPlan, describe_boot_failure, dump_on_usr2, say_that_it_failed
+from .worker import WorkerPlan, dump_on_usr2
 
 if TYPE_CHECKING:
     from .admin import Admin

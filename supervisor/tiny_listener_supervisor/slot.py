@@ -69,6 +69,7 @@ class Worker:
     :ivar cause: the same in one, of `policy.RESTART_REASONS`
     :ivar stacks: the file descriptor of the memory that it writes its stacks to; -1: none
     :ivar drains: whether it said that it drains, told or not
+    :ivar on_probation: whether it is ready and has not lived for long enough to be relied on (see `probation`)
     :ivar timers: what is to be looked at while it lives
     """
 
@@ -87,6 +88,7 @@ class Worker:
     values: ValuesRow | None = None
     stacks: int = -1
     drains: bool = False
+    on_probation: bool = False
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:
@@ -119,14 +121,15 @@ class Slot:
     """A place for a worker: it outlives them, with its number and its sockets.
 
     :ivar worker: the one that serves, or will
-    :ivar successor: starts while `worker` still serves, to take its place
-    :ivar leaving: drain, because their successor is ready
+    :ivar successor: starts, and is on probation, while `worker` still serves; then it takes its place
+    :ivar leaving: drain, because their successor has taken over, or they are no successors any more
     :ivar failures: workers in a row that died before they had lived for long
     :ivar not_before: on the loop's clock; until then its worker gets no successor for its age or memory
     :ivar retired: it is to have no worker; its sockets stay, and a sibling serves them
     :ivar joining: it was added to a server that is ready, which is no less so while this one boots
     :ivar restarts: how often a worker that died was followed by another
     :ivar last_exit: how the last process that ended here did, in words; None while all live
+    :ivar restart: when the next worker starts, while there is none
     """
 
     number: int
@@ -139,11 +142,17 @@ class Slot:
     joining: bool = False
     restarts: int = 0
     last_exit: str | None = None
+    restart: asyncio.TimerHandle | None = None
 
     @property
     def is_ready(self) -> bool:
         """Whether it has a worker that takes events in."""
         return self.worker is not None and self.worker.state is State.READY
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is to have a worker, and has neither one nor a successor."""
+        return not self.retired and self.worker is None and self.successor is None
 
     def workers(self) -> list[Worker]:
         """Return all processes of the slot."""
@@ -153,6 +162,13 @@ class Slot:
         """Let the successor serve; return the worker that leaves, if there still is one."""
         left = self.worker
         self.worker, self.successor = self.successor, None
+        if left is not None:
+            self.leaving.append(left)
+        return left
+
+    def withdraw(self) -> Worker | None:
+        """Have no successor any more; return the one that is to leave, if there is one."""
+        left, self.successor = self.successor, None
         if left is not None:
             self.leaving.append(left)
         return left

@@ -24,8 +24,10 @@ from .logfile import pass_on
 from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, Dumped, FromWorker, Ready
 from .notify import Notifier
 from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
+from .probation import Probation, hang_limit
+from .pulse import LoopLag
 from .reloading import Reloader
-from .replacing import RELOAD, Replacer
+from .replacing import Replacer
 from .restarts import GAVE_UP, Restarts
 from .rollout import Rollout
 from .scaling import Scaler, in_use
@@ -48,8 +50,6 @@ __all__ = ["Supervisor"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
-TRIAL = 1.0
-"""Seconds in which a worker that ends, once it was ready, speaks against the code of the reload that it is of."""
 SETTLES = 0.1
 """Seconds from a worker's word that it drains to a look at why: a signal to the whole group is here by then."""
 
@@ -96,6 +96,7 @@ class Supervisor:
         self.restart_counts = dict.fromkeys(RESTART_REASONS, 0)
         self._ender = Ender(self.slots, settings.graceful_timeout)
         self._rollout = Rollout(self.slots, self._reload_is_over)
+        self._probation = Probation(settings.reload_probation, self._passed)
         self._replacer = Replacer(
             self.slots,
             self._rollout,
@@ -105,9 +106,11 @@ class Supervisor:
             is_stopping=lambda: self.stopping,
             counts=self.restart_counts,
             batch=settings.reload_batch,
+            watch=self._probation.begin if settings.reload_probation else None,
         )
         self._scaler = Scaler(self.slots, self._start_now, self._leave)
-        self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace)
+        on_probation = hang_limit(settings.reload_probation, settings.hang_timeout)
+        self._health = Health(self.slots, settings.limits, settings.hang_timeout, self._replacer.replace, on_probation)
         self._lender = Lender(self.slots, self._broker, lambda: self._draining)
         # Who develops mends what fails: --reload goes on for ever.
         max_restarts = settings.max_restarts if watch is None else None
@@ -145,7 +148,9 @@ class Supervisor:
         if self._admin is not None:
             self._admin.show_queues(self._broker.queues)
             self._admin.show_reloads(self._rollout)
-            self._admin.show_processes(lambda: view_of(self.slots, self.restart_counts, time.monotonic()))
+            counts, lag = self.restart_counts, LoopLag()
+            lag.start(self._loop)
+            self._admin.show_processes(lambda: view_of(self.slots, counts, time.monotonic(), lag.seconds))
             await self._admin.start(self)
         if self._control is not None:
             await self._control.start(self)
@@ -231,7 +236,7 @@ class Supervisor:
         except OSError as exc:
             words = f"cannot be forked: {exc.strerror or exc}"
             if self._all_were_ready or self._reloader is not None:
-                self._loop.call_later(self._restarts.after_no_fork(slot, words), self._start, slot)
+                self._start_later(slot, self._restarts.after_no_fork(slot, words))
             else:
                 text = f"Error: worker {slot.number} {words}\n"
                 logger.critical("A worker cannot be forked", extra={"as_is": text, "slot": slot.number})
@@ -242,8 +247,14 @@ class Supervisor:
 
         :raises OSError: EAGAIN of fork(2), EMFILE, ENOMEM
         """
-        if not self.stopping and not slot.retired and slot.worker is None and slot.successor is None:
+        if not self.stopping and slot.is_empty:
             slot.worker = self._fork(slot)
+
+    def _start_later(self, slot: Slot, delay: float) -> None:
+        """Fork a worker into an empty slot after some seconds, unless a reload does so before."""
+        if slot.restart is not None:  # that of a worker before this one, in whose place a reload started another
+            slot.restart.cancel()
+        slot.restart = self._loop.call_later(delay, self._start, slot)
 
     def _fork(self, slot: Slot) -> Worker:
         max_events = self.settings.limits.draw_max_requests(random.random())  # noqa: S311 - no secret
@@ -305,10 +316,16 @@ class Supervisor:
         if self.stopping:
             return
         self._ender.let_go(slot, worker)
-        were_ready = self._all_were_ready or self._reloader is not None
-        if worker is slot.worker and slot.successor is None and were_ready:
-            slot.part()
-            self._restart(slot, worker, "drains by itself", State.READY, 0)
+        words = "drains by itself"
+        if worker is slot.successor:
+            slot.withdraw()
+            self._replacer.fail_probation(slot, worker, words, 0)
+        elif worker is slot.worker and not self._replacer.step_in(slot):
+            if worker.on_probation:
+                self._replacer.fail_probation(slot, worker, words, 0)
+            if slot.successor is None and (self._all_were_ready or self._reloader is not None):
+                slot.part()
+                self._restart(slot, worker, words, State.READY, 0)
 
     def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
         self._ender.watch_failed(worker)
@@ -336,10 +353,7 @@ class Supervisor:
             extra={**about(slot, worker), "duration": round(self._loop.time() - worker.started, 3)},
         )
         slot.joining = False
-        if worker is slot.successor:
-            self._replacer.hand_over(slot)
-        elif worker.version < self._replacer.version:  # it may have read the code before the reload was asked for
-            self._replacer.replace(slot, RELOAD)
+        self._replacer.ready(slot, worker)
         self._rollout.look()
         if self.is_ready and not self._all_were_ready:
             self._all_were_ready = True
@@ -351,12 +365,18 @@ class Supervisor:
             self._notifier.watch(self._loop, lambda: self.stopping or self._health.any_serves())
         self._notifier.status(self._readiness())
 
+    def _passed(self, slot: Slot, worker: Worker) -> None:
+        self._replacer.passed(slot, worker)
+        self._rollout.look()
+
     def _readiness(self) -> str:
         slots = in_use(self.slots)
         return readiness_in_words(sum(slot.is_ready for slot in slots), len(slots))
 
     def _reload_is_over(self, failure: str | None) -> None:
         self._lender.give_up_addresses()
+        if failure is not None:
+            self._replacer.call_off()
         failed = f"the last reload failed: {failure}; the old workers keep serving"
         self._notifier.reloaded(failed if failure else self._readiness())
 
@@ -385,8 +405,10 @@ class Supervisor:
         words = slot.last_exit = worker.fate or describe_exit(code)
         if was is State.STARTING:
             self._rollout.worker_failed(worker.version, f"worker {slot.number} {words} before it was ready", code)
-        if role == "worker" and was is State.READY and self._loop.time() - worker.ready_since < TRIAL:
-            self._replacer.abandon(slot, worker.version, words, code)
+        if worker.on_probation and was is State.READY and not self.stopping:
+            self._replacer.fail_probation(slot, worker, words, code)
+        if role == "worker" and not self.stopping:
+            self._replacer.step_in(slot)
         self._go_on_without(slot, worker, role, was, words, code)
 
     def _go_on_without(self, slot: Slot, worker: Worker, role: str, was: State, words: str, code: int) -> None:  # noqa: PLR0917
@@ -400,7 +422,11 @@ class Supervisor:
         elif role == "leaving":
             pass
         elif role == "successor":
-            self._replacer.give_up(slot, f"{words} before it was ready")
+            if was is State.STARTING:
+                self._replacer.give_up(slot, f"{words} before it was ready")
+            elif was is State.DRAINING:
+                self._loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
+            self._start(slot)  # unless the old worker serves
         elif was is State.STARTING and self._reloader is not None:
             if self._reloader.is_news("waiting"):
                 logger.error(
@@ -412,8 +438,15 @@ class Supervisor:
             self.stop(3, at_once=True)
         elif role == "worker" and was is State.DRAINING and worker.fate is None:
             # A signal to the whole group may have told it so, and be on its way here.
-            self._loop.call_later(SETTLES, self._restart, slot, worker, words, was, code)
+            self._loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
         elif role == "worker":
+            self._restart(slot, worker, words, was, code)
+
+    def _drained(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
+        """A worker has drained that nobody told to, and no stop came since."""
+        if not self.stopping and worker.on_probation:
+            self._replacer.fail_probation(slot, worker, words, code)
+        if slot.is_empty:
             self._restart(slot, worker, words, was, code)
 
     def _restart(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
@@ -425,7 +458,7 @@ class Supervisor:
         if delay is None:
             self.stop(GAVE_UP)
         else:
-            self._loop.call_later(delay, self._start, slot)
+            self._start_later(slot, delay)
 
     # --- a new worker for an old one ----------------------------------------------------------------
 

@@ -22,11 +22,12 @@ SUPERVISOR = "supervisor"
 """What stands in place of a slot's number."""
 
 
-def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float) -> ServerView:
+def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float, lag: float | None = None) -> ServerView:
     """Return what there is to show of a supervisor and its workers.
 
     :param restarts: how often, by reason
     :param now: on the monotonic clock
+    :param lag: seconds that the supervisor's own loop was late
     """
     from tiny_listener_metrics import ServerView  # noqa: PLC0415 - only where there are metrics
 
@@ -41,7 +42,7 @@ def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float) -> S
             connections += vitals.connections
             if worker is slot.worker:  # one with this label
                 views.append(_process(str(slot.number), worker.pid, vitals if worker.state is State.READY else None))
-    return ServerView(views, in_progress, connections, {s.value: states[s.value] for s in State}, restarts)
+    return ServerView(views, in_progress, connections, {s.value: states[s.value] for s in State}, restarts, lag)
 
 
 def view_of_the_only_process(shown: memoryview[float], now: float) -> ServerView:

@@ -5,8 +5,13 @@ The library has threads of its own, and a process that has threads must not fork
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
+import os
+import time
 from fnmatch import fnmatchcase
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from watchfiles import Change, DefaultFilter, watch
@@ -19,13 +24,46 @@ if TYPE_CHECKING:
 
     from .reloading import WatchPlan
 
-__all__ = ["ChangeFilter", "watch_files"]
+__all__ = ["Burst", "ChangeFilter", "watch_files", "watches_are_left"]
 
-DEBOUNCE = 1000
-"""Milliseconds at most from the first of several changes until they are told."""
-QUIET = 50
-"""Milliseconds without a change after which they are told."""
+LONGEST = 3.0
+"""Seconds at most from the first of several changes until they are told: some file may change again and again."""
+STEP = 50
+"""Milliseconds between two looks at what the system has reported."""
+QUIET = 100
+"""Milliseconds without a change after which changes are told."""
+POLL = 300
+"""Milliseconds between two looks at all files, where the system reports nothing."""
+QUIET_POLL = 400
+"""The same as `QUIET` there: more than from one look to the next."""
 MAX_NAMES = 10
+IN_CREATE = 0x100
+
+
+class Burst:
+    """Changes that come shortly after one another: they are told as one.
+
+    :param longest: seconds from the first one until they are told, though others still come
+    """
+
+    def __init__(self, longest: float = LONGEST) -> None:
+        self._longest = longest
+        self._paths: set[str] = set()
+        self._began = 0.0
+
+    def take(self, paths: set[str], now: float) -> set[str]:
+        """Add what has changed; return what is to be told now.
+
+        :param paths: empty after a time without a change, which ends the burst
+        :param now: in seconds, on the monotonic clock
+        """
+        if paths and not self._paths:
+            self._began = now
+        self._paths |= paths
+        if paths and now - self._began < self._longest:
+            return set()
+        told, self._paths = self._paths, set()
+        return told
 
 
 class ChangeFilter(DefaultFilter):
@@ -59,43 +97,122 @@ def matches(path: PurePath, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(text, pattern) for pattern in patterns for text in texts)
 
 
-class _Supervised:
-    """Asked by the library at every step, from when it watches: whether to end."""
+def watches_are_left(folder: str) -> bool:
+    """Whether the system allows one more watch (inotify_add_watch(2)); True where it cannot be asked."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.inotify_init1(os.O_CLOEXEC)
+    if fd < 0:
+        return True
+    try:
+        added = libc.inotify_add_watch(fd, os.fsencode(folder), IN_CREATE)
+        return bool(added >= 0 or ctypes.get_errno() != errno.ENOSPC)
+    finally:
+        os.close(fd)
 
-    def __init__(self, channel: Channel[None, FromWatcher]) -> None:
+
+def uses_inotify() -> bool:
+    """Whether this process has an inotify instance; without one the library looks at all files (polling)."""
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(fd) == "anon_inode:inotify":
+                return True
+    return False
+
+
+class _Supervised:
+    """Asked by the library at every step, from when it watches: whether to end.
+
+    The library does not say when the system allows no more watches (fs.inotify.max_user_watches), neither at the
+    start nor for a folder that is new: it sees nothing there. So one more is tried.
+
+    :param polls: why all files are looked at; None: the system reports changes
+    :ivar run_out: whether it is to end because no watch is left
+    :ivar folder_is_new: set when a folder may have come, for which there may have been no watch
+    """
+
+    def __init__(self, channel: Channel[None, FromWatcher], plan: WatchPlan, polls: str | None) -> None:
         self._channel = channel
+        self._plan = plan
+        self._polls = polls
         self._told = False
+        self.run_out = False
+        self.folder_is_new = True
 
     def is_set(self) -> bool:
+        if self.folder_is_new and self._polls is None and uses_inotify():
+            self.run_out = not watches_are_left(self._plan.folders[0])
+        self.folder_is_new = False
         try:
-            if not self._told:
+            if not self._told and not self.run_out:
                 self._told = True
-                self._channel.send(Watching())
+                self._channel.send(Watching(self._polls))
             self._channel.receive()
         except ChannelClosed:
             return True
-        return False
+        return self.run_out
+
+
+class _Noting(ChangeFilter):
+    """Notes that folders are new, which no pattern lets through.
+
+    :param supervised: where
+    """
+
+    def __init__(self, plan: WatchPlan, supervised: _Supervised) -> None:
+        super().__init__(plan)
+        self._supervised = supervised
+
+    def __call__(self, change: Change, path: str) -> bool:
+        if change is Change.added and os.path.isdir(path):
+            self._supervised.folder_is_new = True
+        return super().__call__(change, path)
 
 
 def watch_files(plan: WatchPlan, channel: Channel[None, FromWatcher]) -> None:
     """Tell about changes until the supervisor is gone.
 
-    :raises OSError: a folder is gone, or the system allows no more watches
+    :raises OSError: a folder is gone
     """
+    try:
+        run_out = _watch(plan, channel, None)
+        why = "No inotify watch is left (fs.inotify.max_user_watches)"
+    except Exception as exc:  # the library has no type for it
+        if "os error 24" not in str(exc):  # EMFILE
+            raise
+        run_out, why = True, "No inotify instance is left (fs.inotify.max_user_instances)"
+    if run_out:
+        _watch(plan, channel, why)
+
+
+def _watch(plan: WatchPlan, channel: Channel[None, FromWatcher], polls: str | None) -> bool:
+    """Tell about changes until the supervisor is gone, or no watch is left; return whether that is so."""
+    supervised, burst = _Supervised(channel, plan, polls), Burst()
     for changes in watch(
         *plan.folders,
-        watch_filter=ChangeFilter(plan),
-        stop_event=_Supervised(channel),
-        debounce=DEBOUNCE,
-        step=QUIET,
+        watch_filter=_Noting(plan, supervised),
+        stop_event=supervised,
+        step=STEP,
+        rust_timeout=QUIET if polls is None else QUIET_POLL,
+        yield_on_timeout=True,
+        force_polling=None if polls is None else True,
+        poll_delay_ms=POLL,
         raise_interrupt=False,
         ignore_permission_denied=True,
     ):
-        # A name need not be text; what is said of it must.
-        paths = sorted(path.encode(errors="replace").decode() for path in {path for _, path in changes})
-        try:
+        if not _tell(channel, burst.take({path for _, path in changes}, time.monotonic())):
+            return False
+    return supervised.run_out and _tell(channel, burst.take(set(), time.monotonic()))
+
+
+def _tell(channel: Channel[None, FromWatcher], changed: set[str]) -> bool:
+    """Tell about changes, if there are any; return whether the supervisor lives."""
+    # A name need not be text; what is said of it must.
+    paths = sorted(path.encode(errors="replace").decode() for path in changed)
+    try:
+        if paths:
             channel.send(Changed(paths[:MAX_NAMES], len(paths)))
-        except BlockingIOError:  # changes that it has not heard of yet wait there: it will load this one with them
-            continue
-        except ChannelClosed:
-            return
+    except BlockingIOError:  # changes that it has not heard of yet wait there: it will load this one with them
+        pass
+    except ChannelClosed:
+        return False
+    return True

@@ -14,21 +14,20 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tiny_listener.addresses import ListenError, listen_error
-from tiny_listener.errors import CannotLoad
 from tiny_listener.forked import separate_children
 from tiny_listener.host import Host, ListenAddress
 from tiny_listener.last_resort import LastResort, exit_code_of
 from tiny_listener.observer import NULL_OBSERVER, Observer
 from tiny_listener.tasks import log_tasks
-from tiny_listener.tracebacks import format_without_our_frames
 
 from .channel import Channel, ChannelClosed, DescriptorsLost, GarbledMessage, fitting
+from .failing import cannot_listen, describe_boot_failure, say_that_it_failed
 from .messages import (
     Acquire,
     Address,
@@ -63,9 +62,7 @@ __all__ = [
     "Terms",
     "WorkerPlan",
     "become_a_process_of_its_own",
-    "describe_boot_failure",
     "dump_on_usr2",
-    "say_that_it_failed",
     "worker_main",
 ]
 
@@ -133,7 +130,10 @@ def _say_dumped(channel: Channel[ToWorker, FromWorker]) -> None:
 
 
 class SocketClient:
-    """The worker's end of the broker: asks the supervisor for sockets, and hears when to stop."""
+    """The worker's end of the broker: asks the supervisor for sockets, and hears when to stop.
+
+    :ivar lent: those that came, by address
+    """
 
     def __init__(
         self, channel: Channel[ToWorker, FromWorker], on_stop: Callable[[], None], log_file: LogFile | None
@@ -142,7 +142,7 @@ class SocketClient:
         self._on_stop = on_stop
         self._log_file = log_file
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
-        self._lent: dict[Address, socket.socket] = {}
+        self.lent: dict[Address, socket.socket] = {}
         self._parcels = Parcels()
         self._next_id = 0
 
@@ -159,7 +159,7 @@ class SocketClient:
         self._asked[self._next_id] = future
         self._channel.send(Acquire(self._next_id, wanted))
         sockets = [socket.socket(fileno=fd) for fd in await future]
-        self._lent.update(zip(wanted, sockets, strict=True))
+        self.lent.update(zip(wanted, sockets, strict=True))
         return sockets
 
     def _address(self, address: ListenAddress) -> Address:
@@ -168,7 +168,7 @@ class SocketClient:
             wanted = Address(
                 address.family, address.host, address.port, address.backlog, index, address.mode, int(address.kind)
             )
-            lent = self._lent.get(wanted)
+            lent = self.lent.get(wanted)
             if lent is None or lent.fileno() < 0:
                 return wanted
             if address.port or address.family == socket.AF_UNIX:
@@ -284,6 +284,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     dump_on_usr2(terms.stacks, partial(_say_dumped, channel))
     last_resort = LastResort(plan.graceful_timeout, report=plan.report)
     ready = False
+    asked: Collection[Address] = ()
 
     def on_ready() -> None:
         nonlocal ready
@@ -321,6 +322,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
                 stopping.append(asyncio.ensure_future(listener.graceful_shutdown()))
 
         client = SocketClient(channel, on_stop, plan.log_file)
+        asked = client.lent
         host = Host(
             observer=terms.make_observer() if terms.make_observer is not None else NULL_OBSERVER,
             sockets=client,
@@ -342,26 +344,13 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         if ready:
             say_that_it_failed(exc)
             raise SystemExit(1) from None
-        code, text = describe_boot_failure(exc)
+        code, text = describe_boot_failure(cannot_listen(exc, asked) or exc)
         last_resort.exit_code = code
         with contextlib.suppress(ChannelClosed, OSError):
             channel.send(BootFailed(code, fitting(text)))
         raise SystemExit(code) from None
     finally:
         last_resort.begin()
-
-
-def describe_boot_failure(exc: BaseException) -> tuple[int, str]:
-    """Return the exit code and the text for an application that cannot be loaded or started."""
-    if isinstance(exc, (CannotLoad, ListenError)):
-        return 1, f"Error: {exc.strerror if isinstance(exc, ListenError) else exc}\n"
-    return 3, format_without_our_frames(exc)
-
-
-def say_that_it_failed(exc: BaseException) -> None:
-    """Log why the application ended that was ready; one that left the event loop has been logged then."""
-    if not isinstance(exc, KeyboardInterrupt):
-        logger.critical("The application failed", exc_info=exc)
 
 
 def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -> None:

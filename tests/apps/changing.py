@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -20,6 +21,34 @@ app = HTTPListener()
 
 if "ABORTED_FILE" in os.environ:
     signal.signal(signal.SIGABRT, lambda *_: Path(os.environ["ABORTED_FILE"]).touch())
+
+
+def an_exception() -> None:
+    raise KeyboardInterrupt("of no use")
+
+
+def the_line_that_hangs() -> None:
+    threading.Event().wait()
+
+
+ENDS = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit": lambda: sys.exit(7),
+    "exit 0": lambda: sys.exit(0),
+    "exception": an_exception,
+    "hang": the_line_that_hangs,
+    "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
+}
+"""How code ends that was ready."""
+
+if VERSION.startswith("ends,"):  # how, after how many seconds, and in which slots
+    _, HOW, AFTER, SLOTS = VERSION.split(",")
+
+    @app.startup
+    async def end() -> None:
+        if SLOTS == "all" or str(app.slot) in SLOTS:
+            asyncio.get_running_loop().call_later(float(AFTER), ENDS[HOW])
+
 
 if VERSION == "dies":  # as soon as it is ready
 

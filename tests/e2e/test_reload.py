@@ -267,3 +267,60 @@ def test_watcher_and_workers_do_not_outlive_the_supervisor(file: Path) -> None:
         server.process.kill()
         server.process.wait()
         wait_for(lambda: not any(map(alive, children)))
+
+
+def reloads(server: Server) -> list[str]:
+    """Return the lines that say what changed."""
+    return re.findall(r"(\S+ changed): reloading", server.log)
+
+
+@pytest.mark.parametrize(("writes", "between"), [(8, 0.02), (30, 0.01), (12, 0.06)])
+def test_a_file_that_is_written_again_and_again_is_one_reload_or_two(file: Path, writes: int, between: float) -> None:
+    with serving("hello:app", "--reload", cwd=file.parent) as server:
+        for number in range(writes):
+            file.write_text(APP.format(text=f"version {number}"))
+            written = time.monotonic()
+            wait_for(lambda since=written: time.monotonic() >= since + between)  # type: ignore[misc]
+        wait_for(lambda: says(server, f"version {writes - 1}"))
+        file.with_name("last.py").write_text("")
+        wait_for(lambda: "last.py changed" in server.log)
+        assert 1 <= len(reloads(server)) - 1 <= 2, server.log
+
+
+def limited(what: str, count: int) -> list[str]:
+    """Return a launcher of the command in a user namespace of its own that has so few watches, or instances.
+
+    See user_namespaces(7) and /proc/sys/user in proc(5).
+    """
+    script = f'echo {count} > /proc/sys/user/max_inotify_{what} && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh"]
+
+
+@pytest.mark.needs("unshare")
+@pytest.mark.parametrize(("what", "count"), [("watches", 0), ("watches", 2), ("instances", 0)])
+def test_where_no_watch_is_left_files_are_looked_at(file: Path, what: str, count: int) -> None:
+    folders = [file.with_name(name) for name in ("a", "b", "c")]
+    for folder in folders:
+        folder.mkdir()
+    with serving("hello:app", "--reload", cwd=file.parent, launcher=limited(what, count)) as server:
+        noun = {"watches": "watch", "instances": "instance"}[what]
+        words = f"WARNING:  No inotify {noun} is left (fs.inotify.max_user_{what}): "
+        assert server.log.count(words) == 1
+        for number, folder in enumerate(folders):
+            save(folder / "module.py", "")
+            wait_for(lambda n=number: len(reloads(server)) == n + 1)  # type: ignore[misc]
+        save(file, APP.format(text="two"))
+        wait_for(lambda: says(server, "two"))
+
+
+@pytest.mark.needs("unshare")
+def test_watches_that_run_out_later_are_noticed_too(file: Path) -> None:
+    with serving("hello:app", "--reload", cwd=file.parent, launcher=limited("watches", 3)) as server:
+        assert "No inotify" not in server.log
+        for name in ("a", "b", "c", "d"):
+            file.with_name(name).mkdir()
+        wait_for(lambda: "No inotify watch is left" in server.log)
+        save(file.with_name("d") / "module.py", "")
+        wait_for(lambda: "d/module.py changed: reloading" in server.log)
+        save(file, APP.format(text="two"))
+        wait_for(lambda: says(server, "two"))

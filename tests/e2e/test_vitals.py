@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ def test_a_loop_that_stands_still_is_late_while_it_does(version: Path) -> None:
         wait_for(lambda: server.total("tiny_listener_event_loop_lag_seconds") > 1)
         lags = {n: server.total("tiny_listener_event_loop_lag_seconds", worker=n) for n in ("0", "1")}
         assert sorted(lag > 0.9 for lag in lags.values()) == [False, True], lags
+
+
+def test_the_lag_of_the_supervisors_own_loop(version: Path) -> None:
+    name = "tiny_listener_supervisor_event_loop_lag_seconds"
+    with serving("changing:app", "--workers", "2", env={"VERSION_FILE": str(version)}) as server:
+        assert [pairs for one, pairs in server.samples() if one == name] == [()]
+        server.process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        wait_for(lambda: time.monotonic() > stopped + 1.5)
+        server.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: server.total(name) > 1.3)
+    with serving("changing:app", env={"VERSION_FILE": str(version)}) as server:
+        assert name not in {one for one, _ in server.samples()}
 
 
 def test_workers_by_state_and_restarts_by_reason(version: Path) -> None:

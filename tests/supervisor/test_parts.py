@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.channel import MAX_TEXT, Channel, ChannelClosed, GarbledMessage, channel_pair, fitting
+from tiny_listener_supervisor.failing import describe_boot_failure
 from tiny_listener_supervisor.messages import Acquire, Address, BootFailed, Granted, Ready, Refused, Stop
 from tiny_listener_supervisor.policy import (
     LIVED_LONG,
@@ -29,7 +30,6 @@ from tiny_listener_supervisor.policy import (
 )
 from tiny_listener_supervisor.restarts import GAVE_UP, Restarts
 from tiny_listener_supervisor.slot import STEPS, IllegalStep, Slot, State, Worker
-from tiny_listener_supervisor.worker import describe_boot_failure
 
 from tiny_listener.addresses import ListenError
 from tiny_listener.errors import CannotLoad

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tiny_listener_supervisor.proc import process_numbers, resident_bytes
-from tiny_listener_supervisor.pulse import PERIOD, WINDOW, Pulse, Vitals, lateness, read_vitals
+from tiny_listener_supervisor.pulse import PERIOD, WINDOW, LoopLag, Pulse, Vitals, lateness, read_vitals
 
 from tiny_listener import Listener
 
@@ -92,3 +92,22 @@ def test_a_process_that_is_gone_or_a_zombie_has_no_numbers() -> None:
     process.wait()
     assert process_numbers(process.pid) is None
     assert resident_bytes(process.pid) == 0
+
+
+def test_the_lag_of_the_supervisors_own_loop_is_kept_for_a_while() -> None:
+    place = Place()
+    lag = LoopLag(lambda: place.now)
+    place.now += PERIOD
+    lag.look()
+    assert lag.seconds == 0.0
+    place.now += PERIOD + 0.4
+    lag.look()
+    late = place.now
+    while place.now < late + WINDOW - PERIOD:
+        place.now += PERIOD
+        lag.look()
+        assert lag.seconds == pytest.approx(0.4)
+    while place.now < late + 2 * WINDOW + PERIOD:
+        place.now += PERIOD
+        lag.look()
+    assert lag.seconds <= 1e-9

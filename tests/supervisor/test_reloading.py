@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import pytest
 from tiny_listener_supervisor.policy import workers_in_words
 from tiny_listener_supervisor.reloading import WatchPlan, describe_changes, distrust_bytecode
-from tiny_listener_supervisor.watcher import ChangeFilter, matches
+from tiny_listener_supervisor.watcher import LONGEST, Burst, ChangeFilter, matches, watches_are_left
 from watchfiles import Change
 
 
@@ -104,3 +104,27 @@ def test_bytecode_of_young_sources_is_neither_read_nor_written(
         # A cache that is trusted shows the first text still: that is what young sources are spared.
         assert ("one" if cached else text[1:-1]) == module.TEXT
         assert Path(importlib.util.cache_from_source(str(source))).exists() is cached
+
+
+def test_changes_are_told_when_no_more_come() -> None:
+    burst = Burst()
+    assert burst.take(set(), 0.0) == set()
+    assert burst.take({"a.py"}, 10.0) == set()
+    assert burst.take({"a.py"}, 10.05) == set()
+    assert burst.take({"b.py"}, 10.1) == set()
+    assert burst.take(set(), 10.2) == {"a.py", "b.py"}
+    assert burst.take(set(), 10.3) == set()
+
+
+def test_changes_that_go_on_and_on_are_told_all_the_same() -> None:
+    burst = Burst()
+    assert burst.take({"a.py"}, 10.0) == set()
+    assert burst.take({"a.py"}, 10.0 + LONGEST - 0.01) == set()
+    assert burst.take({"b.py"}, 10.0 + LONGEST) == {"a.py", "b.py"}
+    assert burst.take({"c.py"}, 10.0 + LONGEST + 0.01) == set()
+    assert burst.take(set(), 10.0 + LONGEST + 0.2) == {"c.py"}
+
+
+def test_a_watch_that_is_refused_for_another_reason_says_nothing_about_those_that_are_left(tmp_path: Path) -> None:
+    assert watches_are_left(str(tmp_path))
+    assert watches_are_left(str(tmp_path / "gone"))

@@ -17,15 +17,18 @@ class Server:
     """Slots with workers that serve, and what was done with them.
 
     :ivar forked: the slots that got a successor, in order
+    :ivar let_go: workers that were told to drain
     """
 
     def __init__(self, count: int, batch: int) -> None:
         self.slots = [Slot(number, self.worker(State.READY)) for number in range(count)]
         self.forked: list[int] = []
+        self.let_go: list[Worker] = []
         self.is_stopping = False
         self.counts = {"reload": 0, "recycle": 0}
         self.replacer = Replacer(
-            self.slots, Rollout(self.slots), self.fork, lambda slot: None, lambda slot, worker: None,
+            self.slots, Rollout(self.slots), self.fork, lambda slot: None,
+            lambda slot, worker: self.let_go.append(worker),
             counts=self.counts,
             is_stopping=lambda: self.is_stopping, batch=batch,
         )  # fmt: skip
@@ -76,17 +79,23 @@ def test_slots_that_are_due_for_themselves_are_replaced_one_by_one() -> None:
     assert server.counts == {"reload": 1, "recycle": 2}
 
 
-def test_one_that_cannot_boot_ends_the_reload_for_those_that_wait() -> None:
+def test_one_that_cannot_boot_ends_the_reload_for_those_that_wait_and_those_that_boot() -> None:
     server = Server(4, batch=2)
+    first = [slot.worker for slot in server.slots]
     server.replacer.replace_all()
+    booting = server.slots[1].successor
     server.slots[0].successor = None
 
     async def give_up() -> None:
         server.replacer.give_up(server.slots[0], "exited with code 3")
 
     asyncio.run(give_up())
-    server.ready(1)
     assert server.forked == [0, 1]
+    assert server.let_go == [booting]
+    assert [slot.worker for slot in server.slots] == first
+    assert not any(slot.successor for slot in server.slots)
+    server.replacer.replace_all()
+    assert server.forked == [0, 1, 0, 1]
 
 
 def test_nobody_is_replaced_during_a_stop() -> None:

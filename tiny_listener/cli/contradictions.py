@@ -18,8 +18,8 @@ STRENGTH = {ParameterSource.COMMANDLINE: TYPED, ParameterSource.ENVIRONMENT: 2, 
 PLACES = (("uds", ("host", "port", "fd")), ("fd", ("host", "port")))
 """Options that name a place to listen at, and those that name another."""
 SUPERVISED = (
-    "hang_timeout", "reload_batch", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts",
-    "max_restarts_window", "control_socket",
+    "hang_timeout", "reload_batch", "reload_probation", "max_requests", "max_requests_jitter", "max_lifetime",
+    "max_rss", "max_restarts", "max_restarts_window", "control_socket",
 )  # fmt: skip
 """Options that only a supervisor can heed."""
 

@@ -196,9 +196,9 @@ def _status(path: str) -> Status:
 def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
     """Replace every worker, and say what became of it.
 
-    The application is imported anew, as by HUP.
+    The application is imported again, as by HUP.
 
-    Exit code 1 when a new worker cannot boot: the old ones keep serving.
+    Exit code 1 when a new worker cannot boot, or ends on probation: the old ones keep serving.
     """
     from tiny_listener_supervisor.control_messages import Reload, Reloading  # noqa: PLC0415
 

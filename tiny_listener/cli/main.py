@@ -34,8 +34,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
     "Workers": (
         "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "reload_batch",
-        "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts", "max_restarts_window",
-        "cpu_affinity", "pid_file", "control_socket", "user", "group", "umask",
+        "reload_probation", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts",
+        "max_restarts_window", "cpu_affinity", "pid_file", "control_socket", "user", "group", "umask",
     ),
     "Metrics": ("admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open", "no_metrics"),
     "Logs": ("log_level", "log_format", "log_file"),
@@ -207,6 +207,14 @@ class Command(click.Command):
     default=1,
     show_default=True,
     help="Workers that a reload (HUP) replaces at a time.",
+)
+@click.option(
+    "--reload-probation",
+    type=seconds,
+    default=1,
+    show_default=True,
+    help="Seconds that a new worker has to live, once it is ready, before the old one drains. 0: none, as with "
+    "--reload, unless given.",
 )
 @click.option("--max-requests", type=Whole(min=1), help="Replace a worker after so many events.")
 @click.option(

@@ -35,6 +35,7 @@ logger = logging.getLogger("tiny_listener")
 RELOAD_DEFAULTS = {
     "graceful_timeout": 1.0,  # who saves a file does not want old code to answer for long
     "hang_timeout": 0.0,  # a debugger may hold a worker
+    "reload_probation": 0.0,  # who saves a file wants to see at once what it does, a crash too
 }
 """Options that --reload changes, where they were not given."""
 CLOCK_SLACK = 2.0
@@ -138,6 +139,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     settings = SupervisorSettings(
         workers=options["workers"],
         reload_batch=options["reload_batch"],
+        reload_probation=options["reload_probation"],
         graceful_timeout=options["graceful_timeout"],
         boot_timeout=options["boot_timeout"],
         hang_timeout=options["hang_timeout"],
@@ -232,7 +234,7 @@ def _watch(
 
 def _say_why(exc: Exception) -> int:
     """Say why the application cannot be loaded, and return the exit code."""
-    from tiny_listener_supervisor.worker import describe_boot_failure  # noqa: PLC0415
+    from tiny_listener_supervisor.failing import describe_boot_failure  # noqa: PLC0415
 
     code, text = describe_boot_failure(exc)
     click.echo(text, err=True, nl=False)

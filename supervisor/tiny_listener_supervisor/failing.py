@@ -1,0 +1,55 @@
+"""Why an application ended that was to boot or to serve, for the log and for the command's exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Iterable
+
+from tiny_listener.addresses import ListenError, listen_error
+from tiny_listener.errors import CannotLoad
+from tiny_listener.tracebacks import format_without_our_frames
+
+from .messages import Address
+
+__all__ = ["cannot_listen", "describe_boot_failure", "say_that_it_failed"]
+
+logger = logging.getLogger("tiny_listener.worker")
+
+
+def describe_boot_failure(exc: BaseException) -> tuple[int, str]:
+    """Return the exit code and the text for an application that cannot be loaded or started."""
+    if isinstance(exc, (CannotLoad, ListenError)):
+        return 1, f"Error: {exc.strerror if isinstance(exc, ListenError) else exc}\n"
+    return 3, format_without_our_frames(exc)
+
+
+def say_that_it_failed(exc: BaseException) -> None:
+    """Log why the application ended that was ready; one that left the event loop has been logged then."""
+    if not isinstance(exc, KeyboardInterrupt):
+        logger.critical("The application failed", exc_info=exc)
+
+
+def cannot_listen(exc: BaseException, lent: Iterable[Address]) -> ListenError | None:
+    """Return the better error where listen(2) failed because a server took the address since it was bound.
+
+    One without SO_REUSEPORT can: until one of two sockets listens, bind(2) lets both have the address. uvloop says
+    EBADF then, for it has closed the socket.
+
+    :param lent: the addresses that were bound for this process
+    """
+    if not isinstance(exc, OSError) or exc.errno not in (errno.EADDRINUSE, errno.EBADF):
+        return None
+    for address in lent:
+        if address.port and address.kind == socket.SOCK_STREAM and address.family != socket.AF_UNIX:
+            with socket.socket(address.family, address.kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # our own are in nobody's way
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if address.family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                try:
+                    probe.bind((address.host, address.port))
+                except OSError as taken:
+                    return listen_error(taken, address.host, address.port)
+    return None
