@@ -13,7 +13,7 @@ from tiny_listener.tracebacks import format_without_our_frames
 
 from .messages import Address
 
-__all__ = ["cannot_listen", "describe_boot_failure", "say_that_it_failed"]
+__all__ = ["cannot_listen", "describe_boot_failure", "http_addresses", "say_that_it_failed"]
 
 logger = logging.getLogger("tiny_listener.worker")
 
@@ -31,25 +31,43 @@ def say_that_it_failed(exc: BaseException) -> None:
         logger.critical("The application failed", exc_info=exc)
 
 
-def cannot_listen(exc: BaseException, lent: Iterable[Address]) -> ListenError | None:
+def cannot_listen(exc: BaseException, addresses: Iterable[Address], *, shared: bool) -> ListenError | None:
     """Return the better error where listen(2) failed because a server took the address since it was bound.
 
-    One without SO_REUSEPORT can: until one of two sockets listens, bind(2) lets both have the address. uvloop says
-    EBADF then, for it has closed the socket.
+    It can: until one of two sockets listens, bind(2) lets both have the address (SO_REUSEADDR, socket(7)). uvloop does
+    not raise EADDRINUSE then: it closes the socket, and what fails is whatever uses it next.
 
-    :param lent: the addresses that were bound for this process
+    :param exc: why the application did not boot
+    :param addresses: where this process was to listen
+    :param shared: whether our sockets have SO_REUSEPORT, so that siblings which listen are in nobody's way
     """
-    if not isinstance(exc, OSError) or exc.errno not in (errno.EADDRINUSE, errno.EBADF):
+    if isinstance(exc, (ListenError, CannotLoad)):
         return None
-    for address in lent:
+    for address in addresses:
         if address.port and address.kind == socket.SOCK_STREAM and address.family != socket.AF_UNIX:
             with socket.socket(address.family, address.kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # our own are in nobody's way
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if address.family == socket.AF_INET6:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 try:
                     probe.bind((address.host, address.port))
                 except OSError as taken:
-                    return listen_error(taken, address.host, address.port)
+                    if taken.errno == errno.EADDRINUSE:
+                        return listen_error(taken, address.host, address.port)
     return None
+
+
+def http_addresses(listener: object) -> list[Address]:
+    """Return where an `HTTPListener` listens by TCP; nothing for others, which open what they like."""
+    settings = getattr(listener, "settings", None)
+    port = getattr(settings, "port", None)
+    if not port or getattr(settings, "uds", None) is not None or getattr(settings, "fd", None) is not None:
+        return []
+    try:
+        found = socket.getaddrinfo(
+            getattr(settings, "host", None) or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError:
+        return []
+    return [Address(family, str(where[0]), port, 0) for family, _, _, _, where in found]

@@ -17,7 +17,7 @@ from tiny_listener.last_resort import LastResort, exit_code_of
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
 
-from .failing import describe_boot_failure, say_that_it_failed
+from .failing import cannot_listen, describe_boot_failure, http_addresses, say_that_it_failed
 from .logfile import reopen
 from .notify import Notifier
 from .pulse import Pulse, read_vitals
@@ -109,6 +109,7 @@ class Single:
 
         :raises SystemExit: the application's
         """
+        listener = None
         try:
             listener = self._plan.load()
             self._life, self._hooks = listener.lifecycle, listener.hooks
@@ -131,7 +132,7 @@ class Single:
             if self._was_ready:
                 say_that_it_failed(exc)
                 return 1
-            code, text = describe_boot_failure(exc)
+            code, text = describe_boot_failure(cannot_listen(exc, http_addresses(listener), shared=False) or exc)
             logger.critical("The application cannot boot", extra={"as_is": text})
             return code
         return 0

@@ -344,7 +344,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         if ready:
             say_that_it_failed(exc)
             raise SystemExit(1) from None
-        code, text = describe_boot_failure(cannot_listen(exc, asked) or exc)
+        code, text = describe_boot_failure(cannot_listen(exc, asked, shared=True) or exc)
         last_resort.exit_code = code
         with contextlib.suppress(ChannelClosed, OSError):
             channel.send(BootFailed(code, fitting(text)))

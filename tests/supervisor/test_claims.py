@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,13 @@ from hypothesis import strategies as st
 from tiny_listener_supervisor import claims
 from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.claims import Place, claim, locked, overlap, parse
+from tiny_listener_supervisor.failing import cannot_listen, http_addresses
 from tiny_listener_supervisor.messages import Address
 
 from tests.server import free_port
 from tiny_listener.addresses import ListenError
+from tiny_listener.errors import CannotLoad
+from tiny_listener.http import HTTPListener
 
 FOUR, SIX = socket.AF_INET, socket.AF_INET6
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -159,3 +163,31 @@ def test_a_lock_that_hangs_does_not_keep_a_server_from_starting(monkeypatch: pyt
     monkeypatch.setattr(claims, "LOCK_TIMEOUT", 0.05)
     with locked(FOUR, TCP, "127.0.0.1", port), locked(FOUR, TCP, "127.0.0.1", port):
         claim(FOUR, TCP, "127.0.0.1", port).close()
+
+
+def test_what_fails_after_somebody_took_the_address_is_said_as_what_it_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        app = HTTPListener(host="127.0.0.1", port=port)
+        assert [(one.host, one.port) for one in http_addresses(app)] == [("127.0.0.1", port)]
+        for shared in (False, True):
+            found = cannot_listen(AttributeError("of a socket that is closed"), http_addresses(app), shared=shared)
+            assert found is not None
+            assert f"(pid {os.getpid()}); stop that, or choose another with --port" in str(found.strerror)
+            assert found.errno == errno.EADDRINUSE
+        assert cannot_listen(CannotLoad("no"), http_addresses(app), shared=False) is None
+    assert cannot_listen(AttributeError("of its own"), http_addresses(app), shared=False) is None
+    assert cannot_listen(AttributeError("of its own"), (), shared=False) is None
+
+
+def test_siblings_that_listen_are_not_what_kept_an_application_from_booting() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as sibling:
+        where = [Address(FOUR, "127.0.0.1", sibling.getsockname()[1], 5)]
+        assert cannot_listen(ValueError("its own"), where, shared=True) is None
+        assert cannot_listen(ValueError("its own"), where, shared=False) is not None
+
+
+@pytest.mark.parametrize("options", [{"uds": "/run/x.sock"}, {"fd": 3}, {"port": 0}, {"host": "nowhere.invalid"}])
+def test_places_that_nobody_can_take_so(options: dict[str, Any]) -> None:
+    assert http_addresses(HTTPListener(**options)) == []
+    assert http_addresses(None) == []
