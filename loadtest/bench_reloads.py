@@ -81,7 +81,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "control")
         command = [
-            sys.executable, "-m", "tiny_listener", "--workers", str(workers), "--port", str(port), "--admin-port", "0", "--reload-probation", "0",
+            sys.executable, "-m", "tiny_listener", "--workers", str(workers), "--port", str(port), "--admin-port", "0",
+            "--reload-probation", "0",
             "--control-socket", path, "--log-level", "error", "http_web:app",
         ]  # fmt: skip
         with running(command, port) as process:
