@@ -84,7 +84,19 @@ class _PooledTask(asyncio.Task[None]):
 
         def get_context(self) -> Context:
             self.touched = True
-            return self.runner.context
+            return self.runner.context or self.runner.pool.context
+
+
+class _Wake(asyncio.Future[None]):
+    """What an idle task waits for. A task is cancelled by cancelling it, in whatever way somebody calls that."""
+
+    def __init__(self, runner: Suspended, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._runner = runner
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self._runner.task.touched = True
+        return super().cancel(msg)
 
 
 class TaskPool:
@@ -104,7 +116,7 @@ class TaskPool:
         self.parked_counts = (0, 0)
         """The same of a task that is about to wait in the pool."""
         self.context: Context = self._base
-        """The context (contextvars) of the coroutine that ended last."""
+        """The context (contextvars) of the coroutine that began at once last, or that ended last."""
         self.probe: Suspended | None = self._start(asyncio.sleep, 0, _ignore)
         """The task whose references are counted."""
         before = getweakrefcount(self.probe.task)
@@ -130,7 +142,7 @@ class TaskPool:
                 return self.run(function, argument, done)
             finally:
                 self.leave()
-        runner.context = context = self._base.copy()
+        self.context = context = self._base.copy()
         self._entered = None  # what runs now may come back here
         error: BaseException | None = None
         try:
@@ -140,14 +152,13 @@ class TaskPool:
             runner.renew()
             outcome = runner.outcome
         self._entered = runner
-        self.context = context
         if outcome is runner.outcome:
             result = outcome[0]
             outcome[0] = None
             # PERF: this is the wall between this coroutine and the next; it costs 30 ns.
             task = self._task
             strong, weak = getrefcount(task), getweakrefcount(task)
-            if strong != self._strong or weak != self._weak or task.touched or runner.wake.done():
+            if strong != self._strong or weak != self._weak or task.touched:
                 self._suspect(runner, strong, weak)
             if error is not None:
                 try:
@@ -222,13 +233,15 @@ class TaskPool:
     def park(self, runner: Suspended) -> asyncio.Future[None]:
         """Take in a task that has nothing to do; return what it waits for."""
         self._idle.append(runner)
-        return self._loop.create_future()
+        runner.context = None
+        return _Wake(runner, self._loop)
 
     def park_probe(self, counts: tuple[int, int]) -> asyncio.Future[None]:
         """Keep the counts of references to the probe; return what it waits for."""
         self.parked_counts = counts[0], counts[1] + self._listed
         self._loop.call_soon(self.count_entered)
-        return self._loop.create_future()
+        assert self.probe is not None
+        return _Wake(self.probe, self._loop)
 
     def forget(self, runner: Suspended) -> None:
         """Take out a task that was cancelled while it had nothing to do."""
@@ -259,10 +272,10 @@ class TaskPool:
 class Suspended:
     """A task of the pool, and the coroutine that it goes on with."""
 
-    __slots__ = ("_driver", "_job", "_pool", "context", "outcome", "send", "task", "wake")
+    __slots__ = ("_driver", "_job", "context", "outcome", "pool", "send", "task", "wake")
 
-    context: Context
-    """That of the coroutine (contextvars)."""
+    context: Context | None
+    """That of the coroutine (contextvars); None while one runs its first step in the task's name."""
 
     task: _PooledTask
     wake: asyncio.Future[None]
@@ -271,7 +284,7 @@ class Suspended:
     """That of the driver: takes a coroutine on, or sends it what its task sends."""
 
     def __init__(self, pool: TaskPool) -> None:
-        self._pool = pool
+        self.pool = pool
         self._job: tuple[Context, Done, Any] | None = None
         self.renew()
 
@@ -286,7 +299,7 @@ class Suspended:
     def start(self, loop: asyncio.AbstractEventLoop, call: tuple[Function, Any], context: Context, done: Done) -> None:
         """Make the task, and let it begin with a coroutine as any task would."""
         self.context = context
-        self.task = _PooledTask(self._work(call, context, done), loop, self._pool.new_context())
+        self.task = _PooledTask(self._work(call, context, done), loop, self.pool.new_context())
         set_attribute(self.task, "runner", self)
 
     def take_over(self, context: Context, done: Done, yielded: Any) -> None:
@@ -311,7 +324,7 @@ class Suspended:
             self.wake.set_result(None)
 
     async def _work(self, call: tuple[Function, Any], context: Context, done: Done) -> None:
-        pool = self._pool
+        pool = self.pool
         if not await self._finish(_first_step(self._driver, self.outcome, call, context), context, done):
             return
         del call, context, done
@@ -353,12 +366,12 @@ class Suspended:
         except BaseException as exc:
             # No exception of a coroutine may end the task: SystemExit and KeyboardInterrupt would end the loop with it.
             self.renew()
-            self._pool.context = context
+            self.pool.context = context
             done(None, exc)
             if isinstance(exc, asyncio.CancelledError) and self.task.cancelling():
                 raise
             return not isinstance(exc, GeneratorExit)  # what closes this coroutine wants no further step
-        self._pool.context = context
+        self.pool.context = context
         done(result, None)
         return True
 

@@ -76,6 +76,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
     access_log = server.access_log
     together = not (access_log or hooks.watchers)  # whether samples may be counted at the end of the iteration
     idle = State.IDLE
+    ok = 0 if together else 200  # the status 200; 0 where it is counted with others
 
     def answer_pipelined(connection: HTTPConnection, answer: bytes, *, first: bool) -> None:
         # Responses to requests that came together leave together; but they may not pile up.
@@ -108,6 +109,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
         now = server.now
         notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
         answer: bytes | None
+        error: BaseException | None = None
         for connection, data in arrived:
             position, size, share, entered = 0, len(data), MAX_SHARE, clock
             try:
@@ -142,8 +144,8 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         if request.length and request.length > route.opts.get("max_body", max_body):
                             reader.roll_back()
                             break
-                        value = answer = error = None
-                        status = 200
+                        value = None
+                        status = ok
                         try:
                             if hooks.present:
                                 value = run(hooked, event, connection.pipeline.resumed)
@@ -151,8 +153,12 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                                 value = run(route.call, event, connection.pipeline.resumed)
                             if type(value) is str:
                                 answer = plain_bytes(OK_TEXT, value.encode())
-                            elif type(value) is not Suspended and (whole := whole_response(value)):
+                            elif type(value) is Suspended or not (whole := whole_response(value)):
+                                answer = None
+                            else:
                                 status, answer = whole
+                                if status == 200:
+                                    status = ok
                         except BaseException as exc:
                             # What has no bytes is looked at again by the exchange, which says so.
                             answer = None
@@ -177,7 +183,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         event.result = value
                         ended = perf_counter()
                         seconds = ended - clock
-                        if status == 200 and together:
+                        if not status:
                             if event.auto_done:
                                 if event.waiters is None:  # what `done` does where nobody waits
                                     event.is_done = True
@@ -221,6 +227,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                     connection.intake.read(data[position:])
                     clock = perf_counter()
             except BaseException as exc:
+                error = None
                 connection.fail(exc)
 
     return serve
