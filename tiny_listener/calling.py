@@ -50,12 +50,21 @@ class ParamOfRoute:
         return event.params[self.name]
 
 
+def is_ours(resolver: Resolver | AsyncResolver) -> bool:
+    """Whether a resolver runs no code of the application's, does not wait, and does not raise."""
+    if resolver is the_event or isinstance(resolver, ParamOfRoute):
+        return True
+    module, name = getattr(resolver, "__module__", ""), getattr(resolver, "__name__", "")
+    return module.startswith("tiny_listener.") and name in ("<lambda>", "from_event")
+
+
 def compose(
     fn: Callable[..., Any],
     positional: Sequence[Resolver | AsyncResolver],
     keywords: Mapping[str, Resolver | AsyncResolver],
 ) -> Call:
-    """Return a function of an event that calls `fn`; a coroutine function, where a resolver is one.
+    """Return a function of an event that calls `fn`; a coroutine function, where a resolver is one, or may run code of
+    the application's.
 
     Arguments are resolved from the left to the right, those by keyword last.
     """
@@ -64,7 +73,8 @@ def compose(
     names: dict[str, Any] = {"__name__": __name__, "fn": fn}
     arguments = [_argument(resolver, names) for resolver in positional]
     arguments += [f"{name}={_argument(resolver, names)}" for name, resolver in keywords.items()]
-    waits = any(isinstance(resolver, AsyncResolver) for resolver in (*positional, *keywords.values()))
+    # What runs code of the application's does so within the coroutine: in the context (contextvars) of its event.
+    waits = any(not is_ours(resolver) for resolver in (*positional, *keywords.values()))
     is_awaited = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
     start, wait = ("async ", "await " * is_awaited) if waits else ("", "")
     exec(_compiled(f"{start}def call(event): return {wait}fn({', '.join(arguments)})"), names)  # noqa: S102

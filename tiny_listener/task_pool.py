@@ -38,7 +38,6 @@ MAX_POOL = 256
 """Idle tasks that are kept; each takes about 2 KiB."""
 
 Done: TypeAlias = Callable[[Any, BaseException | None], None]
-Function: TypeAlias = Callable[[Any], Coroutine[Any, Any, Any]]
 Driver: TypeAlias = Generator[Any, Any, None]
 current_task = asyncio.current_task
 set_attribute = object.__setattr__
@@ -117,17 +116,16 @@ class TaskPool:
         """The same of a task that is about to wait in the pool."""
         self.context: Context = self._base
         """The context (contextvars) of the coroutine that began at once last, or that ended last."""
-        self.probe: Suspended | None = self._start(asyncio.sleep, 0, _ignore)
+        self.probe: Suspended | None = self._start(asyncio.sleep(0), _ignore)
         """The task whose references are counted."""
         before = getweakrefcount(self.probe.task)
         unregister_task(self.probe.task)
         self._listed = before - getweakrefcount(self.probe.task)
         """Weak references by which asyncio lists a task."""
 
-    def run(self, function: Function, argument: Any, done: Done) -> Any:
+    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> Any:
         """Run a coroutine; its first step at once, if a task is idle.
 
-        :param function: returns the coroutine; called with the argument, in the coroutine's context (contextvars)
         :param done: called later with its result and None, or with None and what it raised, if it suspends; must not
             raise
         :returns: its result if it did not suspend; else, as `Suspended`, what goes on with it
@@ -137,16 +135,16 @@ class TaskPool:
         if runner is None:
             self.enter()
             if self._entered is None:
-                return self._start(function, argument, done)
+                return self._start(coro, done)
             try:
-                return self.run(function, argument, done)
+                return self.run(coro, done)
             finally:
                 self.leave()
         self.context = context = self._base.copy()
         self._entered = None  # what runs now may come back here
         error: BaseException | None = None
         try:
-            outcome = context.run(runner.send, (function, argument))
+            outcome = context.run(runner.send, coro)
         except BaseException as exc:
             error = exc
             runner.renew()
@@ -208,12 +206,12 @@ class TaskPool:
             return
         self._enter(probe)
         try:
-            self.run(_nothing, None, _ignore)
+            self.run(_nothing(), _ignore)
         finally:
             self.leave()
             self.probe = None
             probe.end()
-            self._start(asyncio.sleep, 0, _ignore)  # the first that waits in the pool
+            self._start(asyncio.sleep(0), _ignore)  # the first that waits in the pool
 
     def _take_out(self, runner: Suspended) -> None:
         """Take the task that is entered out of the pool; another may take its place."""
@@ -221,9 +219,9 @@ class TaskPool:
         self._idle.remove(runner)
         self.enter()
 
-    def _start(self, function: Function, argument: Any, done: Done) -> Suspended:
+    def _start(self, coro: Coroutine[Any, Any, Any], done: Done) -> Suspended:
         runner = Suspended(self)
-        runner.start(self._loop, (function, argument), self.new_context(), done)
+        runner.start(self._loop, coro, self.new_context(), done)
         return runner
 
     def new_context(self) -> Context:
@@ -296,10 +294,12 @@ class Suspended:
         self.send = self._driver.send
         self.send(None)
 
-    def start(self, loop: asyncio.AbstractEventLoop, call: tuple[Function, Any], context: Context, done: Done) -> None:
+    def start(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
+    ) -> None:
         """Make the task, and let it begin with a coroutine as any task would."""
         self.context = context
-        self.task = _PooledTask(self._work(call, context, done), loop, self.pool.new_context())
+        self.task = _PooledTask(self._work(coro, context, done), loop, self.pool.new_context())
         set_attribute(self.task, "runner", self)
 
     def take_over(self, context: Context, done: Done, yielded: Any) -> None:
@@ -323,11 +323,11 @@ class Suspended:
         if not self.wake.done():
             self.wake.set_result(None)
 
-    async def _work(self, call: tuple[Function, Any], context: Context, done: Done) -> None:
+    async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
         pool = self.pool
-        if not await self._finish(_first_step(self._driver, self.outcome, call, context), context, done):
+        if not await self._finish(_first_step(self._driver, self.outcome, coro, context), context, done):
             return
-        del call, context, done
+        del coro, context, done
         while True:
             counts = getrefcount(self.task), getweakrefcount(self.task)
             if pool.probe is self and not pool.is_full:
@@ -385,7 +385,7 @@ def suspended_coroutine(frame: types.FrameType) -> Any:
     return driver.gi_yieldfrom
 
 
-async def _nothing(_: None) -> None:
+async def _nothing() -> None:
     """Do nothing."""
 
 
@@ -395,22 +395,21 @@ def _ignore(_result: Any, _error: BaseException | None) -> None:
 
 @types.coroutine
 def _drive(outcome: list[Any]) -> Driver:
-    """Run coroutines, one after the other: make one, yield what it yields, then `outcome` with its result in it, and
-    make the next. What a coroutine raises ends the driver.
+    """Run coroutines, one after the other: take one, yield what it yields, then `outcome` with its result in it, and
+    take the next. What a coroutine raises ends the driver.
     """
-    call = yield None
+    coro = yield None
     while True:
-        function, argument = call
-        outcome[0] = yield from function(argument)
-        call = function = argument = None
-        call = yield outcome
+        outcome[0] = yield from coro
+        coro = None
+        coro = yield outcome
 
 
 @types.coroutine
 def _first_step(
-    driver: Driver, outcome: list[Any], call: tuple[Function, Any], context: Context
+    driver: Driver, outcome: list[Any], coro: Coroutine[Any, Any, Any], context: Context
 ) -> Generator[Any, Any, Any]:
-    yielded = context.run(driver.send, call)
+    yielded = context.run(driver.send, coro)
     return (yield from _go_on(driver, outcome, context, yielded, None))
 
 

@@ -32,7 +32,7 @@ async def pooled(pool: TaskPool, coro: Coroutine[Any, Any, Any]) -> Any:
 
     def run() -> None:
         try:
-            result = pool.run(lambda _: coro, None, done)
+            result = pool.run(coro, done)
         except BaseException as exc:
             done(None, exc)
         else:
@@ -265,7 +265,7 @@ def test_no_exception_of_a_coroutine_leaves_the_pool(
 
         def begin() -> None:
             try:
-                pool.run(lambda _: coro(), None, lambda _, error: ended.append(error))
+                pool.run(coro(), lambda _, error: ended.append(error))
             except BaseException as exc:
                 ended.append(exc)
 
@@ -461,7 +461,7 @@ def test_context_variables_do_not_leak_into_what_a_coroutine_sets_off(runner: as
 
         async def coro() -> None:
             variable.set(7)
-            asyncio.get_running_loop().call_soon(pool.run, lambda _: look(), None, lambda *_: None)
+            asyncio.get_running_loop().call_soon(pool.run, look(), lambda *_: None)
             await asyncio.sleep(0)
 
         await pooled(pool, coro())

@@ -127,6 +127,12 @@ async def serving(app: HTTPListener | None = None, **settings: Any) -> AsyncIter
         await server.close()
 
 
+async def turns(count: int) -> None:
+    """Let the event loop do `count` iterations."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Return when the condition holds; other callbacks run meanwhile."""
     while not condition():

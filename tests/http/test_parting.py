@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http.helpers import serving
+from tests.http.helpers import serving, turns
 from tests.http.memory import MemoryTransport
 from tests.http.walls import get, until
 from tiny_listener.host import Host
@@ -110,6 +110,7 @@ def test_clients_that_wake_up_at_the_worst_moment(runner: asyncio.Runner, client
                 at_once = number % 3 == 0
                 if not at_once:
                     await asyncio.sleep(chance.random() * 2)
+                    await turns(3)  # after a stall, what has come meanwhile is read before anything is sent
                 if client.reader.at_eof():  # as those see who look before they send, such as pools of connections
                     ends["seen"] += 1
                     return

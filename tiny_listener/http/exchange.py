@@ -14,7 +14,7 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..dispatch import conclude, log_failure, outcome_of
+from ..dispatch import conclude, log_failure, outcome_of, run_hooks
 from ..safe_logging import log_safely
 from ..task_pool import Suspended
 from .errors import ClientDisconnectedError, HTTPError, ProtocolError
@@ -110,7 +110,7 @@ class Exchange:
             self._respond(self.target.response())  # type: ignore[union-attr]
             return
         try:
-            value = server.pool.run(server.hooked, event, self.resumed)
+            value = server.pool.run(run_hooks(event, server.hooks), self.resumed)
         except BaseException as exc:
             self._context = server.pool.context
             self.conclude(None, exc)

@@ -10,7 +10,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from ..dispatch import run_hooks
 from ..safe_logging import log_safely
 from ..task_pool import TaskPool
 from .connection import HTTPConnection
@@ -68,9 +67,7 @@ class HTTPServer:
         self.draining = False
         self.limit_concurrency = settings.limit_concurrency
         self.pool = TaskPool(self.loop)
-        self.hooks = hooks = listener.hooks
-        self.hooked = lambda event: run_hooks(event, hooks)
-        """Runs an event through hooks and handler."""
+        self.hooks = listener.hooks
         self.observer: Observer = listener.host.observer
         self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
         """Told of each failure of the application's that was logged; a test client raises it."""
