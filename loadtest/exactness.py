@@ -267,7 +267,9 @@ def run(scenario: Scenario) -> Outcome:
     command = [
         sys.executable, "-m", "tiny_listener", "--app-dir", str(SERVERS), "--port", str(port),
         "--admin-port", str(admin),
-        "--workers", str(scenario.workers), "--log-level", "critical", *(recycling if scenario.disturbances else []),
+        # A short probation: reloads are to fall into the load, not to outlast it.
+        "--workers", str(scenario.workers), "--log-level", "critical", "--reload-probation", "0.2",
+        *(recycling if scenario.disturbances else []),
         "counted:app",
     ]  # fmt: skip
     everybody = scenario.clients + max(1, scenario.clients // 2)

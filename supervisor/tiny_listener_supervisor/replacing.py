@@ -223,14 +223,19 @@ class Replacer:
 
     def give_up(self, slot: Slot, words: str) -> None:
         """A successor could not boot: whoever serves goes on."""
-        self.call_off()
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
+        self.fail_boot(slot, words)
         if slot.worker is None:
             self._start(slot)
-        logger.error(
-            "The new worker %d %s: the old ones keep serving", slot.number, words,
-            extra={"slot": slot.number, "reason": words},
-        )  # fmt: skip
+
+    def fail_boot(self, slot: Slot, words: str) -> None:
+        """The newest code did not boot in this slot: no other slot gets it from this reload."""
+        self.call_off()
+        if any(other.is_ready for other in self._slots):
+            logger.error(
+                "The new worker %d %s: the old ones keep serving", slot.number, words,
+                extra={"slot": slot.number, "reason": words},
+            )  # fmt: skip
 
     def fail_probation(self, slot: Slot, worker: Worker, words: str, code: int) -> None:
         """A worker ended on probation: who has the old code keeps it.

@@ -404,7 +404,9 @@ class Supervisor:
         self._notifier.status(self._readiness())
         words = slot.last_exit = worker.fate or describe_exit(code)
         if was is State.STARTING:
-            self._rollout.worker_failed(worker.version, f"worker {slot.number} {words} before it was ready", code)
+            failed = f"worker {slot.number} {words} before it was ready"
+            if self._rollout.worker_failed(worker.version, failed, code) and role == "worker" and not self.stopping:
+                self._replacer.fail_boot(slot, f"{words} before it was ready")
         if worker.on_probation and was is State.READY and not self.stopping:
             self._replacer.fail_probation(slot, worker, words, code)
         if role == "worker" and not self.stopping:

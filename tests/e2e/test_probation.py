@@ -107,7 +107,7 @@ def test_code_that_hangs_on_probation_replaces_nobody(version: Path) -> None:
     options = ["--workers", "2", "--hang-timeout", "1"]
     with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
         first = server.workers()
-        version.write_text("ends,hang,0.02,all")
+        version.write_text("ends,hang,0.3,all")
         done = reload(server)
         assert done.returncode == 1
         assert "worker 0 hung for 1 s as soon as it was ready" in done.stderr
