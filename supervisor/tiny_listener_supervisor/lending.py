@@ -100,6 +100,7 @@ class Lender:
         self._is_stopping = is_stopping
         self._clock = clock
         self._loans: dict[int, Worker] = {}
+        self._lent: dict[int, list[int]] = {}
         self._unable: dict[int, float] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -139,8 +140,10 @@ class Lender:
             if wanted.get(slot) != worker.pid:
                 self._take_back(slot, worker)
         for slot, pid in wanted.items():
-            if slot not in self._loans:
-                self._lend(slot, workers[pid])
+            # A worker that boots binds its sockets one after another: a loan of then lacks those that came later.
+            sockets = [sock.fileno() for sock in self._broker.of_slot(slot)]
+            if sockets and (slot not in self._loans or self._lent[slot] != sockets):
+                self._lend(slot, workers[pid], sockets)
 
     def failed(self, slot: int, worker: Worker) -> None:
         """A worker could not take what it was lent: another is lent it, or the same one later."""
@@ -154,16 +157,14 @@ class Lender:
         # Who was found late has to stamp before it counts as serving: its queue is empty because a sibling serves it.
         return serves(slot.worker, now, lambda: slot.number in self._loans or self._broker.depth(slot.number) > 0)
 
-    def _lend(self, slot: int, worker: Worker) -> None:
-        sockets = self._broker.of_slot(slot)
-        if not sockets:
-            return
+    def _lend(self, slot: int, worker: Worker, sockets: list[int]) -> None:
         try:
-            worker.channel.send_parcel(Lend(slot), [sock.fileno() for sock in sockets])
+            worker.channel.send_parcel(Lend(slot), sockets)
         except (ChannelClosed, OSError):  # the next look finds it dead, or tries again
             return
         logger.debug("New connections of slot %d go to pid %d", slot, worker.pid)
         self._loans[slot] = worker
+        self._lent[slot] = sockets
 
     def _take_back(self, slot: int, worker: Worker) -> None:
         try:

@@ -186,6 +186,16 @@ def test_more_sockets_than_one_message_holds_are_lent(crew: Crew) -> None:
     assert crew.heard() == [(0, Lend(2, part=0, last=False), MAX_FDS), (0, Lend(2, part=1), 1)]
 
 
+def test_a_loan_of_a_slot_that_bound_one_more_socket_meanwhile_is_made_again(crew: Crew) -> None:
+    crew.worker(2).fate = "is out of date"
+    assert crew.heard() == [(0, Lend(2), 1)]
+    crew.broker.acquire(2, Address(socket.AF_INET, "127.0.0.1", 0, 5, 1)).listen(5)
+    assert crew.heard() == [(0, Lend(2), 2)]
+    assert crew.heard() == []
+    crew.worker(2).fate = None
+    assert crew.heard() == [(0, GiveBack(2), 0)]
+
+
 def test_a_borrower_that_is_gone_is_no_fault(crew: Crew) -> None:
     crew.worker(2).fate = "is out of date"
     crew.heard()
