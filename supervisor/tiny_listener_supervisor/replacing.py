@@ -162,7 +162,7 @@ class Replacer:
     def ready(self, slot: Slot, worker: Worker) -> None:
         """A worker is ready: it takes over, now or after its probation."""
         if worker is slot.successor:
-            if self._watch is None or not slot.is_ready:  # whoever it was to replace serves no more
+            if self._watch is None or not slot.is_ready:  # the worker it was to replace serves no more
                 if self._watch is not None:
                     self._watch(slot, worker)
                 self.hand_over(slot)
