@@ -77,17 +77,6 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
     idle = State.IDLE
     ok = 0 if together else 200  # the status 200; 0 where it is counted with others
 
-    def answer_pipelined(connection: HTTPConnection, answer: bytes, *, first: bool) -> None:
-        # Responses to requests that came together leave together; but they may not pile up.
-        if not first and entries:
-            owner, pieces = entries[-1]
-            if owner is connection and isinstance(pieces, list):
-                pieces.append(answer)
-                if len(pieces) == MAX_UNWRITTEN:
-                    outbox.flush()
-                return
-        entries.append((connection, [answer]))
-
     def count_with_trace(request: Any, observer: RouteObserver, seconds: float) -> bool:
         trace_id = request.recorded_trace_id
         if trace_id is None:
@@ -109,11 +98,12 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
         notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
         answer: bytes | None
         error: BaseException | None = None
+        together_with: list[bytes] = []
         for connection, data in arrived:
             position, size, share, entered = 0, len(data), MAX_SHARE, clock
             try:
+                reader, resumed = connection.reader, connection.pipeline.resumed
                 while connection.state is idle:
-                    reader = connection.reader
                     try:
                         request: Any = reader.read_head(data, position)
                     except ProtocolError:
@@ -147,9 +137,9 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         status = ok
                         try:
                             if hooks.present:
-                                value = run(run_hooks(event, hooks), connection.pipeline.resumed)
+                                value = run(run_hooks(event, hooks), resumed)
                             else:  # a handler costs a third less without the coroutine that would run its hooks
-                                value = run(route.call(event), connection.pipeline.resumed)
+                                value = run(route.call(event), resumed)
                             if type(value) is str:
                                 answer = plain_bytes(OK_TEXT, value.encode())
                             elif type(value) is Suspended or not (whole := whole_response(value)):
@@ -204,18 +194,23 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                                 error = None
                     clock = ended
                     connection.last_active = now
+                    began, position = position, reader.position
                     if reader.is_over:
-                        answer_pipelined(connection, closing(answer), first=not position)
-                        connection.answered_last()
-                        position = size  # nobody is to see what may follow
-                        break
-                    if reader.position == size and not position:
+                        answer = closing(answer)
+                        size = position  # nobody is to see what may follow
+                    # Responses to requests that came together leave together; but they may not pile up.
+                    if began and entries and entries[-1][1] is together_with:
+                        together_with.append(answer)
+                        if len(together_with) == MAX_UNWRITTEN:
+                            outbox.flush()
+                    elif position == size and not began:
                         entries.append((connection, answer))
-                        position = size
-                        break
-                    answer_pipelined(connection, answer, first=not position)
-                    position = reader.position
+                    else:
+                        together_with = [answer]
+                        entries.append((connection, together_with))
                     if position == size:
+                        if reader.is_over:
+                            connection.answered_last()
                         break
                     share -= 1
                     if not share or position > MAX_SHARED_BYTES or ended - entered > MAX_SHARED_TIME:

@@ -82,6 +82,12 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
     match = router.match
     methods = _Methods(router)
 
+    def refuse(method: str, path: str) -> Refusal:
+        allowed = methods.allowed(path, method)
+        if not allowed and path != "*":  # PERF: what scanners send
+            return NOT_FOUND
+        return _refuse(method, path, allowed)
+
     def find_event(request: Request) -> Event[Any] | Refusal:
         method = request.method
         path = request.target
@@ -99,12 +105,11 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
         found = match(f"{method}:{path}")
         if method == "HEAD" and (found is None or not is_http(found[0])):
             found = match(f"GET:{path}")
-        if found is None or not (found[0].is_http or is_http(found[0])):
-            allowed = methods.allowed(path, method)
-            if not allowed and path != "*":  # PERF: what scanners send
-                return NOT_FOUND
-            return _refuse(method, path, allowed)
+        if found is None:
+            return refuse(method, path)
         route, params = found
+        if not (route.is_http or is_http(route)):
+            return refuse(method, path)
         if is_encoded and SLASH in path:
             path = path.replace(SLASH, "/")
             params = unmask(params)
