@@ -6,7 +6,18 @@ import argparse
 import math
 from typing import Any, NoReturn
 
-__all__ = ["MAX_CLIENTS", "PORT", "REPEATS", "SECONDS", "WORKERS", "Arguments", "Decimal", "Listed", "Number"]
+__all__ = [
+    "MAX_CLIENTS",
+    "PORT",
+    "REPEATS",
+    "SECONDS",
+    "WHOLE_SECONDS",
+    "WORKERS",
+    "Arguments",
+    "Decimal",
+    "Listed",
+    "Number",
+]
 
 
 class _Bounded:
@@ -75,6 +86,8 @@ REPEATS = Number(1, 1000)
 """Of measurements."""
 SECONDS = Decimal(0.1, 7 * 86_400)
 """Of a measurement: up to a week."""
+WHOLE_SECONDS = Number(1, 7 * 86_400)
+"""Of a measurement by wrk, which counts whole ones."""
 MAX_CLIENTS = 50_000
 """Connections that one address can have to one port are a few more."""
 

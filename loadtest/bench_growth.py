@@ -15,7 +15,7 @@ import statistics
 import sys
 from dataclasses import dataclass
 
-from arguments import REPEATS, SECONDS, Arguments
+from arguments import REPEATS, WHOLE_SECONDS, Arguments
 from bench_http import OURS, RESULTS, SCENARIOS, Scenario, commands, measure
 from environment import bench_python, describe
 from processes import cpu_seconds, free_port, pinned, running
@@ -80,7 +80,7 @@ def cost(server: str, step: Step, seconds: float, python: str) -> float:
 def main() -> int:
     """Measure, print, and judge."""
     parser = Arguments(__doc__)
-    parser.add_argument("--seconds", type=SECONDS, default=2, help="of each measurement")
+    parser.add_argument("--seconds", type=WHOLE_SECONDS, default=2, help="of each measurement")
     parser.add_argument("--rounds", type=REPEATS, default=3, help="measurements of each server")
     options = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from arguments import REPEATS, SECONDS, Arguments
+from arguments import REPEATS, WHOLE_SECONDS, Arguments
 from environment import bench_python, describe
 from processes import cpu_seconds, free_port, pinned, resident_bytes, running
 
@@ -238,7 +238,7 @@ def main() -> int:
     parser = Arguments(__doc__)
     parser.add_argument("--servers", help="some of them, with commas between; the floor is always measured")
     parser.add_argument("--scenarios", help=f"some of {', '.join(SCENARIOS)}, with commas between")
-    parser.add_argument("--seconds", type=SECONDS, default=2, help="of each measurement")
+    parser.add_argument("--seconds", type=WHOLE_SECONDS, default=2, help="of each measurement")
     parser.add_argument("--rounds", type=REPEATS, default=3, help="measurements of each server")
     options = parser.parse_args()
     names = _chosen(parser, options.servers, commands("python", 0, 0))
