@@ -83,6 +83,33 @@ def test_bytes_that_wait_are_answered_before_a_connection_is_closed(
     runner.run(main())
 
 
+def test_a_loop_that_stood_still_resets_nobody(runner: asyncio.Runner) -> None:
+    """What a client sent while nobody read is discarded before its connection closes; but only once."""
+    app = HTTPListener()
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            assert (await client.ask(get("/"))).status == 404
+            assert app.server is not None
+            app.server.drain()
+            (connection,) = app.server.connections
+            await until(lambda: connection.state is State.LINGERING)
+            await client.send(get("/"))
+            assert has_unread(connection.transport)
+            connection.check(app.server.loop.time() + 100)
+            assert not connection.transport.is_closing()
+            await until(lambda: not has_unread(connection.transport))
+            await client.send(get("/"))
+            assert has_unread(connection.transport)
+            connection.check(app.server.loop.time() + 100)
+            assert connection.transport.is_closing()
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await client.receive()
+
+    runner.run(main())
+
+
 @pytest.mark.parametrize("clients", [150])
 def test_clients_that_wake_up_at_the_worst_moment(runner: asyncio.Runner, clients: int) -> None:
     """Some ask just when the drain begins, others at any moment of it: none of them is reset."""

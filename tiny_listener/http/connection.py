@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..safe_logging import log_safely
@@ -415,6 +416,9 @@ class HTTPConnection(asyncio.Protocol):
             self.go_on()
         elif late is Overdue.BODY and self.intake.time_out_body():
             self.go_on()
+        elif late is Overdue.LINGERING and self._lingers_since != -inf and has_unread(self.transport):
+            # This loop stood still, not the client. The next iteration discards what came: to close now would reset it.
+            self._lingers_since = -inf
         elif late is not None:
             self.transport.abort()
 
