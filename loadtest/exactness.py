@@ -23,7 +23,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -51,10 +51,11 @@ Page = dict[Sample, float]
 class Scenario:
     """What is done.
 
-    :ivar requests: in all, over all clients
+    :ivar requests: in all, over all clients; more while disturbances go on
     :ivar clients: that speak HTTP, half of them on connections that they keep; and half as many again send lines
     :ivar disturbances: kills and reloads, spread over the requests
     :ivar interval: between two scrapes, in Prometheus' notation
+    :ivar probation: of reloads, in seconds
     """
 
     title: str
@@ -63,6 +64,7 @@ class Scenario:
     clients: int = 6
     disturbances: int = 0
     interval: str = "200ms"
+    probation: float = 1.0
 
 
 class Line(NamedTuple):
@@ -89,6 +91,7 @@ class Outcome:
     """What a run showed; `faults` are sentences, none of which should be there."""
 
     lines: list[Line] = field(default_factory=list)
+    sent: int = 0
     lost: int = 0
     in_hand: int = 0
     kills: int = 0
@@ -118,10 +121,21 @@ class Tally:
         return self.answered.total() + self.lost.total()
 
 
-def send_all(ports: Mapping[str, int], kinds: Sequence[Kind], *, keep: bool, tally: Tally) -> None:
-    """Send requests of these kinds, one after the other."""
+def chosen(seed: int, speaks: str) -> Iterator[Kind]:
+    """Choose kinds of requests, without end; by a seed, so that a run can be had again."""
+    chance, kinds = random.Random(seed), [kind for kind in KINDS if kind.speaks == speaks]
+    while True:
+        yield chance.choice(kinds)
+
+
+def send_all(
+    ports: Mapping[str, int], kinds: Iterable[Kind], *, keep: bool, tally: Tally, least: int, over: threading.Event
+) -> None:
+    """Send requests of these kinds, one after the other: so many at least, and until the disturbances are over."""
     with contextlib.closing(Conversation(ports, keep=keep)) as conversation:
         for number, kind in enumerate(kinds):
+            if number >= least and over.is_set():
+                return
             answer = conversation.ask(kind, number)
             if answer is None:
                 tally.lost[kind] += 1
@@ -267,22 +281,22 @@ def run(scenario: Scenario) -> Outcome:
     command = [
         sys.executable, "-m", "tiny_listener", "--app-dir", str(SERVERS), "--port", str(port),
         "--admin-port", str(admin),
-        # A short probation: reloads are to fall into the load, not to outlast it.
-        "--workers", str(scenario.workers), "--log-level", "critical", "--reload-probation", "0.2",
+        "--workers", str(scenario.workers), "--log-level", "critical",
+        "--reload-probation", str(scenario.probation),
         *(recycling if scenario.disturbances else []),
         "counted:app",
     ]  # fmt: skip
     everybody = scenario.clients + max(1, scenario.clients // 2)
     tallies = [Tally() for _ in range(everybody)]
     threads = []
+    over = threading.Event()
     for number, tally in enumerate(tallies):
         speaks = "http" if number < scenario.clients else "line"
-        # By a seed, so that a run can be had again.
-        chosen = random.Random(number).choices(
-            [kind for kind in KINDS if kind.speaks == speaks], k=scenario.requests // everybody
-        )
-        keep = speaks == "http" and number % 2 == 0
-        threads.append(threading.Thread(target=partial(send_all, ports, chosen, keep=keep, tally=tally)))
+        send = partial(
+            send_all, ports, chosen(number, speaks), keep=speaks == "http" and number % 2 == 0, tally=tally,
+            least=scenario.requests // everybody, over=over,
+        )  # fmt: skip
+        threads.append(threading.Thread(target=send))
 
     os.environ["LINES_PORT"] = str(lines)
     with contextlib.ExitStack() as stack:
@@ -302,6 +316,7 @@ def run(scenario: Scenario) -> Outcome:
                     time.sleep(0.002)
                 disturber.disturb(number)
         finally:
+            over.set()
             for thread in threads:
                 thread.join()
         outcome.seconds = time.monotonic() - began
@@ -311,6 +326,7 @@ def run(scenario: Scenario) -> Outcome:
         outcome.lines, outcome.faults = judge(answered, lost, page)
         outcome.faults += [wrong for tally in tallies for wrong in tally.wrong]
         outcome.lost = lost.total()
+        outcome.sent = answered.total() + outcome.lost
         outcome.recycled = int(page[Sample.of("tiny_listener_worker_restarts_total", reason="recycle")])
         if outcome.lost > outcome.in_hand:
             outcome.faults.append(f"{outcome.lost} requests died, and killed workers had {outcome.in_hand} in hand")
@@ -329,7 +345,7 @@ def table(scenario: Scenario, outcome: Outcome) -> str:
         "",
         " ".join(
             (
-                f"{scenario.requests:,} requests and lines to {scenario.workers} workers, {outcome.seconds:.0f} s;",
+                f"{outcome.sent:,} requests and lines to {scenario.workers} workers, {outcome.seconds:.0f} s;",
                 f"{done:,} had an HTTP response, {outcome.lost} died with a worker; {outcome.kills} killed (with",
                 f"{outcome.in_hand} connections in hand), {outcome.reloads} reloads, {outcome.recycled} recycled;",
                 f"{outcome.scrapes} scrapes by Prometheus: {outcome.series} series,",

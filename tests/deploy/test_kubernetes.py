@@ -217,8 +217,9 @@ def test_the_containers_command_serves_drains_and_answers_probes(
         (endpoint,) = manifests.one("PodMonitor")["spec"]["podMetricsEndpoints"]
         url = f"http://127.0.0.1:{server.admin_port}{endpoint['path']}"
         if "authorization" in endpoint:
-            with pytest.raises(urllib.error.HTTPError, match="401"):
+            with pytest.raises(urllib.error.HTTPError, match="401") as refused:
                 urllib.request.urlopen(url)
+            refused.value.close()
         bearer = {"Authorization": f"{endpoint['authorization']['type']} s3cret"} if "authorization" in endpoint else {}
         with urllib.request.urlopen(urllib.request.Request(url, headers=bearer)) as response:
             assert b"tiny_listener_connections" in response.read()
