@@ -86,7 +86,7 @@ class Ender:
             worker.process.kill()
 
     def watch_boot(self, slot: Slot, worker: Worker, limit: float) -> None:
-        """Kill a worker that is not ready after `limit` seconds."""
+        """Kill a worker that is not ready after `limit` seconds, when it has shown where it is."""
         worker.timers.append(asyncio.get_running_loop().call_later(limit, self._kill_unready, slot, worker, limit))
 
     @staticmethod
@@ -98,7 +98,8 @@ class Ender:
                 extra={**about(slot, worker), "reason": "boot timeout", "duration": limit},
             )  # fmt: skip
             worker.doom("boot_timeout", f"was killed after {limit:g} s (--boot-timeout)")
-            worker.process.kill()
+            ask_for_stacks(slot, worker)
+            worker.timers.append(asyncio.get_running_loop().call_later(DUMP_TIME, worker.process.kill))
 
     def watch_deaf(self, slot: Slot, worker: Worker) -> None:
         """A worker's line is closed: it is about to end, or else it hears nobody any more and is killed."""

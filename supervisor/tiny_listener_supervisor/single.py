@@ -6,6 +6,7 @@ import asyncio
 import faulthandler
 import gc
 import logging
+import os
 import signal
 import sys
 import time
@@ -16,12 +17,14 @@ from tiny_listener.host import Host
 from tiny_listener.last_resort import LastResort, exit_code_of
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
+from tiny_listener.tasks import log_tasks
 
 from .failing import cannot_listen, describe_boot_failure, http_addresses, say_that_it_failed
 from .logfile import reopen
 from .notify import Notifier
 from .pulse import Pulse, read_vitals
 from .queues import queue_depth
+from .stacks import DUMP_TIME
 from .status import Status, of_the_only_process, state_in_a_word
 from .views import view_of_the_only_process
 from .worker import WorkerPlan, dump_on_usr2
@@ -83,8 +86,9 @@ class Single:
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""
-        # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1.
-        faulthandler.dump_traceback_later(self._settings.boot_timeout, exit=True)
+        # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1; by
+        # `_end_boot` if the loop turns, which knows what is awaited, and otherwise by this, a moment later.
+        faulthandler.dump_traceback_later(self._settings.boot_timeout + DUMP_TIME, exit=True)
         log_file = self._plan.log_file
         dump_on_usr2(sys.stderr.fileno() if log_file is None else log_file.fd)
         self._plan.pin(0)
@@ -124,7 +128,7 @@ class Single:
                 )
             )
             pulse = Pulse(self._shown, listener)
-            self._life.startup[:0] = [self._start_admin, self._wait_for_the_end, pulse.start]
+            self._life.startup[:0] = [self._watch_boot, self._start_admin, self._wait_for_the_end, pulse.start]
             listener.run()
         except SystemExit:
             raise
@@ -136,6 +140,16 @@ class Single:
             logger.critical("The application cannot boot", extra={"as_is": text})
             return code
         return 0
+
+    async def _watch_boot(self) -> None:
+        left = self._started + self._settings.boot_timeout - time.monotonic()
+        self._boot_timer = asyncio.get_running_loop().call_later(left, self._end_boot)
+
+    def _end_boot(self) -> None:
+        logger.critical("The application is not ready after %g s (--boot-timeout)", self._settings.boot_timeout)
+        log_tasks()
+        faulthandler.dump_traceback()
+        os._exit(1)
 
     async def _start_admin(self) -> None:
         if self._admin is None:
@@ -162,6 +176,7 @@ class Single:
 
     def _on_ready(self) -> None:
         self._was_ready = True
+        self._boot_timer.cancel()
         faulthandler.cancel_dump_traceback_later()
         if self._admin is not None:
             self._admin.warm_up()

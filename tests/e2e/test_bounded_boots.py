@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,6 +65,25 @@ def test_whatever_ends_a_boot_is_said(where: str, way: str, code: int, workers: 
             assert workers == "1" or "exited with code 7 before it was ready" in server.log
         else:
             assert f"in {way}" in server.log  # its traceback
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("where", "way"), [("import", "sleeps"), ("startup", "sleeps"), ("startup", "awaits"), ("listen", "awaits")]
+)
+def test_a_boot_that_takes_too_long_says_where_it_is(where: str, way: str, workers: str) -> None:
+    options = ("--workers", workers, "--boot-timeout", "0.7")
+    with serving("hangs:app", *options, env={"HANG": f"{where}:{way}"}, until_ready=False) as server:
+        assert server.process.wait(20) == (1 if workers == "1" else 3)
+        if way == "awaits":
+            assert re.search(r"Task Task-\d+ waits: .*awaits \(hangs\.py:\d+\)", server.log)
+        else:
+            assert re.search(r'hangs\.py", line \d+ in sleeps', server.log)
+        if workers == "2":
+            assert "is not ready after 0.7 s (--boot-timeout): it is killed" in server.log
+            assert "before it was ready" in server.log
+        elif way == "awaits":
+            assert "The application is not ready after 0.7 s (--boot-timeout)" in server.log
 
 
 LEAVES = [("task", "exits", 7), ("task", "interrupts", 1), ("callback", "exits", 7), ("callback", "interrupts", 1)]

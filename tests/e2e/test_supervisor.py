@@ -335,19 +335,6 @@ def test_every_way_to_listen() -> None:
             assert listening(port) % 3 == 0
 
 
-def test_a_single_boot_that_takes_too_long() -> None:
-    result = command("--admin-port", "0", "--boot-timeout", "0.3", "never_boots:app")
-    assert result.returncode == 1
-    assert result.stderr.count("Timeout (0:00:00.3") == 1
-
-
-def test_a_boot_that_takes_too_long() -> None:
-    result = command("--workers", "2", "--admin-port", "0", "--boot-timeout", "0.3", "never_boots:app")
-    assert result.returncode == 3
-    assert "is not ready after 0.3 s (--boot-timeout): it is killed" in result.stderr
-    assert "before it was ready" in result.stderr
-
-
 def test_a_listener_that_consumes_for_ever_is_ready_after_a_second() -> None:
     with serving("consumes:app", "--workers", "2", pass_port=False) as server:
         assert server.stop() == 0
