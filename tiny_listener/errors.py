@@ -5,6 +5,7 @@ ListenerError
 ├── EventNotFound          no registered pattern matches the text of an event (HTTP: 404)
 ├── EventAlreadyExists     a second route of the same name
 ├── CannotLoad             an application that cannot be loaded, by no fault of its code
+│   └── WrongOptions       options that contradict each other, the application or the system
 ├── EventAlreadyDone       a step that is only possible while an event runs
 ├── ContextNotFound        no context has this id
 ├── ContextAlreadyExists   a second context with the same id
@@ -29,6 +30,7 @@ __all__ = [
     "ListenerNotFound",
     "PathParamsError",
     "RouteError",
+    "WrongOptions",
 ]
 
 
@@ -78,6 +80,10 @@ class EventDataError(ListenerError):
 
 class CannotLoad(ListenerError):  # noqa: N818
     """The application cannot be loaded or run, and no code of its own is to blame; the text is one line."""
+
+
+class WrongOptions(CannotLoad):
+    """Options that contradict each other, or that the application or the system has no use for; exit code 2."""
 
 
 class HandlerExit(ListenerError):  # noqa: N818

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable
 
 from tiny_listener.addresses import ListenError, listen_error
-from tiny_listener.errors import CannotLoad
+from tiny_listener.errors import CannotLoad, WrongOptions
 from tiny_listener.tracebacks import format_without_our_frames
 
 from .messages import Address
@@ -21,7 +21,8 @@ logger = logging.getLogger("tiny_listener.worker")
 def describe_boot_failure(exc: BaseException) -> tuple[int, str]:
     """Return the exit code and the text for an application that cannot be loaded or started."""
     if isinstance(exc, (CannotLoad, ListenError)):
-        return 1, f"Error: {exc.strerror if isinstance(exc, ListenError) else exc}\n"
+        code = 2 if isinstance(exc, WrongOptions) else 1
+        return code, f"Error: {exc.strerror if isinstance(exc, ListenError) else exc}\n"
     return 3, format_without_our_frames(exc)
 
 

@@ -14,7 +14,7 @@ import pwd
 import sys
 from dataclasses import dataclass
 
-from tiny_listener.errors import CannotLoad
+from tiny_listener.errors import CannotLoad, WrongOptions
 
 __all__ = ["Identity", "find_identity"]
 
@@ -72,7 +72,8 @@ def find_identity(user: str | None, group: str | None) -> Identity:
 
     :param user: None: the present one, with another group
     :param group: None: that of the user
-    :raises CannotLoad: there is no such user or group, or only root could become it
+    :raises WrongOptions: there is no such user or group
+    :raises CannotLoad: only root could become it
     """
     entry = _find_user(user) if user is not None else None
     uid = entry.pw_uid if entry is not None else int(user) if user is not None else os.geteuid()
@@ -81,7 +82,7 @@ def find_identity(user: str | None, group: str | None) -> Identity:
     elif entry is not None:
         gid = entry.pw_gid
     else:
-        raise CannotLoad(f"user {user} has no entry that names its group: add --group")
+        raise WrongOptions(f"user {user} has no entry that names its group: add --group")
     groups = (gid,) if entry is None else tuple(os.getgrouplist(entry.pw_name, gid))
     environment: tuple[tuple[str, str], ...] = ()
     if entry is not None:
@@ -101,7 +102,7 @@ def _find_user(user: str) -> pwd.struct_passwd | None:
     except (KeyError, OverflowError):
         if user.isascii() and user.isdecimal() and int(user) < 2**32 - 1:
             return None
-        raise CannotLoad(f"there is no user {user!r} (--user)") from None
+        raise WrongOptions(f"there is no user {user!r} (--user)") from None
 
 
 def _find_group(group: str) -> int:
@@ -110,4 +111,4 @@ def _find_group(group: str) -> int:
             return int(group)
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise CannotLoad(f"there is no group {group!r} (--group)") from None
+        raise WrongOptions(f"there is no group {group!r} (--group)") from None

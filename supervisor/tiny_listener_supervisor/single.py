@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tiny_listener.addresses import name_of
-from tiny_listener.host import Host
+from tiny_listener.host import Host, SocketProvider
 from tiny_listener.last_resort import LastResort, exit_code_of
 from tiny_listener.lifecycle import State
 from tiny_listener.observer import NULL_OBSERVER, Observer
@@ -47,6 +47,8 @@ class Single:
     :param observer: where events are counted; None without metrics
     :param admin: the admin endpoint, if there is one
     :param notifier: the way to the service manager, if there is one
+    :param trial: gives the listener its sockets, and it stops as soon as it is ready; None: it serves
+    :ivar was_ready: whether the listener ever took events in
     """
 
     def __init__(
@@ -56,14 +58,17 @@ class Single:
         observer: Observer | None = None,
         admin: Admin | None = None,
         notifier: Notifier | None = None,
+        *,
+        trial: SocketProvider | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
         self._observer = observer or NULL_OBSERVER
         self._admin = admin
         self._notifier = notifier or Notifier()
+        self._trial = trial
         self._state = State.NEW
-        self._was_ready = False
+        self.was_ready = False
         self._servers: list[Any] = []
         self._started = time.monotonic()
         self._shown = memoryview(bytearray(8 * 8)).cast("d")
@@ -71,12 +76,12 @@ class Single:
     @property
     def is_ready(self) -> bool:
         """Whether the listener takes events in."""
-        return self._was_ready and self._life.state is State.READY
+        return self.was_ready and self._life.state is State.READY
 
     def status(self) -> Status:
         """Return what there is to know of it; no restarts and no reloads, which need a supervisor."""
         stopping = self._life.state not in (State.NEW, State.STARTING, State.READY)
-        state = state_in_a_word(ready=self.is_ready, was_ready=self._was_ready, stopping=stopping)
+        state = state_in_a_word(ready=self.is_ready, was_ready=self.was_ready, stopping=stopping)
         servers = self._servers
         addresses = [name_of(sock) for server in servers if server.is_serving() for sock in server.sockets]
         now, queue = time.monotonic(), _queues(servers)["0"]
@@ -117,23 +122,23 @@ class Single:
         try:
             listener = self._plan.load()
             self._life, self._hooks = listener.lifecycle, listener.hooks
-            listener.attach(
-                Host(
-                    observer=self._observer,
-                    on_ready=self._on_ready,
-                    graceful_timeout=self._plan.graceful_timeout,
-                    drain_delay=self._settings.drain_delay,
-                    signals=SIGNALS,
-                    last_resort=self._last_resort,
-                )
+            self._host = Host(
+                sockets=self._trial,
+                observer=self._observer,
+                on_ready=self._on_ready,
+                graceful_timeout=self._plan.graceful_timeout,
+                drain_delay=self._settings.drain_delay,
+                signals=SIGNALS,
+                last_resort=self._last_resort,
             )
+            listener.attach(self._host)
             pulse = Pulse(self._shown, listener)
             self._life.startup[:0] = [self._watch_boot, self._start_admin, self._wait_for_the_end, pulse.start]
             listener.run()
         except SystemExit:
             raise
         except BaseException as exc:
-            if self._was_ready:
+            if self.was_ready:
                 say_that_it_failed(exc)
                 return 1
             code, text = describe_boot_failure(cannot_listen(exc, http_addresses(listener), shared=False) or exc)
@@ -175,7 +180,7 @@ class Single:
             self._admin.stop()
 
     def _on_ready(self) -> None:
-        self._was_ready = True
+        self.was_ready = True
         self._boot_timer.cancel()
         faulthandler.cancel_dump_traceback_later()
         if self._admin is not None:
@@ -183,6 +188,9 @@ class Single:
         self._notifier.ready("ready")
         self._notifier.watch(asyncio.get_running_loop(), lambda: True)  # a loop that stands still says nothing
         self._life.shutdown.append(self._stop_admin)
+        if self._trial is not None:
+            self._life.begin_stop(self._host)
+            return
         # What start-up made stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()

@@ -80,11 +80,11 @@ ADMIN = ("--admin-port", "0")
         (["web:app.no_such"], 1, "'web:app' has no attribute 'no_such'"),
         (["package.wep:app"], 1, "No module named 'package.wep'; did you mean 'package.web'?"),
         (["web:HTTPListener"], 1, "is a class: make an instance of it"),
-        (["--uds-mode", "660", "web:app"], 1, "--uds-mode does nothing without a unix socket: add --uds"),
+        (["--uds-mode", "660", "web:app"], 2, "--uds-mode does nothing without a unix socket: add --uds"),
         (["--uds", "/tmp/x", "--uds-mode", "680", "web:app"], 2, "'680' are no permissions: three octal digits"),
         (["--uds", "/tmp/x", "--uds-mode", "1777", "web:app"], 2, "'1777' are no permissions"),
         (["--uds", "/tmp/x", "--uds-mode", "rw", "web:app"], 2, "'rw' are no permissions"),
-        (["--port", "1", "plain:app"], 1, "--port would do nothing: plain:app is no HTTPListener"),
+        (["--port", "1", "plain:app"], 2, "--port would do nothing: plain:app is no HTTPListener"),
     ],
 )
 @pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["one", "two"])

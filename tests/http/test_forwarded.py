@@ -157,7 +157,7 @@ def test_what_a_request_says(runner: asyncio.Runner, settings: dict[str, Any], e
     [
         (["--proxy-headers", "--forwarded-header"], 2, "--proxy-headers and --forwarded-header"),
         (["--forwarded-allow-ips", "10.0.0.1"], 2, "--forwarded-allow-ips does nothing without"),
-        (["--proxy-headers", "--forwarded-allow-ips", "proxy"], 1, "'proxy' does not appear to be an IPv4 or IPv6"),
+        (["--proxy-headers", "--forwarded-allow-ips", "proxy"], 2, "'proxy' does not appear to be an IPv4 or IPv6"),
     ],
 )
 def test_the_command_line(options: list[str], code: int, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import CannotLoad
+from ..errors import CannotLoad, WrongOptions
 from ..importing import import_from_string
 from ..listener import Listener
 
@@ -45,6 +45,7 @@ def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
     """Import an application and give it the options of the command line.
 
     :raises CannotLoad: there is no such module, attribute, or it is no Listener
+    :raises WrongOptions: the options are none of its
     :raises Exception: whatever the application raises while it is imported
     """
     if app_dir not in sys.path:
@@ -74,14 +75,14 @@ def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> No
 
     if not isinstance(listener, HTTPListener):
         if isinstance(options.get("fd"), tuple):
-            raise CannotLoad(f"systemd's sockets (LISTEN_FDS) would serve nobody: {app} is no HTTPListener")
+            raise WrongOptions(f"systemd's sockets (LISTEN_FDS) would serve nobody: {app} is no HTTPListener")
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(options))
-        raise CannotLoad(f"{names} would do nothing: {app} is no HTTPListener, it opens its own sources of events")
+        raise WrongOptions(f"{names} would do nothing: {app} is no HTTPListener, it opens its own sources of events")
     if {"host", "port", "uds", "fd"} & options.keys():  # the command line names the place anew
         listener.configure(uds=None, uds_mode=None, fd=None)
     listener.configure(**options)
     if listener.settings.uds_mode is not None and listener.settings.uds is None:
-        raise CannotLoad("--uds-mode does nothing without a unix socket: add --uds")
+        raise WrongOptions("--uds-mode does nothing without a unix socket: add --uds")
     # What is wrong with these is said before anything runs, and by --check.
     tls_context(listener.settings)
     if listener.settings.proxy_headers is not None:

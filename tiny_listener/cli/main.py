@@ -42,12 +42,18 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 PREFIX = "TINY_LISTENER_"
+CHECK = "--check=import"
 seconds = Seconds(min=0)
 positive = Seconds(min=0, min_open=True)
 
 
 class Command(click.Command):
     """The command, with its options grouped by subject in `--help`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See `click.Command`; `--check` alone has a value too, and does not take the next argument for it."""
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [CHECK if arg == "--check" else arg for arg in args[:end]] + args[end:])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See `click.Command`."""
@@ -82,7 +88,12 @@ class Command(click.Command):
     callback=read_config,
     help="A TOML file with options, in place of [tool.tiny-listener] in ./pyproject.toml.",
 )
-@click.option("--check", is_flag=True, help="Import the application, validate it, and exit.")
+@click.option(
+    "--check",
+    type=click.Choice(["import", "start"]),
+    metavar="[=start]",
+    help="Import the application, validate it, and exit; with =start also start it and stop it, at a place of its own.",
+)
 @click.option("--routes", is_flag=True, help="Print the routes in the order in which they match, and exit.")
 @click.option(
     "--host",

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import __version__
-from ..errors import CannotLoad
+from ..errors import CannotLoad, WrongOptions
 from ..inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
 from .logs import set_up_logging
+from .trial import describe, try_to_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,17 +58,20 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     def load_app() -> Listener[Any]:
         return load(app, options["app_dir"], http_options)
 
-    if options["check"] or options["routes"]:
+    if options["routes"] or options["check"] == "import":
         return _show(app, load_app, routes=options["routes"])
     _leave_process_1()
     try:
+        if options["check"] == "start":
+            http_options.pop("fd", None)  # clients may wait there
+            return try_to_start(app, load_app, options)
         if fds := take_from_systemd(os.environ, os.getpid()):
             _refuse_another_place(given)
             http_options["fd"] = fds
         return _run(load_app, {**options, "fd": http_options.get("fd")}, given)
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
-        return 1
+        return 2 if isinstance(exc, WrongOptions) else 1
 
 
 def _leave_process_1() -> None:
@@ -81,7 +85,7 @@ def _refuse_another_place(given: set[str]) -> None:
     """Whoever passes sockets accepts for us: clients that nobody serves would wait for ever."""
     for name in ("host", "port", "uds", "fd"):
         if name in given:
-            raise CannotLoad(f"systemd passed sockets (LISTEN_FDS), and --{name} names another place: choose one")
+            raise WrongOptions(f"systemd passed sockets (LISTEN_FDS), and --{name} names another place: choose one")
 
 
 def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
@@ -247,8 +251,7 @@ def _show(app: str, load_app: Any, *, routes: bool) -> int:
     except Exception as exc:
         return _say_why(exc)
     if not routes:
-        count = len(listener.routes)
-        click.echo(f"{app}: {type(listener).__name__} with {count} route{'s' * (count != 1)}")
+        click.echo(describe(app, listener))
         return 0
     rows = [(route.path, route.name, route.where.rpartition(" ")[2].strip("()")) for route in listener.router]
     rows = [("EVENT", "NAME", "HANDLER"), *rows]

@@ -13,7 +13,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from ..errors import CannotLoad
+from ..errors import WrongOptions
 
 if TYPE_CHECKING:
     from .fields import Field
@@ -54,7 +54,7 @@ class Proxies:
     :param kind: which fields they write
     :param trusted: their addresses and networks with commas between; `unix:` for all that connect to a unix socket,
         `*` for everybody
-    :raises CannotLoad: one of these is none
+    :raises WrongOptions: one of these is none
     """
 
     def __init__(self, kind: ProxyHeaders, trusted: str) -> None:
@@ -97,7 +97,7 @@ def _network(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(name)
     except ValueError as exc:
-        raise CannotLoad(
+        raise WrongOptions(
             f"--forwarded-allow-ips: {exc}; addresses, networks such as 10.0.0.0/8, {UNIX} and * are what it takes"
         ) from None
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CannotLoad
+from ..errors import CannotLoad, WrongOptions
 
 if TYPE_CHECKING:
     from .settings import HTTPSettings
@@ -25,12 +25,13 @@ def tls_context(settings: HTTPSettings) -> ssl.SSLContext | None:
     TLS 1.2 and up (RFC 8996 forbids what was before), without compression and renegotiation; ALPN offers
     `http/1.1` alone (RFC 7301). Where `ssl_ca_certs` is given, clients must show a certificate that it vouches for.
 
-    :raises CannotLoad: a file cannot be read or is not what it should be, or the settings contradict each other
+    :raises CannotLoad: a file cannot be read or is not what it should be
+    :raises WrongOptions: the settings contradict each other
     """
     if settings.ssl_certfile is None:
         for name in ("ssl_keyfile", "ssl_ca_certs", "ssl_ciphers"):
             if getattr(settings, name) is not None:
-                raise CannotLoad(f"{_option(name)} does nothing without --ssl-certfile")
+                raise WrongOptions(f"{_option(name)} does nothing without --ssl-certfile")
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
