@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,10 @@ class Draining:
         self._event.set()
 
 
+_lives_in: ContextVar[Lifecycle | None] = ContextVar("tiny_listener.lives_in", default=None)
+"""The life in which code runs: of startup callbacks, `listen()`, handlers, and the tasks that they start."""
+
+
 class Lifecycle:
     """The life of one listener, and what has to end before it may."""
 
@@ -150,6 +155,7 @@ class Lifecycle:
         """
         self._reset()
         self.step(State.STARTING)
+        outside = _lives_in.set(self)
         loop: Any = asyncio.get_running_loop()
         asked = asyncio.ensure_future(self.wait_for_shutdown())
         listening: asyncio.Future[Any] | None = None
@@ -180,6 +186,7 @@ class Lifecycle:
                 listening.cancel()
                 await asyncio.wait({listening}, timeout=CANCELLED)
             await asyncio.shield(self.begin_stop(host))
+            _lives_in.reset(outside)
 
     async def _start_up(self) -> bool:
         """Run the startup callbacks; return whether they have ended, and no stop was in their way.
@@ -210,11 +217,16 @@ class Lifecycle:
             listening.result()
 
     async def stop(self, host: Host) -> None:
-        """Shut down; a second call while the first runs makes it hurry."""
+        """Shut down; a second call while the first runs makes it hurry.
+
+        Returns when that is done; to code that runs within this life, and may be waited for itself, when it has begun.
+        """
         if self._stopping is not None:
             self.hurry(host)
         # A task of its own: the caller may be one of those that the stop cancels.
-        await asyncio.shield(self.begin_stop(host))
+        stopping = self.begin_stop(host)
+        if _lives_in.get() is not self:
+            await asyncio.shield(stopping)
 
     def begin_stop(self, host: Host, *, cut: bool = False) -> asyncio.Task[None]:
         """Let a shutdown begin, if none has, and return its task.

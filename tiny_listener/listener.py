@@ -319,6 +319,9 @@ class Listener(Generic[CTX]):
     async def graceful_shutdown(self, sig: int | None = None) -> None:
         """Stop taking events in, finish those that run, run the shutdown callbacks; called again: hurry.
 
+        Returns when all of it is done. To a handler, and to other code that the listener runs or that such code
+        started, it returns when the shutdown has begun: that is waited for itself.
+
         :param sig: the signal that asked for it, if one did
         """
         await self.lifecycle.stop(self.host)
