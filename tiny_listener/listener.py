@@ -239,13 +239,12 @@ class Listener(Generic[CTX]):
             raise EventNotFound(f"No route is named {name!r}") from None
 
     def match_route(self, path: str) -> tuple[Route, PathParams]:
-        """Return the route whose pattern matches the whole of `path`, and its converted parameters.
+        """Return the route whose pattern matches the whole of `path`, and its converted parameters. Nothing is counted.
 
         :raises EventNotFound: no pattern matches
         """
         found = self.router.match(path)
         if found is None:
-            self.host.observer.not_found()
             raise EventNotFound(f"No handler is registered for the event {path!r}")
         return found
 
@@ -269,7 +268,11 @@ class Listener(Generic[CTX]):
 
     def trigger_in(self, ctx: CTX | None, path: str, timeout: float | None, data: dict[str, Any] | None) -> EventTask:
         """Trigger an event in a context, or in one of its own; see `trigger_event`."""
-        route, params = self.match_route(path)
+        try:
+            route, params = self.match_route(path)
+        except EventNotFound:
+            self.host.observer.not_found()
+            raise
         event: Event[Any] = (ctx or self.new_ctx()).new_event(route, data, params)
         return self.run_event(event, timeout)
 

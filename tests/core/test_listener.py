@@ -225,6 +225,23 @@ def test_routes_can_be_removed(app: App) -> None:
     assert app.match_route("x") == (app.routes["first"], {})
 
 
+def test_a_miss_counts_when_it_was_triggered_only(
+    app: App, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missed: list[int] = []
+    monkeypatch.setattr(type(app.host.observer), "not_found", lambda _: missed.append(1))
+    with pytest.raises(EventNotFound):
+        app.match_route("x")
+    assert not missed
+
+    async def main() -> None:
+        with pytest.raises(EventNotFound):
+            app.trigger_event("x")
+
+    runner.run(main())
+    assert missed == [1]
+
+
 def test_a_function_removes_its_own_routes_only(app: App) -> None:
     async def first() -> None: ...
 

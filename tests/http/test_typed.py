@@ -171,6 +171,53 @@ def test_types_that_cannot_be_decoded() -> None:
             """Which of them is not told apart."""
 
 
+class Plain:
+    """Nothing that JSON has a form for."""
+
+
+class Holder(msgspec.Struct):
+    plain: Plain
+
+
+@dataclass
+class DataHolder:
+    plain: list[Plain]
+
+
+class Tree(msgspec.Struct):
+    leaves: list[Tree]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Plain, list[Plain], dict[str, Plain], tuple[Plain, ...], tuple[int, Plain], Plain | None, Holder, list[Holder],
+        DataHolder, complex, type, Annotated[Plain, "x"],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_json_has_no_form_for_is_refused_where_it_is_registered(kind: Any) -> None:
+    app = HTTPListener()
+
+    async def handler(body: Any) -> None:
+        """Never called."""
+
+    handler.__annotations__["body"] = Annotated[kind, Body]
+    with pytest.raises(RouteError, match=r"handler .*argument 'body' .*JSON has no .*make it a msgspec.Struct or a"):
+        app.post("/")(handler)
+
+
+@pytest.mark.parametrize("kind", [Tree, list[int], dict[str, Any], Any, bytes, Tree | None, int | str], ids=str)
+def test_what_json_has_a_form_for_is_taken(kind: Any) -> None:
+    app = HTTPListener()
+
+    async def handler(body: Any) -> None:
+        """Never called."""
+
+    handler.__annotations__["body"] = Annotated[kind, Body]
+    app.post("/")(handler)
+
+
 def test_other_events_have_no_body(runner: asyncio.Runner) -> None:
     class App(Listener):
         async def listen(self) -> None:

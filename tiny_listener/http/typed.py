@@ -6,6 +6,7 @@ Importing this module lets the plans of all handlers know them, see `hook.planne
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -42,10 +43,10 @@ class _TypedBody(AsyncResolver):
         try:
             self._decode = msgspec.json.Decoder(argument.annotation).decode
         except Exception as exc:
-            raise RouteError(
-                f"{argument.where}: no JSON can be decoded for the argument {argument.name!r} "
-                f"({type(exc).__name__}: {exc})"
-            ) from exc
+            raise _not_decodable(argument, f"{type(exc).__name__}: {exc}") from exc
+        if (unknown := _find_unknown(msgspec.inspect.type_info(argument.annotation))) is not None:
+            name = getattr(unknown, "__name__", unknown)
+            raise _not_decodable(argument, f"JSON has no {name}: make it a msgspec.Struct or a dataclass")
 
     async def __call__(self, event: Any) -> Any:
         """See `AsyncResolver`.
@@ -66,6 +67,37 @@ class _TypedBody(AsyncResolver):
                 415, "the body is to be JSON; content-type: application/json", {"accept": "application/json"}
             )
         return decode_json(self._decode, data)
+
+
+def _not_decodable(argument: Argument, why: str) -> RouteError:
+    return RouteError(f"{argument.where}: no JSON can be decoded for the argument {argument.name!r} ({why})")
+
+
+def _find_unknown(root: msgspec.inspect.Type) -> Any:
+    """Return a type within this one that msgspec has no JSON for, or None.
+
+    It makes a decoder for such a type all the same, which refuses whatever comes: `dec_hook` is not there.
+    """
+    seen, todo = [root], [root]
+    while todo:
+        kind = todo.pop()
+        if isinstance(kind, msgspec.inspect.CustomType):
+            return kind.cls
+        for part in _parts(kind):
+            if all(part is not known for known in seen):  # a Struct may hold itself
+                seen.append(part)
+                todo.append(part)
+    return None
+
+
+def _parts(kind: Any) -> Iterator[msgspec.inspect.Type]:
+    """Iterate over the types that the description of a type names."""
+    for name in kind.__struct_fields__:
+        value = getattr(kind, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            inner = one.type if isinstance(one, msgspec.inspect.Field) else one
+            if isinstance(inner, msgspec.inspect.Type):
+                yield inner
 
 
 def _is_json(content_type: str) -> bool:
