@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -84,10 +85,22 @@ class Single:
         state = state_in_a_word(ready=self.is_ready, was_ready=self.was_ready, stopping=stopping)
         servers = self._servers
         addresses = [name_of(sock) for server in servers if server.is_serving() for sock in server.sockets]
-        now, queue = time.monotonic(), _queues(servers)["0"]
+        now, queue = time.monotonic(), sum(self._queues().values())
         lag = read_vitals(self._shown, now).lag
         age = round(now - self._started, 3)
         return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched, lag=lag)
+
+    def _queues(self) -> dict[str, int]:
+        """Return how many connections wait at the servers' sockets, under the names that a supervisor has for them."""
+        depths: dict[str, int] = {}
+        inherited = {os.fstat(fd).st_ino for fd in self._settings.inherited}
+        for server in self._servers:
+            for sock in server.sockets if server.is_serving() else ():
+                is_shared = sock.family == socket.AF_UNIX or os.fstat(sock.fileno()).st_ino in inherited
+                if (depth := queue_depth(sock.fileno())) is not None:
+                    name = "shared" if is_shared else "0"
+                    depths[name] = depths.get(name, 0) + depth
+        return depths
 
     def run(self) -> int:
         """Run until it is told to stop; return the exit code."""
@@ -162,7 +175,7 @@ class Single:
         servers = getattr(asyncio.get_running_loop(), "servers", [])
         self._servers = servers
         before = len(servers)
-        self._admin.show_queues(lambda: _queues(servers))
+        self._admin.show_queues(self._queues)
         self._admin.show_processes(lambda: view_of_the_only_process(self._shown, time.monotonic()))
         await self._admin.start(self)
         # A drain closes the listener's servers; this one still tells how the drain goes.
@@ -194,9 +207,3 @@ class Single:
         # What start-up made stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-
-
-def _queues(servers: list[Any]) -> dict[str, int]:
-    """Return how many connections wait at the servers' sockets."""
-    depths = [queue_depth(sock.fileno()) for server in servers if server.is_serving() for sock in server.sockets]
-    return {"0": sum(depth for depth in depths if depth is not None)}

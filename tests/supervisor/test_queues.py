@@ -81,6 +81,14 @@ def test_prometheus_sees_the_queue(workers: str) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_queue_of_a_unix_socket_is_shared(workers: str, tmp_path: Path) -> None:
+    with serving("web:app", "--workers", workers, "--uds", str(tmp_path / "s"), pass_port=False) as server:
+        labels = {labels for name, labels in server.samples() if name == "tiny_listener_accept_queue"}
+        assert labels == {(("worker", "shared"),)}
+
+
+@pytest.mark.e2e
 @pytest.mark.needs("ss")
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
