@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import tiny_listener
-from tests.server import APPS, command, serving
+from tests.server import APPS, ROOT, command, serving
+from tiny_listener.cli.contradictions import SUPERVISED
 from tiny_listener.cli.main import SECTIONS
 from tiny_listener.cli.main import command as cli
 
@@ -124,3 +126,16 @@ def test_names_that_applications_use_stay_theirs(tmp_path: Path) -> None:
     )
     with serving("mine:app", "--workers", "2", cwd=tmp_path) as server:
         assert server.get("/") == (200, b'["mine","mine too"]')
+
+
+def test_options_that_need_a_supervisor_say_so() -> None:
+    rows = (ROOT / "README.md").read_text().splitlines()
+    marked = {name for row in rows if " | † " in row for name in re.findall(r"`--([a-z-]+)", row.partition(" | † ")[0])}
+    known = {name.replace("_", "-") for name in SUPERVISED}
+    assert marked == known
+    section = next(title for title, names in SECTIONS.items() if names is SUPERVISED)
+    assert "supervisor" in section
+    for name in known - {"max-requests-jitter", "max-restarts-window", "control-socket"}:
+        done = command("--admin-port", "0", f"--{name}", "1", "web:app")
+        assert done.returncode == 2
+        assert f"--{name} needs a supervisor: add --workers 2" in done.stderr

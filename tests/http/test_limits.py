@@ -10,6 +10,7 @@ import pytest
 
 from tests.http.helpers import serving
 from tiny_listener.http import HTTPListener
+from tiny_listener.http.states import State
 
 HOST = b"Host: x\r\n\r\n"
 
@@ -128,6 +129,32 @@ def test_time_limits(runner: asyncio.Runner, settings: dict[str, Any], data: byt
             client = await server.connect()
             if status is not None:
                 assert (await client.ask(data)).status == status
+            assert await client.is_closed()
+
+    runner.run(main())
+
+
+def test_without_keep_alive_each_connection_is_told_that_it_ends(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving(keep_alive_timeout=0.0) as server:
+            client = await server.connect()
+            http = server.app.server
+            assert http is not None
+            (connection,) = http.connections
+            connection.check(http.loop.time() + 1.0)  # the first request has time to come
+            await client.send(b"GET /user/Bob HTTP/1.1\r\n" + HOST)
+            response = await client.receive()
+            assert (response.status, response.headers["connection"]) == (200, "close")
+            assert await client.is_closed()
+            # Of requests that came together each is answered.
+            client = await server.connect()
+            await client.send(3 * (b"GET /user/Bob HTTP/1.1\r\n" + HOST))
+            answers = [await client.receive() for _ in range(3)]
+            assert [answer.status for answer in answers] == [200, 200, 200]
+            assert [answer.headers.get("connection") for answer in answers] == [None, None, "close"]
+            client = await server.connect()
+            (connection,) = (one for one in http.connections if one.state is State.IDLE)
+            connection.check(http.loop.time() + server.app.settings.header_timeout + 1.0)
             assert await client.is_closed()
 
     runner.run(main())

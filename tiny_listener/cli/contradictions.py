@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-__all__ = ["Given", "refuse_contradictions"]
+__all__ = ["SUPERVISED", "Given", "refuse_contradictions"]
 
 TYPED = 3
 STRENGTH = {ParameterSource.COMMANDLINE: TYPED, ParameterSource.ENVIRONMENT: 2, ParameterSource.DEFAULT_MAP: 1}

@@ -14,7 +14,7 @@ from .admin import find_token, refuse_to_be_open
 from .application import check_app_string
 from .completion import complete_app, completion_option
 from .config import read_config
-from .contradictions import Given, refuse_contradictions
+from .contradictions import SUPERVISED, Given, refuse_contradictions
 from .run import run
 from .values import Permissions, Seconds, Whole
 
@@ -33,10 +33,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "TLS": ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers"),
     "Development": ("reload", "reload_dir", "reload_include", "reload_exclude"),
     "Workers": (
-        "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "hang_timeout", "reload_batch",
-        "reload_probation", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts",
-        "max_restarts_window", "cpu_affinity", "pid_file", "control_socket", "user", "group", "umask",
+        "workers", "preload", "graceful_timeout", "drain_delay", "boot_timeout", "cpu_affinity", "pid_file", "user",
+        "group", "umask",
     ),
+    "Workers under a supervisor, which --workers 2 or more, --reload, --user or --group bring": SUPERVISED,
     "Metrics": ("admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open", "no_metrics"),
     "Logs": ("log_level", "log_format", "log_file"),
 }  # fmt: skip
@@ -124,7 +124,7 @@ class Command(click.Command):
     type=seconds,
     default=75,
     show_default=True,
-    help="Seconds that a connection may be idle.",
+    help="Seconds that a connection may be idle; 0: none is kept.",
 )
 @click.option("--access-log", is_flag=True, help="One line for each request.")
 @click.option("--max-request-line", type=Whole(min=1), help="Bytes of a request line; 414.  [default: 8192]")
@@ -283,7 +283,11 @@ class Command(click.Command):
 )
 @click.option("--admin-token-file", type=click.Path(), metavar="FILE", help="The same, from the first line of a file.")
 @click.option("--admin-open", is_flag=True, help="Let an --admin-host that is not of this machine alone have no token.")
-@click.option("--no-metrics", is_flag=True, help="Measure nothing; the workers' state, /livez and /readyz remain.")
+@click.option(
+    "--no-metrics",
+    is_flag=True,
+    help="Measure nothing: /metrics is a 404; the workers' state, /livez and /readyz remain.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error", "critical"]),

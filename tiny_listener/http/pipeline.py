@@ -42,7 +42,7 @@ class Pipeline:
     @property
     def is_last(self) -> bool:
         """Whether the response that is about to be written is the connection's last."""
-        return not self._queue and (not self.takes_more or self._connection.server.draining)
+        return not self._queue and (not self.takes_more or not self._connection.server.keeps_alive)
 
     def put(self, request: Request, target: Event[Any] | Refusal) -> None:
         """Take a request in, to be answered by `answer`."""

@@ -65,6 +65,8 @@ class HTTPServer:
         self.exchanges: set[Exchange] = set()
         """The requests in flight; those of the fast path begin and end within one call, and are not among them."""
         self.draining = False
+        self.keeps_alive = settings.keep_alive_timeout > 0
+        """Whether a connection goes on when all that was asked on it is answered."""
         self.limit_concurrency = settings.limit_concurrency
         self.pool = TaskPool(self.loop)
         self.hooks = listener.hooks
@@ -83,7 +85,7 @@ class HTTPServer:
         """and the observer of the listener, of requests that no route serves."""
         self.outbox = Outbox(self.call_soon, self._count)
         self.find_event = finder(listener)
-        self.serve: Way = fast_path(self)
+        self.serve: Way = fast_path(self) if self.keeps_alive else slow_path
         self._will_work = False
         # PERF: as `call_soon`, without a frame of Python.
         self._plan_work = partial(self.loop.call_soon, self._work_as_planned, context=self.context)
@@ -93,7 +95,7 @@ class HTTPServer:
         times = (
             settings.header_timeout,
             settings.body_timeout,
-            settings.keep_alive_timeout,
+            settings.keep_alive_timeout or settings.header_timeout,
             settings.write_timeout,
             settings.linger_time,
             settings.linger_timeout,
@@ -273,7 +275,7 @@ class HTTPServer:
     def drain(self) -> None:
         """Close idle connections one after the other, and every other with its last answer."""
         self.work()
-        self.draining = True
+        self.draining, self.keeps_alive = True, False
         self.serve = slow_path
         self._drain_idle(self.loop.time())
 

@@ -55,7 +55,8 @@ class HTTPSettings:
     body_timeout: float = 60.0
     """Seconds that a body may be idle; past it 408. nginx: client_body_timeout 60s."""
     keep_alive_timeout: float = 75.0
-    """Seconds that a connection may be idle between requests. nginx: keepalive_timeout 75s."""
+    """Seconds that a connection may be idle between requests; 0: none is kept, and each answer says so. nginx:
+    keepalive_timeout 75s."""
     write_timeout: float = 60.0
     """Seconds that a client may take no byte of what was written, in any state. nginx: send_timeout 60s."""
     linger_time: float = 30.0

@@ -35,7 +35,9 @@ def overdue(
     :param draining: whether the server drains
     """
     if state is State.IDLE:
-        return Overdue.IDLE if now - active > settings.keep_alive_timeout else None
+        # Without keep-alive it is the first request that is waited for.
+        limit = settings.keep_alive_timeout or settings.header_timeout
+        return Overdue.IDLE if now - active > limit else None
     if state is State.HEAD:
         return Overdue.HEAD if now - since > settings.header_timeout else None
     if state is State.LINGERING:
