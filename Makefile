@@ -99,6 +99,7 @@ bench-start: $(VENV)/.dev  ## how soon 8 workers are ready, and their memory
 
 chaos: $(VENV)/.dev  ## what clients notice while workers are replaced, killed, recycled, and become more and fewer
 	$(BIN)/python loadtest/chaos.py
+	$(BIN)/python loadtest/chaos_crowd.py
 
 exactness: tools $(VENV)/.dev  ## whether counters are what clients saw, over 100,000 requests and kills, reloads, recycling
 	$(BIN)/python loadtest/exactness.py
