@@ -157,8 +157,9 @@ class Supervisor:
         if self._reloader is not None:
             await self._reloader.start(self._forker)
         try:
-            for slot in self.slots:
+            for slot in list(self.slots):
                 self._start(slot)
+                await asyncio.sleep(0)  # a fork takes milliseconds: who asks meanwhile need not wait for all of them
             self._health.start(self._loop)
             self._lender.start(self._loop)
             await self._done.wait()
