@@ -11,7 +11,7 @@ import logging
 import os
 from typing import Any
 
-__all__ = ["log_safely"]
+__all__ = ["forget_frames", "log_safely"]
 
 
 def log_safely(logger: logging.Logger, level: int, message: str, *args: Any, **options: Any) -> None:
@@ -21,3 +21,10 @@ def log_safely(logger: logging.Logger, level: int, message: str, *args: Any, **o
     except BaseException as exc:
         with contextlib.suppress(BaseException):
             os.write(2, f"ERROR:    An event could not be logged ({type(exc).__name__}): {message!r}\n".encode())
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of the frames that an exception went through: one that is raised again and again, such as a constant of a
+    module, would keep all of its requests alive.
+    """
+    BaseException.with_traceback(error, None)

@@ -15,22 +15,21 @@ A task is reused only when nobody can tell. It ends, as the task of that one cor
 
 References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with those of a task that nobody can
 know, taken by the same lines when the pool begins: `asyncio.all_tasks()` does not list it. It runs nothing else.
-
-What drives the coroutines of one task is a generator that never ends, `_drive`: a coroutine's own end is a
-StopIteration, and to raise and catch one costs as much as the rest of a step; a `yield from` sees it without.
 """
 
 from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from sys import getrefcount
 from typing import Any, TypeAlias
 from weakref import getweakrefcount
 
-from .asyncio_private import enter_task, leave_task, release, unregister_task
+from .asyncio_private import enter_task, leave_task, unregister_task
+from .driver import drive, first_step, go_on
+from .pooled_task import PooledTask, set_attribute
 
 __all__ = ["Suspended", "TaskPool", "suspended_coroutine"]
 
@@ -38,52 +37,7 @@ MAX_POOL = 256
 """Idle tasks that are kept; each takes about 2 KiB."""
 
 Done: TypeAlias = Callable[[Any, BaseException | None], None]
-Driver: TypeAlias = Generator[Any, Any, None]
 current_task = asyncio.current_task
-set_attribute = object.__setattr__
-TOUCHED = True
-
-
-class _PooledTask(asyncio.Task[None]):
-    """A task that notices what is done to it and leaves no reference behind."""
-
-    touched: bool
-    """Whether anything was."""
-    runner: Suspended
-
-    def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> None:
-        set_attribute(self, "touched", not TOUCHED)
-        super().__init__(coro, loop=loop, context=context)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        set_attribute(self, "touched", TOUCHED)
-        set_attribute(self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        set_attribute(self, "touched", TOUCHED)
-        super().__delattr__(name)
-
-    def add_done_callback(self, fn: Callable[..., object], /, *, context: Context | None = None) -> None:
-        self.touched = True
-        super().add_done_callback(fn, context=context)
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        self.touched = True
-        return super().cancel(msg)
-
-    def set_name(self, value: object, /) -> None:
-        self.touched = True
-        super().set_name(value)
-
-    def get_coro(self) -> Any:
-        self.touched = True  # another request has another
-        return super().get_coro()
-
-    if hasattr(asyncio.Task, "get_context"):  # since Python 3.12
-
-        def get_context(self) -> Context:
-            self.touched = True
-            return self.runner.context or self.runner.pool.context
 
 
 class _Wake(asyncio.Future[None]):
@@ -275,7 +229,7 @@ class Suspended:
     context: Context | None
     """That of the coroutine (contextvars); None while one runs its first step in the task's name."""
 
-    task: _PooledTask
+    task: PooledTask
     wake: asyncio.Future[None]
     """What the task waits for while it is idle."""
     send: Callable[[Any], Any]
@@ -290,7 +244,7 @@ class Suspended:
         """Make a new driver; the last one ended with the error of a coroutine."""
         self.outcome: list[Any] = [None]
         """What the driver yields when a coroutine has ended, and nobody else can; it holds the result."""
-        self._driver = _drive(self.outcome)
+        self._driver = drive(self.outcome)
         self.send = self._driver.send
         self.send(None)
 
@@ -299,7 +253,7 @@ class Suspended:
     ) -> None:
         """Make the task, and let it begin with a coroutine as any task would."""
         self.context = context
-        self.task = _PooledTask(self._work(coro, context, done), loop, self.pool.new_context())
+        self.task = PooledTask(self._work(coro, context, done), loop, self.pool.new_context())
         set_attribute(self.task, "runner", self)
 
     def take_over(self, context: Context, done: Done, yielded: Any) -> None:
@@ -325,7 +279,7 @@ class Suspended:
 
     async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
         pool = self.pool
-        if not await self._finish(_first_step(self._driver, self.outcome, coro, context), context, done):
+        if not await self._finish(first_step(self._driver, self.outcome, coro, context), context, done):
             return
         del coro, context, done
         while True:
@@ -349,7 +303,7 @@ class Suspended:
                 return
             context, done, yielded = self._job
             self._job = None
-            rest = _go_on(self._driver, self.outcome, context, yielded, cancelled)
+            rest = go_on(self._driver, self.outcome, context, yielded, cancelled)
             cancelled = None
             if not await self._finish(rest, context, done):
                 return
@@ -391,45 +345,3 @@ async def _nothing() -> None:
 
 def _ignore(_result: Any, _error: BaseException | None) -> None:
     """Want no result."""
-
-
-@types.coroutine
-def _drive(outcome: list[Any]) -> Driver:
-    """Run coroutines, one after the other: take one, yield what it yields, then `outcome` with its result in it, and
-    take the next. What a coroutine raises ends the driver.
-    """
-    coro = yield None
-    while True:
-        outcome[0] = yield from coro
-        coro = None
-        coro = yield outcome
-
-
-@types.coroutine
-def _first_step(
-    driver: Driver, outcome: list[Any], coro: Coroutine[Any, Any, Any], context: Context
-) -> Generator[Any, Any, Any]:
-    yielded = context.run(driver.send, coro)
-    return (yield from _go_on(driver, outcome, context, yielded, None))
-
-
-@types.coroutine
-def _go_on(
-    driver: Driver, outcome: list[Any], context: Context, yielded: Any, cancelled: BaseException | None
-) -> Generator[Any, Any, Any]:
-    """Yield to the task what the driver's coroutine yields, and give it what the task sends or throws."""
-    if cancelled is not None:
-        # The cancellation came between the first step and now: it is the coroutine's, not the pool's.
-        release(yielded)
-        yielded = context.run(driver.throw, cancelled)
-        cancelled = None
-    while yielded is not outcome:
-        try:
-            value = yield yielded
-        except BaseException as exc:
-            yielded = context.run(driver.throw, exc)
-        else:
-            yielded = context.run(driver.send, value)
-    result = outcome[0]
-    outcome[0] = None
-    return result

@@ -15,15 +15,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..dispatch import conclude, log_failure, outcome_of, run_hooks
-from ..safe_logging import log_safely
+from ..safe_logging import forget_frames, log_safely
 from ..task_pool import Suspended
 from .errors import ClientDisconnectedError, HTTPError, ProtocolError
 from .file_body import FileBody
 from .response import NO_CONTENT, DeferredResponse, Response, as_response
-from .response_stream import announced_length, send_body
+from .response_stream import send_body
 from .routing import NOT_FOUND, Refusal
 from .states import ENDED, State
-from .wire import content_of, head_bytes
+from .wire import first_bytes
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -32,20 +32,13 @@ if TYPE_CHECKING:
     from .connection import HTTPConnection
     from .request import Request
 
-__all__ = ["Exchange", "Observe", "forget_frames"]
+__all__ = ["Exchange", "Observe"]
 
 Observe: TypeAlias = "Callable[[str, int, float, str | None], None]"
 """Counts a response; see `RouteObserver.http_response`."""
 
 logger = logging.getLogger("tiny_listener")
 INTERNAL_ERROR = Refusal(500, HTTPStatus(500).phrase)
-
-
-def forget_frames(error: BaseException) -> None:
-    """Let go of the frames that an exception went through: one that is raised again and again, such as a constant of a
-    module, would keep all of its requests alive.
-    """
-    BaseException.with_traceback(error, None)
 
 
 class Exchange:
@@ -244,24 +237,23 @@ class Exchange:
 
     def _write(self, response: Response) -> bool:
         """Write a response that is whole, or the head of one that comes in pieces; return whether it was whole."""
-        close = self._is_last
+        close, method, version = self._is_last, self.request.method, self.request.version
         if self.request.arriving is not None:
             self.request.arriving.expects_continue = False  # an interim response comes before the final one, or never
         try:
-            data, is_whole = self._encoded(response, close)
+            written = first_bytes(response, method, version, close=close)
         except BaseException as exc:
             self.connection.server.run_aside(self._close(response.body))
             response = self._failed(exc)
-            data, is_whole = self._encoded(response, close)
-        if not is_whole and self._ends_with_connection:
-            close = True
+            written = first_bytes(response, method, version, close=close)
+        data, is_whole, close, self._length = written
         if close:
             self.connection.take_no_more()
         if is_whole:
             self.conclude_event()
         request = self.request
         seconds = perf_counter() - request.started
-        self._observe(request.method, response.status, seconds, request.recorded_trace_id)
+        self._observe(method, response.status, seconds, request.recorded_trace_id)
         if self.connection.server.access_log:
             self.connection.server.log_access(request, response.status, seconds)
         self.connection.write(data)
@@ -277,26 +269,6 @@ class Exchange:
             return True
         body = request.arriving  # whether a body will come that the client was not asked to send is not known
         return body is not None and body.expects_continue and not body.is_complete
-
-    def _encoded(self, response: Response, close: bool) -> tuple[bytes, bool]:
-        """Return the bytes of a whole response, or of the head of another, and which of both it is.
-
-        :raises Exception: it was changed to what cannot be written
-        """
-        request = self.request
-        bodiless = request.method == "HEAD" or response.status in NO_CONTENT
-        content = content_of(response)
-        if content is not None:
-            head = head_bytes(response, close=close, length=len(content), version=request.version)
-            return (head if bodiless else head + content), True
-        length = self._length = announced_length(response.body)
-        close = close or self._ends_with_connection
-        return head_bytes(response, close=close, length=length, version=request.version), False
-
-    @property
-    def _ends_with_connection(self) -> bool:
-        """Whether only the connection's end can tell the client where the body ends (RFC 9112 section 6.3)."""
-        return self.request.version == 0 and self._length is None
 
     # --- a response that takes a task ----------------------------------------------------------------
 

@@ -18,9 +18,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..dispatch import conclude, run_hooks
+from ..safe_logging import forget_frames
 from ..task_pool import Suspended
 from .errors import HTTPError, ProtocolError
-from .exchange import forget_frames
 from .outbox import MAX_UNWRITTEN
 from .pipeline import MAX_SHARED_TIME
 from .response import OK_TEXT, TEXT, Response

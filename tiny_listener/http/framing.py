@@ -18,17 +18,17 @@ The cost is linear in the bytes, in whatever pieces they come: of an unfinished 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from httptools import HttpParserError, HttpParserUpgrade
 
+from .chunked import ChunkedBody
 from .errors import ProtocolError
 from .fields import NO_FRAMING, Framing, framing_lines, framing_of, further_framing
 from .grammar import Grammar
-from .head import TOKEN, Head, after_empty_lines, check_sizes, is_head_request, read_line
+from .head import Head, after_empty_lines, check_sizes, is_head_request, read_line
 from .partial_head import PartialHead
 
 if TYPE_CHECKING:
@@ -38,17 +38,6 @@ __all__ = ["END", "End", "ReadEvent", "RequestReader"]
 
 COMMON_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 CR = 13
-CHUNK_LINE = re.compile(
-    rb"([0-9A-Fa-f]{1,16})((?:[ \t]*+;[ \t]*+%b(?:[ \t]*+=[ \t]*+(?:%b|%b))?)*+)\r\n"
-    % (TOKEN, TOKEN, rb'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*+"')
-)
-"""RFC 9112 section 7.1; the size fits 64 bits, extensions are skipped."""
-MAX_CHUNK_LINE = 4 * 1024
-"""Bytes of a chunk's size and extensions: nobody uses extensions, and they may not be endless."""
-MAX_EXTENSIONS = 16 * 1024
-"""Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http takes."""
-TRAILERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+" % TOKEN)
-"""RFC 9112 section 7.1.2; no folded lines."""
 MAX_WORK = 1024
 """What one `receive` does at most, in pieces of bodies: with one-byte chunks about 2 ms."""
 HEAD_WORK = 8
@@ -81,11 +70,10 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_extensions",
+        "_chunks",
         "_framing",
         "_grammar",
         "_head_class",
-        "_in_chunk",
         "_kept",
         "_left",
         "_max_lines",
@@ -95,7 +83,6 @@ class RequestReader:
         "_settings",
         "_small",
         "_step",
-        "_trailers",
         "_usual_lines",
         "_usual_size",
         "_usual_start",
@@ -110,6 +97,7 @@ class RequestReader:
         self._head_class = head_class
         self._step: Step = RequestReader._read_head
         self._partial: PartialHead | None = None  # a head whose end has not come
+        self._chunks: ChunkedBody | None = None  # the body that is being read, if it comes in chunks
         self._kept = b""  # any other bytes that cannot be read yet, or that there was no time for
         self.has_more = False
         """Whether bytes are kept that can be read at once, with `receive(b"")`."""
@@ -177,7 +165,7 @@ class RequestReader:
                 data, self._partial = whole, None
             elif self._kept:
                 data = self._kept + data
-                if not had_more and not self._may_go_on(data, len(self._kept)):
+                if not had_more and self._chunks is not None and not self._chunks.may_go_on(data, len(self._kept)):
                     self._kept = data
                     return events
                 self._kept = b""
@@ -205,13 +193,6 @@ class RequestReader:
             self._partial, self._kept = None, b""
             events.append(error)
         return events
-
-    def _may_go_on(self, data: bytes, kept: int) -> bool:
-        """Whether kept bytes and those that followed can be read further: what is kept is a line without its end."""
-        if self._in_chunk and not self._trailers:
-            return True
-        limit = self._settings.max_header + 2 if self._trailers else MAX_CHUNK_LINE
-        return data.find(b"\n", kept) >= 0 or len(data) > limit
 
     def roll_back(self) -> None:
         """Roll back the last `read_head`, so that `receive` can parse the same bytes again.
@@ -338,8 +319,7 @@ class RequestReader:
         head.content = None
         self._step = RequestReader._read_chunked if length is None else RequestReader._read_length
         self._left = length or 0
-        self._in_chunk = self._trailers = False
-        self._extensions = 0  # bytes of chunk extensions of the body
+        self._chunks = ChunkedBody(self._settings) if length is None else None
 
     # --- the body -------------------------------------------------------------------------------
 
@@ -361,61 +341,10 @@ class RequestReader:
         self.is_over = self._step is RequestReader._read_nothing
 
     def _read_chunked(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
-        if self._trailers:
-            return self._read_trailers(buffer, start, events)
-        if self._in_chunk:
-            return self._read_chunk(buffer, start, events)
-        match = CHUNK_LINE.match(buffer, start)
-        if match is None or match.end() - start > MAX_CHUNK_LINE:
-            line_end = buffer.find(b"\n", start)
-            if line_end < 0 and len(buffer) - start <= MAX_CHUNK_LINE:
-                return start
-            raise ProtocolError(400, "malformed chunk size, or a chunk extension that is too long")
-        self._extensions += len(match[2])
-        if self._extensions > MAX_EXTENSIONS:
-            raise ProtocolError(400, f"the chunk extensions of a body are longer than {MAX_EXTENSIONS} bytes")
-        self._left = int(match[1], 16)
-        if self._left:
-            self._in_chunk = True
-        else:
-            self._trailers = True
-        return match.end()
-
-    def _read_chunk(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
-        if self._left:
-            piece = buffer[start : start + self._left]
-            self._left -= len(piece)
-            events.append(piece)
-            return start + len(piece)
-        if len(buffer) - start < 2:
-            if buffer[start : start + 1] not in (b"", b"\r"):
-                raise ProtocolError(400, "a chunk is longer than its size says")
-            return start
-        if not buffer.startswith(b"\r\n", start):
-            raise ProtocolError(400, "a chunk is longer than its size says")
-        self._in_chunk = False
-        return start + 2
-
-    def _read_trailers(self, buffer: bytes, start: int, events: list[ReadEvent]) -> int:
-        # Trailers are discarded (RFC 9110 section 6.5.1 allows it), but not without end, and not whatever they are:
-        # what another server on the way takes for their end must be what is taken for it here.
-        limit = self._settings.max_header
-        lines = TRAILERS.match(buffer, start)
-        end = start if lines is None else lines.end()
-        line_end = buffer.find(b"\n", end) + 1 or len(buffer)
-        if end - start > limit or line_end - start > limit + 2:
-            raise self._trailers_too_long()
-        if buffer.count(b"\n", start, end) > self._settings.max_header_fields:
-            raise self._trailers_too_long()
-        if buffer.startswith(b"\r\n", end):
+        chunks = self._chunks
+        assert chunks is not None
+        position = chunks.read(buffer, start, events.append)
+        if chunks.is_complete:
+            self._chunks = None
             self._end(events)
-            return end + 2
-        if buffer.find(b"\n", end) >= 0:
-            raise ProtocolError(400, "malformed trailer fields")
-        return start
-
-    def _trailers_too_long(self) -> ProtocolError:
-        settings = self._settings
-        return ProtocolError(
-            431, f"the trailers are longer than {settings.max_header} bytes, or more than {settings.max_header_fields}"
-        )
+        return position

@@ -14,21 +14,10 @@ if TYPE_CHECKING:
 
     from .exchange import Exchange
 
-__all__ = ["announced_length", "send_body"]
+__all__ = ["send_body"]
 
 MAX_SHARE = 64
 """Pieces that are sent in one loop iteration."""
-
-
-def announced_length(body: Any) -> int | None:
-    """Return the bytes that a body says it has, by its `length`; None where it does not say.
-
-    :raises ValueError: it says what is no number of bytes
-    """
-    length = getattr(body, "length", None)
-    if length is not None and (type(length) is not int or length < 0):
-        raise ValueError(f"the length of a body is 0 or more bytes, or None where it is not known, not {length!r}")
-    return length
 
 
 async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | None) -> None:  # noqa: C901

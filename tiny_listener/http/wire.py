@@ -11,7 +11,17 @@ from typing import Any, Final
 
 from .response import FRAMING, NO_CONTENT, TOKEN, DeferredResponse, Response, as_body, exact
 
-__all__ = ["closing", "content_of", "head_bytes", "piece_bytes", "plain_bytes", "tick", "whole_response"]
+__all__ = [
+    "announced_length",
+    "closing",
+    "content_of",
+    "first_bytes",
+    "head_bytes",
+    "piece_bytes",
+    "plain_bytes",
+    "tick",
+    "whole_response",
+]
 
 BYTES_TOKEN = re.compile(TOKEN.pattern.encode())
 STATUS_LINES: Final = {
@@ -173,6 +183,36 @@ def content_of(response: Response) -> bytes | None:
     if pair is None:
         raise TypeError(f"a response's body was changed to {type(body).__name__}, which cannot be sent")
     return pair[1]
+
+
+def announced_length(body: Any) -> int | None:
+    """Return the bytes that a body says it has, by its `length`; None where it does not say.
+
+    :raises ValueError: it says what is no number of bytes
+    """
+    length = getattr(body, "length", None)
+    if length is not None and (type(length) is not int or length < 0):
+        raise ValueError(f"the length of a body is 0 or more bytes, or None where it is not known, not {length!r}")
+    return length
+
+
+def first_bytes(response: Response, method: str, version: int, *, close: bool) -> tuple[bytes, bool, bool, int | None]:
+    """Return the bytes of a response that is whole, or of the head of one that comes in pieces.
+
+    :param method: of the request, and `version` its minor version
+    :param close: whether the connection ends after the response
+    :returns: the bytes; whether they are all of it; `close`, or True where only the connection's end tells the client
+        where the body ends (RFC 9112 section 6.3); the length of a body in pieces, where it is announced
+    :raises Exception: the response was changed to what cannot be written
+    """
+    content = content_of(response)
+    if content is not None:
+        head = head_bytes(response, close=close, length=len(content), version=version)
+        has_body = method != "HEAD" and response.status not in NO_CONTENT
+        return head + content if has_body else head, True, close, None
+    length = announced_length(response.body)
+    close = close or (version == 0 and length is None)
+    return head_bytes(response, close=close, length=length, version=version), False, close, length
 
 
 def piece_bytes(piece: Any) -> bytes:

@@ -1,0 +1,198 @@
+"""One request to a server in this process, over a transport that is memory. For `testing`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from httptools import HttpResponseParser
+
+from .headers import Headers
+
+if TYPE_CHECKING:
+    from .connection import HTTPConnection
+    from .fields import Field
+    from .server import HTTPServer
+
+__all__ = ["TestResponse", "exchange", "failures_of"]
+
+PIECE = 64 * 1024
+"""Bytes of a request that the server is given at once."""
+
+
+class TestResponse:
+    """What came back."""
+
+    __test__ = False  # pytest collects by name
+
+    def __init__(self, status_code: int, fields: list[Field], content: bytes) -> None:
+        self.status_code = status_code
+        self.headers = Headers(fields)
+        self.content = content
+
+    @property
+    def text(self) -> str:
+        """The body, decoded from UTF-8."""
+        return self.content.decode("utf-8")
+
+    def json(self) -> Any:
+        """Return the body, decoded from JSON.
+
+        :raises msgspec.DecodeError: it is not JSON
+        """
+        return msgspec.json.decode(self.content)
+
+    def __repr__(self) -> str:
+        return f"TestResponse({self.status_code})"
+
+
+class _Pipe(asyncio.Transport):
+    """The server's end of a connection in memory; it reads the response as it is written."""
+
+    def __init__(self, server: HTTPServer, method: str) -> None:
+        super().__init__({"peername": ("testclient", 50000)})
+        self._loop = server.loop
+        self._is_head = method == "HEAD"
+        self._is_closing = False
+        self.protocol: Any = server()
+        self.parser = HttpResponseParser(self)
+        self.fields: list[Field] = []
+        self.content: list[bytes] = []
+        self.status = 0
+        self.answered: asyncio.Future[bool] = self._loop.create_future()
+        """Whether the response is complete, when it is, or when nothing more comes."""
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        """Done when the server knows that the connection has ended."""
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+        self.protocol.connection_made(self)
+
+    # --- asyncio.Transport: see there -----------------------------------------------------------
+
+    def write(self, data: Any) -> None:
+        if not self._is_closing and not self.answered.done():
+            self.parser.feed_data(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.may_send.clear()
+
+    def resume_reading(self) -> None:
+        self.may_send.set()
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.protocol  # type: ignore[no-any-return]
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        if not self._is_closing:
+            self._is_closing = True
+            self._loop.call_soon(self._lose)
+        if not self.answered.done():
+            self.answered.set_result(False)
+
+    def abort(self) -> None:
+        self.close()
+
+    def _lose(self) -> None:
+        self.protocol.connection_lost(None)
+        self.lost.set_result(None)
+
+    async def wait_to_send(self) -> None:
+        """Return when the server reads, or has answered."""
+        if not self.may_send.is_set():
+            resumed: asyncio.Future[Any] = asyncio.ensure_future(self.may_send.wait())
+            await asyncio.wait({resumed, self.answered}, return_when="FIRST_COMPLETED")
+            resumed.cancel()
+
+    # --- httptools' calls -----------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field."""
+        self.fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The answer to HEAD has no content, whatever its headers say."""
+        self.status = self.parser.get_status_code()
+        if self._is_head and self.status >= 200 and not self.answered.done():
+            self.answered.set_result(True)
+
+    def on_body(self, piece: bytes) -> None:
+        """Keep a piece."""
+        self.content.append(piece)
+
+    def on_message_complete(self) -> None:
+        """Take the response for complete, unless it is an interim one (RFC 9110 section 15.2)."""
+        if self.status < 200:
+            self.fields.clear()
+        elif not self.answered.done():
+            self.answered.set_result(True)
+
+
+def failures_of(server: HTTPServer) -> dict[HTTPConnection, BaseException]:
+    """Return what the application failed with, by connection; the last of each."""
+    keeper = server.on_failure
+    if not isinstance(keeper, _Keeper):
+        server.on_failure = keeper = _Keeper()
+    return keeper.failures
+
+
+class _Keeper:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.failures: dict[HTTPConnection, BaseException] = {}
+
+    def __call__(self, connection: HTTPConnection, error: BaseException) -> None:
+        self.failures[connection] = error
+
+
+async def exchange(
+    server: HTTPServer, method: str, target: str, fields: list[tuple[str, str]], body: bytes, *, raises: bool
+) -> TestResponse:
+    """Ask a server on a connection of its own.
+
+    :param fields: header fields; Host and Content-Length are added where they are missing
+    :param raises: whether an exception that the application did not handle is raised here
+    :raises ConnectionError: the connection ended before the response was complete
+    """
+    fields = _with_borders(method, fields, body)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    data = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
+    failures = failures_of(server)
+    pipe = _Pipe(server, method)
+    connection = pipe.protocol
+    try:
+        for start in range(0, len(data), PIECE):
+            await pipe.wait_to_send()
+            if pipe.answered.done():
+                break
+            connection.data_received(data[start : start + PIECE])
+            await asyncio.sleep(0)
+        complete = await pipe.answered
+    finally:
+        pipe.close()
+        await pipe.lost
+        failure = failures.pop(connection, None)
+    if raises and failure is not None:
+        raise failure
+    if not complete:
+        raise ConnectionError(f"the connection ended before the response to {method} {target} was complete")
+    return TestResponse(pipe.status, pipe.fields, b"".join(pipe.content))
+
+
+def _with_borders(method: str, fields: list[tuple[str, str]], body: bytes) -> list[tuple[str, str]]:
+    names = {name.lower() for name, _ in fields}
+    if "host" not in names:
+        fields = [("host", "testserver"), *fields]
+    if not names & {"content-length", "transfer-encoding"} and (body or method in ("POST", "PUT", "PATCH")):
+        fields = [*fields, ("content-length", str(len(body)))]
+    return fields
