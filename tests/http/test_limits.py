@@ -11,6 +11,7 @@ import pytest
 from tests.http.helpers import serving
 from tiny_listener.http import HTTPListener
 from tiny_listener.http.states import State
+from tiny_listener.http.upkeep import enforce_limits
 
 HOST = b"Host: x\r\n\r\n"
 
@@ -141,7 +142,7 @@ def test_without_keep_alive_each_connection_is_told_that_it_ends(runner: asyncio
             http = server.app.server
             assert http is not None
             (connection,) = http.connections
-            connection.check(http.loop.time() + 1.0)  # the first request has time to come
+            enforce_limits(connection, http.loop.time() + 1.0)  # the first request has time to come
             await client.send(b"GET /user/Bob HTTP/1.1\r\n" + HOST)
             response = await client.receive()
             assert (response.status, response.headers["connection"]) == (200, "close")
@@ -154,7 +155,7 @@ def test_without_keep_alive_each_connection_is_told_that_it_ends(runner: asyncio
             assert [answer.headers.get("connection") for answer in answers] == [None, None, "close"]
             client = await server.connect()
             (connection,) = (one for one in http.connections if one.state is State.IDLE)
-            connection.check(http.loop.time() + server.app.settings.header_timeout + 1.0)
+            enforce_limits(connection, http.loop.time() + server.app.settings.header_timeout + 1.0)
             assert await client.is_closed()
 
     runner.run(main())

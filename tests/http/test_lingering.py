@@ -12,9 +12,11 @@ import pytest
 
 from tests.http.helpers import Client, Serving, serving, until
 from tiny_listener.http import HTTPListener, Response, intake
+from tiny_listener.http import server as server_module
 from tiny_listener.http.connection import HTTPConnection
 from tiny_listener.http.server import HTTPServer
 from tiny_listener.http.states import State
+from tiny_listener.http.upkeep import enforce_limits
 
 LENGTH = b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
@@ -152,8 +154,7 @@ def test_who_reads_slowly_is_not_cut_off(runner: asyncio.Runner) -> None:
             await until(lambda: bool(app.server and app.server.lingering))
             assert app.server is not None
             (connection,) = app.server.lingering
-            check = HTTPConnection.check
-            with mock.patch.object(HTTPConnection, "check", autospec=True, side_effect=check) as checks:
+            with mock.patch.object(server_module, "enforce_limits", side_effect=enforce_limits) as checks:
                 await asyncio.wait_for(until(lambda: checks.call_count > 10), 10)
             assert app.server.lingering == [connection]
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]

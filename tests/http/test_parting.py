@@ -20,6 +20,7 @@ from tiny_listener.http.kernel import has_unread
 from tiny_listener.http.parting import EARLIEST, FRESH_GRACE, KEPT_GRACE, WINDOW, leaves_at
 from tiny_listener.http.server import HTTPServer
 from tiny_listener.http.states import State
+from tiny_listener.http.upkeep import enforce_limits, part
 
 seconds = st.floats(0, 1000)
 
@@ -63,7 +64,7 @@ def test_bytes_that_wait_are_answered_before_a_connection_is_closed(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = [True]
-    monkeypatch.setattr("tiny_listener.http.connection.has_unread", lambda _: waits[0])
+    monkeypatch.setattr("tiny_listener.http.upkeep.has_unread", lambda _: waits[0])
 
     async def main() -> None:
         app = HTTPListener()
@@ -74,7 +75,7 @@ def test_bytes_that_wait_are_answered_before_a_connection_is_closed(
         await until(lambda: bool(transport.written))
         (connection,) = server.connections
         server.drain()
-        connection.drain(now=1e9, began=0.0, slack=1.0)
+        part(connection, now=1e9, began=0.0, slack=1.0)
         assert connection.state is State.IDLE
         await transport.feed(get("/x"))
         await until(lambda: b"connection: close" in transport.written)
@@ -97,12 +98,12 @@ def test_a_loop_that_stood_still_resets_nobody(runner: asyncio.Runner) -> None:
             await until(lambda: connection.state is State.LINGERING)
             await client.send(get("/"))
             assert has_unread(connection.transport)
-            connection.check(app.server.loop.time() + 100)
+            enforce_limits(connection, app.server.loop.time() + 100)
             assert not connection.transport.is_closing()
             await until(lambda: not has_unread(connection.transport))
             await client.send(get("/"))
             assert has_unread(connection.transport)
-            connection.check(app.server.loop.time() + 100)
+            enforce_limits(connection, app.server.loop.time() + 100)
             assert connection.transport.is_closing()
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await client.receive()

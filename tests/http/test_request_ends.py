@@ -19,6 +19,7 @@ from tiny_listener.host import Host
 from tiny_listener.http import FileResponse, HTTPListener, Request, StreamingResponse
 from tiny_listener.http.server import HTTPServer
 from tiny_listener.http.states import State
+from tiny_listener.http.upkeep import enforce_limits
 
 
 async def _http(server: Serving) -> HTTPServer:
@@ -325,9 +326,9 @@ def test_a_busy_client_whose_reads_end_within_a_head_is_in_time(runner: asyncio.
             await transport.feed(ask[10:] + ask[:10])
             await until(lambda number=number: transport.written.count(b"HTTP/1.1 ") == number)  # type: ignore[misc]
             await until(lambda: connection.state is State.HEAD)
-            connection.check(server.now)
+            enforce_limits(connection, server.now)
         assert b"HTTP/1.1 408" not in transport.written
-        connection.check(server.now + 2.1)  # it never ends the last
+        enforce_limits(connection, server.now + 2.1)  # it never ends the last
         await until(lambda: b"HTTP/1.1 408" in transport.written)
         await transport.end()
         server.abort()

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..safe_logging import log_safely
 from .departure import Departure
 from .forwarded import Origin
 from .intake import Intake
-from .kernel import Peer, has_unread, look_for_peer
-from .parting import PARTING_LINGER, leaves_at
 from .pipeline import Pipeline
 from .states import ENDED, STEPS, IllegalConnectionStep, State
-from .timeouts import Overdue, WriteProgress, overdue
+from .timeouts import WriteProgress
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -32,8 +29,6 @@ logger = logging.getLogger("tiny_listener")
 
 MAX_WAITING = 64 * 1024
 """Bytes that are read at once, not at the end of the iteration: what comes in such pieces may have to be stopped."""
-GOLDEN = 0.6180339887498949
-"""The golden ratio's fraction: multiples of it spread evenly between 0 and 1."""
 IDLE = State.IDLE
 
 
@@ -44,16 +39,16 @@ class HTTPConnection(asyncio.Protocol):
         "__weakref__",
         "_blocked",
         "_departure",
-        "_lingers_since",
-        "_writing",
         "client",
         "intake",
         "last_active",
+        "lingers_since",
         "pipeline",
         "reader",
         "server",
         "state",
         "transport",
+        "writing",
     )
 
     def __init__(self, server: HTTPServer) -> None:
@@ -68,10 +63,10 @@ class HTTPConnection(asyncio.Protocol):
         """Where it is in its life; in IDLE nothing waits here, so that what arrives may take the fast path."""
         self.last_active = server.now
         """When something was last read or answered, on the loop's clock; up to a sweep of the server too early."""
-        self._lingers_since = 0.0
+        self.lingers_since = 0.0
         self._departure: Departure | None = None
         self._blocked: asyncio.Future[None] | None = None  # while the client takes no bytes
-        self._writing = WriteProgress(server.now)
+        self.writing = WriteProgress(server.now)
 
     def step(self, new: State) -> None:
         """Go on to a state.
@@ -169,7 +164,7 @@ class HTTPConnection(asyncio.Protocol):
         """See `asyncio.BaseProtocol`."""
         if self._blocked is None:
             self._blocked = self.server.loop.create_future()
-            self._writing.restart(self.server.now)
+            self.writing.restart(self.server.now)
         if self.state is IDLE:
             self.step(State.RESPONDING)
         self.intake.regulate()
@@ -181,7 +176,7 @@ class HTTPConnection(asyncio.Protocol):
             self.go_on()
 
     def _unblock(self) -> None:
-        self._writing.restart(self.server.now)
+        self.writing.restart(self.server.now)
         blocked, self._blocked = self._blocked, None
         if blocked is not None and not blocked.done():
             blocked.set_result(None)
@@ -296,9 +291,9 @@ class HTTPConnection(asyncio.Protocol):
         if knows or self.transport.is_closing():
             self.close()
         else:
-            self._linger(self.server.now)
+            self.linger(self.server.now)
 
-    def _linger(self, since: float) -> None:
+    def linger(self, since: float) -> None:
         """Close this side, and discard what comes until the client has closed its side, or for a while.
 
         :param since: from when on the time to linger counts
@@ -310,7 +305,7 @@ class HTTPConnection(asyncio.Protocol):
         # reset takes from the client what it has not read yet: the very response that says what was wrong. So close
         # this side first and discard what comes, until the client has closed its side, or for a while.
         self.step(State.LINGERING)
-        self._lingers_since = since
+        self.lingers_since = since
         self.last_active = self.server.now
         self.intake.linger()
         try:
@@ -327,7 +322,7 @@ class HTTPConnection(asyncio.Protocol):
 
     def close_transport(self) -> None:
         """Close the transport; it writes first what it has."""
-        self._writing.restart(self.server.now)
+        self.writing.restart(self.server.now)
         self.transport.close()
 
     def abort_transport(self) -> None:
@@ -385,66 +380,3 @@ class HTTPConnection(asyncio.Protocol):
         """Return when the client closed its side, or the connection is lost."""
         if not self.is_disconnected:
             await self.departure.wait()
-
-    # --- time -----------------------------------------------------------------------------------
-
-    def check(self, now: float) -> None:
-        """Enforce the limits of time; called about once a second."""
-        settings, writing = self.server.settings, self._writing
-        had_unsent = writing.unsent
-        unsent = self.transport.get_write_buffer_size()
-        if writing.look(unsent, now, is_blocked=self._blocked is not None) > settings.write_timeout:
-            self.transport.abort()
-            return
-        if self.intake.is_paused and self.pipeline.exchange is not None:
-            self._look_for_the_client()
-        if self.state is State.LINGERING and (unsent or had_unsent):
-            self._lingers_since = self.last_active = now  # the time to linger begins when all of it is sent
-        late = overdue(
-            self.state,
-            now,
-            settings,
-            active=self.last_active,
-            since=self._lingers_since if self.state is State.LINGERING else self.intake.head_since,
-            awaits_body=self.intake.awaits_body,
-            draining=self.server.draining,
-        )
-        if late is Overdue.IDLE:
-            self.close()
-        elif late is Overdue.HEAD:
-            self.pipeline.refuse(408, f"the head was not complete after {settings.header_timeout:g} seconds")
-            self.go_on()
-        elif late is Overdue.BODY and self.intake.time_out_body():
-            self.go_on()
-        elif late is Overdue.LINGERING and self._lingers_since != -inf and has_unread(self.transport):
-            # This loop stood still, not the client. The next iteration discards what came: to close now would reset it.
-            self._lingers_since = -inf
-        elif late is not None:
-            self.transport.abort()
-
-    def _look_for_the_client(self) -> None:
-        """Nothing is read from the client, so that the event loop does not say when it leaves."""
-        peer = look_for_peer(self.transport)
-        if peer is Peer.GONE or (peer is Peer.HAS_CLOSED_ITS_SIDE and self.scheme == "https"):
-            self.transport.abort()
-        elif peer is Peer.HAS_CLOSED_ITS_SIDE and not self.departure.has_left:
-            self.departure.has_left = True
-            self.departure.tell()
-            self.departure.watch_stream()
-
-    def drain(self, now: float, began: float, slack: float) -> None:
-        """Close in a drain, when nothing is in flight and it is time to; see `parting`.
-
-        :param began: when the drain began, on the loop's clock
-        :param slack: seconds by which stamps of before may be too early
-        """
-        if self.state is not IDLE:
-            return
-        share = hash(self) * GOLDEN % 1.0  # PERF: as good as drawn by chance, and kept nowhere
-        has_asked = bool(self.reader.position)
-        if now < leaves_at(began, last_active=self.last_active, slack=slack, has_asked=has_asked, share=share):
-            return
-        if has_unread(self.transport):  # the next iteration reads it, and its answer says that it is the last
-            return
-        self.pipeline.takes_more = False
-        self._linger(now - max(0.0, self.server.settings.linger_timeout - PARTING_LINGER))

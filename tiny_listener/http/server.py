@@ -20,6 +20,7 @@ from .outbox import Outbox
 from .parting import FRESH_GRACE
 from .routing import finder
 from .states import State
+from .upkeep import enforce_limits, part
 from .wire import tick
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class HTTPServer:
             self.now = now = self.loop.time()
             for connection in list(self.connections):
                 try:
-                    connection.check(now)
+                    enforce_limits(connection, now)
                 except BaseException as exc:
                     connection.fail(exc)
         finally:
@@ -287,7 +288,7 @@ class HTTPServer:
             slack = 1.5 * self._period  # stamps are those of a sweep
             for connection in list(self.connections):
                 try:
-                    connection.drain(now, began, slack)
+                    part(connection, now, began, slack)
                 except BaseException as exc:
                     connection.fail(exc)
             if now - began > FRESH_GRACE:
