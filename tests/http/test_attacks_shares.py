@@ -63,7 +63,7 @@ def test_responses_are_in_order_whatever_arrives_while_a_handler_runs(
 
     @app.get("/first")
     async def first(request: Request) -> str:
-        request.connection.data_received(get("/next") * size)
+        request.connection.data_received(get("/next") * size)  # type: ignore[attr-defined]
         http.work()
         if late:
             await asyncio.sleep(0)

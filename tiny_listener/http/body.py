@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .errors import BodyTooLargeError, ClientDisconnectedError
 
 if TYPE_CHECKING:
-    from .connection import HTTPConnection
+    from .ports import BodyFlow
 
 __all__ = ["Body"]
 
@@ -20,13 +20,13 @@ SMALL = 4096
 class Body:
     """The body of a request.
 
-    :param connection: it is told when the handler takes or wants something
+    :param flow: it is told when the handler takes or wants something
     :param expects_continue: whether the client waits for `100 Continue`
     """
 
     __slots__ = (
-        "_connection",
         "_error",
+        "_flow",
         "_parts",
         "_read",
         "_size",
@@ -37,8 +37,8 @@ class Body:
         "max_size",
     )
 
-    def __init__(self, connection: HTTPConnection, *, expects_continue: bool) -> None:
-        self._connection = connection
+    def __init__(self, flow: BodyFlow, *, expects_continue: bool) -> None:
+        self._flow = flow
         self._parts: list[bytes | bytearray] = []
         self._size = 0
         self._error: Exception | None = None
@@ -63,7 +63,7 @@ class Body:
         while True:
             if self._parts:
                 piece = self._take()
-                self._connection.intake.body_taken()
+                self._flow.body_taken()
                 yield piece
             elif await self._ends():
                 return
@@ -75,7 +75,7 @@ class Body:
         while True:
             if self._parts:
                 self._read.append(self._take())
-                self._connection.intake.body_taken()
+                self._flow.body_taken()
             if await self._ends():
                 if self._parts:
                     continue
@@ -93,7 +93,7 @@ class Body:
             raise self._error
         if self.is_complete:
             return True
-        self._connection.intake.body_wanted(self)
+        self._flow.body_wanted(self)
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter

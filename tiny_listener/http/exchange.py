@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..event import Event
     from .connection import HTTPConnection
-    from .request import Request
+    from .h1_request import H1Request
 
 __all__ = ["Exchange", "Observe"]
 
@@ -67,7 +67,7 @@ class Exchange:
         "was_suspended",
     )
 
-    def __init__(self, connection: HTTPConnection, request: Request, target: Event[Any] | Refusal) -> None:
+    def __init__(self, connection: HTTPConnection, request: H1Request, target: Event[Any] | Refusal) -> None:
         self.connection = connection
         self.request = request
         self.target = target

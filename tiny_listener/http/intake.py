@@ -11,7 +11,7 @@ from .body import Body
 from .errors import BodyTooLargeError, ProtocolError
 from .exchange import INTERNAL_ERROR
 from .framing import END, RequestReader
-from .request import Request
+from .h1_request import H1Request
 from .routing import Refusal
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Intake:
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
-        self.reader = RequestReader(connection.server.settings, connection.server.grammar, Request)
+        self.reader = RequestReader(connection.server.settings, connection.server.grammar, H1Request)
         self.head_since = 0.0
         self.has_ended = False
         self._incoming: Body | None = None  # the body that is being read
@@ -75,7 +75,7 @@ class Intake:
         try:
             events = reader.receive(data)
             for event in events:
-                if type(event) is Request:  # PERF: a third of isinstance
+                if type(event) is H1Request:  # PERF: a third of isinstance
                     self._take(event)
                 elif type(event) is bytes:
                     self._feed(event)
@@ -126,7 +126,7 @@ class Intake:
             if body.is_too_large:
                 self.take_violation(BodyTooLargeError(body.max_size))
 
-    def _take(self, request: Request) -> None:
+    def _take(self, request: H1Request) -> None:
         """Put a request into the pipeline, with the event that it stands for or the reason why there is none."""
         connection = self._connection
         pipeline, server = connection.pipeline, connection.server
@@ -143,7 +143,7 @@ class Intake:
         if target.route is not None:
             limit = target.route.opts.get("max_body", limit)
         if request.content is None:
-            request.arriving = self._incoming = Body(connection, expects_continue=request.expects_continue)
+            request.arriving = self._incoming = Body(self, expects_continue=request.expects_continue)
             request.arriving.max_size = limit
         if target.route is not None and request.length is not None and request.length > limit:
             target = Refusal(413, f"the body is longer than {limit} bytes", close=True)

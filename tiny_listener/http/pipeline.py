@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .exchange import Exchange
-from .request import Request
+from .h1_request import H1Request
 from .routing import Refusal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Pipeline:
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
-        self._queue: list[tuple[Request, Event[Any] | Refusal]] = []  # a deque takes 600 bytes
+        self._queue: list[tuple[H1Request, Event[Any] | Refusal]] = []  # a deque takes 600 bytes
         self.exchange: Exchange | None = None
         """The request in flight."""
         self.takes_more = True
@@ -44,13 +44,13 @@ class Pipeline:
         """Whether the response that is about to be written is the connection's last."""
         return not self._queue and (not self.takes_more or not self._connection.server.keeps_alive)
 
-    def put(self, request: Request, target: Event[Any] | Refusal) -> None:
+    def put(self, request: H1Request, target: Event[Any] | Refusal) -> None:
         """Take a request in, to be answered by `answer`."""
         self._queue.append((request, target))
 
     def refuse(self, status: int, detail: str, method: str = "") -> None:
         """Queue a last response that no request stands behind, and take in no further."""
-        request = Request(method, "", 1, b"")
+        request = H1Request(method, "", 1, b"")
         request.connection = self._connection
         request.started = perf_counter()
         self._queue.append((request, Refusal(status, detail, close=True)))
@@ -73,7 +73,7 @@ class Pipeline:
         finally:
             self.is_held = False
 
-    def begin(self, request: Request, target: Event[Any] | Refusal) -> Exchange:
+    def begin(self, request: H1Request, target: Event[Any] | Refusal) -> Exchange:
         """Make a request the one in flight; or its refusal, when as many are in flight as may be."""
         server = self._connection.server
         exchanges, limit = server.exchanges, server.limit_concurrency
@@ -85,13 +85,13 @@ class Pipeline:
         self._connection.handles()
         return exchange
 
-    def suspended(self, request: Request, event: Event[Any], handler: Suspended) -> None:
+    def suspended(self, request: H1Request, event: Event[Any], handler: Suspended) -> None:
         """The handler of a request that took the fast path has suspended; its task goes on with it."""
         exchange = self.begin(request, event)
         exchange.began = request.started
         exchange.wait_for(handler)
 
-    def conclude(self, request: Request, event: Event[Any], value: Any, error: BaseException | None) -> None:
+    def conclude(self, request: H1Request, event: Event[Any], value: Any, error: BaseException | None) -> None:
         """A request that took the fast path has a response that is not written there."""
         exchange = self.begin(request, event)
         exchange.began = request.started

@@ -11,21 +11,21 @@ import msgspec
 from ..errors import EventDataError
 from .errors import BodyConsumedError, HTTPError
 from .forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
-from .head import Head
 from .headers import Headers, MultiDict, parse_cookies, parse_query
 from .trace import TraceContext, read_trace
 
 if TYPE_CHECKING:
     from .body import Body
-    from .connection import HTTPConnection
+    from .fields import Field
     from .forwarded import Origin
+    from .ports import Wire
 
 __all__ = ["Request", "decode_json"]
 
 T = TypeVar("T")
 
 
-class Request(Head):
+class Request:
     """One HTTP request; ask for it by annotation.
 
     `method` and `path` are texts (the path decoded, an encoded slash again a slash), `target` is what was
@@ -33,10 +33,16 @@ class Request(Head):
     bytes with names in lower case.
     """
 
+    method: str
+    target: str
+    version: int
+    content: bytes | None
+    """The whole body, when it came together with the head, or was read; None when it is to come."""
+    fields: list[Field]
     path = ""
     started = 0.0
     """When the head was read, on the clock of `time.perf_counter`, in seconds."""
-    connection: HTTPConnection
+    connection: Wire
     """The connection that it came on."""
     arriving: Body | None = None
     """The body, when it did not come together with the head."""
@@ -103,8 +109,6 @@ class Request(Head):
         """The id of the trace in which somebody records this request: this server, or else the client; or None."""
         if self.traced_as is not None:
             return self.traced_as
-        if b"\ntraceparent:" not in self.raw.lower():  # PERF: a tenth of what it costs to read the fields
-            return None
         trace = self.trace
         return trace.trace_id if trace is not None and trace.sampled else None
 
