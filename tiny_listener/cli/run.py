@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +64,9 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
         if fds := take_from_systemd(os.environ, os.getpid()):
             _refuse_another_place(given)
             http_options["fd"] = fds
+        for fd in _as_tuple(http_options.get("fd")):
+            with suppress(OSError):  # it is not open, which is said where it is to be used
+                os.set_inheritable(fd, False)  # noqa: FBT003 - not for programs that the application starts
         return _run(load_app, {**options, "fd": http_options.get("fd")}, given)
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
