@@ -96,6 +96,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         LogFile,
         Notifier,
         PidFile,
+        Rights,
         Single,
         Supervisor,
         SupervisorSettings,
@@ -109,6 +110,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     if options["user"] is not None or options["group"] is not None:
         identity = find_identity(options["user"], options["group"])
         load_app = _readable(load_app, identity.name, options["app_dir"])
+    rights = Rights(identity)
     supervised = options["workers"] > 1 or options["reload"] or identity is not None
     if supervised and sys.platform != "linux":
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
@@ -121,7 +123,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
 
     log_file = None
     if options["log_file"]:
-        log_file = LogFile(options["log_file"])
+        log_file = LogFile(options["log_file"], rights)
         set_up_logging(options["log_level"], options["log_format"], log_file.fd)
 
     ledger = exposition = application = None
@@ -156,8 +158,9 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         max_restarts=options["max_restarts"],
         max_restarts_window=options["max_restarts_window"],
         inherited=_as_tuple(options["fd"]),
+        uds=(options["uds"], options["uds_mode"]),
     )
-    with PidFile(options["pid_file"]) if options["pid_file"] else nullcontext():
+    with PidFile(options["pid_file"], rights) if options["pid_file"] else nullcontext():
         if not supervised:
             observer = None
             if ledger is not None:
@@ -172,7 +175,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
                 return _say_why(exc)
             plan = replace(plan, load=lambda: listener, preloaded=True)
         path = options["control_socket"]  # None: the usual place
-        control = Control(path) if path != "" else None
+        control = Control(path, rights) if path != "" else None
         return Supervisor(
             plan, settings, ledger, admin, watch, application=application, control=control, notifier=notifier
         ).run()
