@@ -54,6 +54,10 @@ def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -
         if fd > 2 and fd not in keep_fds:
             with contextlib.suppress(OSError):
                 os.close(fd)
+    if sys.stdin is not None and sys.stdin.fileno() > 2:
+        # multiprocess gives its children a stdin that reads nothing. The number of that is closed by now, and would be
+        # a socket's or a pipe's soon.
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def die_with_the_supervisor(supervisor_pid: int) -> None:

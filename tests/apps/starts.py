@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,11 @@ from tiny_listener import Event
 from tiny_listener.http import HTTPListener
 
 app = HTTPListener()
-LOOK = "grep -E '^Sig(Ign|Blk)' /proc/$$/status; for fd in /proc/$$/fd/*; do echo $fd $(readlink $fd); done"
+# The shell reads its state by itself: while it forks it blocks all signals.
+LOOK = (
+    "while read -r line; do case $line in Sig*) echo $line;; esac; done </proc/self/status; "
+    "for fd in /proc/$$/fd/*; do echo $fd $(readlink $fd); done"
+)
 
 
 @app.startup
@@ -72,6 +77,11 @@ def by_multiprocessing() -> str:
 async def by_asyncio() -> str:
     child = await asyncio.create_subprocess_exec("/bin/sh", "-c", LOOK, stdout=subprocess.PIPE, close_fds=False)
     return (await child.communicate())[0].decode()
+
+
+@app.get("/stdin")
+async def read_stdin() -> str:
+    return f"{os.readlink(f'/proc/self/fd/{sys.stdin.fileno()}')} {sys.stdin.read()!r}"
 
 
 @app.get("/thread/{way}")

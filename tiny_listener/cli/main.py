@@ -16,6 +16,7 @@ from .completion import complete_app, completion_option
 from .config import read_config
 from .contradictions import Given, refuse_contradictions
 from .run import run
+from .stdio import open_what_is_closed
 from .values import Permissions, Seconds, Whole
 
 __all__ = ["command", "main"]
@@ -338,6 +339,7 @@ def _name_proxy_headers(given: set[str], options: dict[str, Any]) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command; whatever is wrong with it is one line on stderr and an exit code."""
+    open_what_is_closed()
     try:
         code = command.main(args, prog_name="tiny-listener", standalone_mode=False)
     except click.ClickException as exc:

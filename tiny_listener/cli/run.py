@@ -19,6 +19,7 @@ from ..errors import CannotLoad
 from ..inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
 from .logs import set_up_logging
+from .stdio import closed_at_the_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,6 +126,9 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     if options["log_file"]:
         log_file = LogFile(options["log_file"], rights)
         set_up_logging(options["log_level"], options["log_format"], log_file.fd)
+
+    if closed := closed_at_the_start():
+        logger.warning("Closed at the start: %s; /dev/null is in the place of that", ", ".join(closed))
 
     ledger = exposition = application = None
     if not options["no_metrics"]:
