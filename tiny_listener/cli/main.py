@@ -17,7 +17,7 @@ from .config import read_config
 from .contradictions import Given, refuse_contradictions
 from .run import run
 from .stdio import open_what_is_closed
-from .values import Permissions, Seconds, Whole
+from .values import HostNames, Permissions, Seconds, Whole
 
 __all__ = ["command", "main"]
 
@@ -38,7 +38,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "reload_probation", "max_requests", "max_requests_jitter", "max_lifetime", "max_rss", "max_restarts",
         "max_restarts_window", "cpu_affinity", "pid_file", "control_socket", "user", "group", "umask",
     ),
-    "Metrics": ("admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open", "no_metrics"),
+    "Metrics": (
+        "admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open",
+        "admin_allowed_hosts", "no_metrics",
+   ),
     "Logs": ("log_level", "log_format", "log_file"),
 }  # fmt: skip
 
@@ -273,6 +276,13 @@ class Command(click.Command):
 )
 @click.option("--admin-token-file", type=click.Path(), metavar="FILE", help="The same, from the first line of a file.")
 @click.option("--admin-open", is_flag=True, help="Let an --admin-host that is not of this machine alone have no token.")
+@click.option(
+    "--admin-allowed-hosts",
+    metavar="LIST",
+    type=HostNames(),
+    help="Names by which clients may ask there, beside addresses and localhost: such as web.internal, *.web.internal "
+    "for all below it, '*' for any.",
+)
 @click.option("--no-metrics", is_flag=True, help="Measure nothing; the workers' state, /livez and /readyz remain.")
 @click.option(
     "--log-level",

@@ -144,6 +144,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         options["admin_port"],
         required="admin_port" in given,
         token=options["admin_token"],
+        allowed_hosts=options["admin_allowed_hosts"] or (),
     )
     settings = SupervisorSettings(
         workers=options["workers"],
