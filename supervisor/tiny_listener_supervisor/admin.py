@@ -15,6 +15,7 @@ from tiny_listener.http import ClientDisconnectedError, HTTPError, HTTPListener,
 from tiny_listener.http.response import json_bytes
 
 from .access import challenges, is_allowed
+from .crowd import CROWD_SETTINGS, AdminServer, deepen_queue
 from .hosts import WRONG_HOST, AllowedHosts
 from .overview import Overview, measured
 from .page import page
@@ -54,6 +55,12 @@ class Watched(Protocol):
 
 class _AdminListener(HTTPListener):
     title = "Admin endpoint"
+    server_class = AdminServer
+
+    async def listen(self) -> None:
+        await super().listen()
+        server: Any = self._listening
+        deepen_queue(server.sockets)
 
 
 class Admin:
@@ -77,7 +84,7 @@ class Admin:
         token: str | None = None,
         allowed_hosts: Iterable[str] = (),
     ) -> None:
-        self.listener = _AdminListener(host=host, port=port)
+        self.listener = _AdminListener(CROWD_SETTINGS, host=host, port=port)
         self._exposition = exposition
         self._scrapes = Scrapes(exposition) if exposition is not None else None
         self._warming_up: asyncio.Task[object] | None = None
