@@ -13,6 +13,7 @@ import fcntl
 import os
 import socket
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +37,16 @@ class UnixSocket:
 
     sock: socket.socket
     path: str
-    _identity: tuple[int, ...]
+    identity: tuple[int, ...]
+    """What no other file has, nor any later one of that name; empty without a file."""
+
+    @classmethod
+    def of(cls, fd: int, path: str, identity: tuple[int, ...]) -> UnixSocket:
+        """Return the socket that another process has opened and sent here.
+
+        :param fd: it is this object's from now on
+        """
+        return cls(socket.socket(fileno=fd), path, identity)
 
     def remove(self) -> None:
         """Remove its file, if it is still ours. To be called before the socket is closed, where that is possible:
@@ -45,7 +55,7 @@ class UnixSocket:
         if not has_file(self.path):
             return
         with _locked(self.path), contextlib.suppress(OSError):
-            if _identity_of(self.path) == self._identity:
+            if _identity_of(self.path) == self.identity:
                 Path(self.path).unlink()
 
 
@@ -91,15 +101,32 @@ def _bind(sock: socket.socket, path: str, mode: int | None) -> None:
     finally:
         if umask is not None:  # pragma: no cover
             os.umask(umask)
-    Path(path).chmod(mode)
+    if sys.platform != "linux":  # pragma: no cover
+        Path(path).chmod(mode)
+        return
+    with _held(path) as (fd, status):
+        if stat.S_IMODE(status.st_mode) != mode:  # the umask took something away
+            Path(f"/proc/self/fd/{fd}" if os.path.isdir("/proc/self/fd") else path).chmod(mode)
 
 
 def _give_to(path: str, user: int, group: int) -> None:
-    """Let a socket's file belong to somebody; only that of a socket, whatever somebody put in its place meanwhile."""
+    """Let a socket's file belong to somebody."""
+    with _held(path) as (fd, _):
+        os.chown(f"/proc/self/fd/{fd}", user, group)
+
+
+@contextlib.contextmanager
+def _held(path: str) -> Iterator[tuple[int, os.stat_result]]:
+    """Hold a socket's file itself, whatever somebody puts in its place meanwhile, a symbolic link for example.
+
+    :raises OSError: EADDRINUSE, there is no socket any more
+    """
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            os.chown(f"/proc/self/fd/{fd}", user, group)
+        status = os.fstat(fd)
+        if not stat.S_ISSOCK(status.st_mode):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        yield fd, status
     finally:
         os.close(fd)
 

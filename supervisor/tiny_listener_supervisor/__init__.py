@@ -9,6 +9,7 @@ from .notify import Notifier
 from .pidfile import PidFile
 from .policy import Limits
 from .reloading import WatchPlan, distrust_bytecode
+from .rights import Rights
 from .settings import SupervisorSettings
 from .single import Single
 from .supervisor import Supervisor
@@ -22,6 +23,7 @@ __all__ = [
     "LogFile",
     "Notifier",
     "PidFile",
+    "Rights",
     "Single",
     "Supervisor",
     "SupervisorSettings",

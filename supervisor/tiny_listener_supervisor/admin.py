@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tiny_listener import Event
@@ -15,6 +15,8 @@ from tiny_listener.http import ClientDisconnectedError, HTTPError, HTTPListener,
 from tiny_listener.http.response import json_bytes
 
 from .access import challenges, is_allowed
+from .crowd import CROWD_SETTINGS, AdminServer, deepen_queue
+from .hosts import WRONG_HOST, AllowedHosts
 from .overview import Overview, measured
 from .page import page
 from .scrapes import Scrapes
@@ -53,6 +55,12 @@ class Watched(Protocol):
 
 class _AdminListener(HTTPListener):
     title = "Admin endpoint"
+    server_class = AdminServer
+
+    async def listen(self) -> None:
+        await super().listen()
+        server: Any = self._listening
+        deepen_queue(server.sockets)
 
 
 class Admin:
@@ -63,12 +71,20 @@ class Admin:
     :param port: 0 for one of the system's choice
     :param required: whether a port that cannot be had is an error; otherwise it is a warning
     :param token: what a client has to show; None: nothing
+    :param allowed_hosts: names by which it may be asked, beside addresses, `localhost` and `host`
     """
 
     def __init__(
-        self, exposition: Exposition | None, host: str, port: int, *, required: bool, token: str | None = None
+        self,
+        exposition: Exposition | None,
+        host: str,
+        port: int,
+        *,
+        required: bool,
+        token: str | None = None,
+        allowed_hosts: Iterable[str] = (),
     ) -> None:
-        self.listener = _AdminListener(host=host, port=port)
+        self.listener = _AdminListener(CROWD_SETTINGS, host=host, port=port)
         self._exposition = exposition
         self._scrapes = Scrapes(exposition) if exposition is not None else None
         self._warming_up: asyncio.Task[object] | None = None
@@ -77,9 +93,11 @@ class Admin:
         self._instance = secrets.token_hex(8)
         self._watched: Watched | None = None
         self._look: Callable[[], ServerView] | None = None
+        self._hosts = AllowedHosts((*allowed_hosts, host.lower()))
+        self.listener.before_event(self.check_host)
         if self._token is not None:
             self.listener.before_event(self.check)
-            self.listener.get("/{_:path}")(self.nothing)  # who has no token does not learn what there is
+        self.listener.get("/{_:path}")(self.nothing)  # who is not let in does not learn what there is
         self.listener.get("/")(self.page)
         self.listener.get("/overview.json")(self.overview)
         self.listener.get("/metrics")(self.metrics)
@@ -176,6 +194,14 @@ class Admin:
             body = await self._scrapes.compressed(body)
         fields = {**PRIVATE, "vary": "accept-encoding", **(GZIP if gzip else {})}
         return Response(body, headers=fields, content_type="application/json")
+
+    async def check_host(self, request: Request) -> None:
+        """Let in who asks by a name of this endpoint's.
+
+        :raises HTTPError: 421 (RFC 9110 section 15.5.20)
+        """
+        if not self._hosts.allows(request.header("host")):
+            raise HTTPError(421, WRONG_HOST)
 
     async def check(self, event: Event[Any], request: Request) -> None:
         """Let in who has the token, before anything is done.

@@ -13,8 +13,10 @@ for ever.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import TypeAlias
 
 from tiny_listener.addresses import ListenError, listen_error, name_of
@@ -23,8 +25,10 @@ from tiny_listener.unix import UnixSocket, listen_unix
 
 from .channel import Channel, ChannelClosed, fitting
 from .claims import Claim, claim, locked
-from .messages import Acquire, Address, FromWorker, Granted, Refused, ToWorker
+from .messages import Acquire, Address, FromWorker, Granted, Refused, ToWorker, fault_of
 from .queues import queue_depth
+from .rights import Rights
+from .users_sockets import UsersSockets
 
 __all__ = ["SocketBroker"]
 
@@ -48,10 +52,10 @@ class _Group:
         self.was_served = False
         """Whether a worker that held one was ever ready."""
 
-    def close(self) -> None:
+    def close(self, remove: Callable[[UnixSocket], None]) -> None:
         """Close all sockets; a unix socket's file goes before it, if it is still ours."""
         if self.unix is not None:
-            self.unix.remove()
+            remove(self.unix)
         for sock in self.sockets.values():
             sock.close()
         if self.claim is not None:
@@ -61,12 +65,20 @@ class _Group:
 class SocketBroker:
     """Makes listening sockets, and keeps them for as long as there is code that serves them.
 
+    :param rights: those with which unix sockets are made, of workers' choosing or `named`
     :param inherited: file descriptors of listening sockets that workers have anyway; they are only looked at
-    :param owner: user and group that files of unix sockets are to belong to; None: those of the process
+    :param named: the path of the unix socket that the command line names, and its permissions
     """
 
-    def __init__(self, owner: tuple[int, int] | None = None, inherited: Iterable[int] = ()) -> None:
-        self._owner = owner
+    def __init__(
+        self,
+        rights: Rights | None = None,
+        inherited: Iterable[int] = (),
+        named: tuple[str | None, int | None] = (None, None),
+    ) -> None:
+        self._rights = rights or Rights()
+        self._named, self._named_mode = named
+        self._users = UsersSockets(self._rights)
         self._inherited = [_copy_of(fd) for fd in inherited]
         self._groups: dict[_Key, _Group] = {}
 
@@ -82,7 +94,8 @@ class SocketBroker:
             if group is None:
                 group = _Group(address, address.port)
                 if unix:
-                    group.unix = listen_unix(address.host, address.backlog, address.mode, self._owner)
+                    mode = address.mode if address.host != self._named else self._named_mode
+                    group.unix = listen_unix(address.host, address.backlog, mode, self._rights.owner)
                     group.sockets[0] = group.unix.sock
                 else:
                     _occupy(group, slot)
@@ -100,6 +113,15 @@ class SocketBroker:
         # Who is gone, or asks and never reads, gets no answer.
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             try:
+                for address in message.addresses:
+                    if (fault := fault_of(address)) is not None:
+                        raise ListenError(errno.EINVAL, f"cannot listen on {address.host!r}: {fault}")
+                    if self._is_users(address):
+                        again = partial(self.answer, slot, pid, channel, message)
+                        self._users.open(
+                            address, pid, partial(self._keep, address), again, partial(_refuse, channel, message.id)
+                        )
+                        return
                 sockets = [self.acquire(slot, address) for address in message.addresses]
                 self._note(asked, pid)
                 channel.send_parcel(Granted(message.id), [sock.fileno() for sock in sockets])
@@ -107,7 +129,23 @@ class SocketBroker:
                 raise
             except OSError as exc:
                 self._note(asked, pid)
-                channel.send(Refused(message.id, exc.errno or 0, fitting(exc.strerror or str(exc))))
+                _refuse(channel, message.id, exc)
+
+    def _is_users(self, address: Address) -> bool:
+        """Whether a socket is to be made with the rights of the workers' user.
+
+        Any unix socket is, but that of the command line, where nobody but root decides what its path leads to: workers
+        name paths, and root must not make, change or remove a file because somebody else put something else there.
+        """
+        if address.family != socket.AF_UNIX or _key(address) in self._groups or not self._rights.differ:
+            return False
+        return address.host != self._named or not self._rights.are_roots(address.host)
+
+    def _keep(self, address: Address, unix: UnixSocket) -> Callable[[], None]:
+        """Keep a socket that the workers' user has made; return what gives it up unless a worker has it by then."""
+        group = self._groups[_key(address)] = _Group(address, 0)
+        group.unix, group.sockets[0] = unix, unix.sock
+        return self._drop_unheld
 
     def _note(self, keys: list[_Key], pid: int) -> None:
         for key in keys:
@@ -121,8 +159,12 @@ class SocketBroker:
 
     def bury(self, pid: int) -> None:
         """A worker is dead: close what no other has asked for, if it never served it."""
+        self._users.forget(pid)
         for group in self._groups.values():
             group.holders.discard(pid)
+        self._drop_unheld()
+
+    def _drop_unheld(self) -> None:
         self._drop([key for key, group in self._groups.items() if not group.holders and not group.was_served])
 
     def keep_only(self, pids: Collection[int]) -> list[str]:
@@ -137,7 +179,14 @@ class SocketBroker:
 
     def _drop(self, keys: list[_Key]) -> None:
         for key in keys:
-            self._groups.pop(key).close()
+            self._groups.pop(key).close(self._remove)
+
+    def _remove(self, unix: UnixSocket) -> None:
+        """Remove the file of a unix socket, with the rights with which one would be made there."""
+        if not self._rights.differ or (unix.path == self._named and self._rights.are_roots(unix.path)):
+            unix.remove()
+        else:
+            self._users.remove(unix)
 
     @property
     def sockets(self) -> list[socket.socket]:
@@ -175,8 +224,15 @@ class SocketBroker:
     def close(self) -> None:
         """Close all sockets and remove the files of unix sockets, if they are still ours."""
         self._drop(list(self._groups))
+        self._users.finish()
         for sock in self._inherited:
             sock.close()
+
+
+def _refuse(channel: Channel[FromWorker, ToWorker], request: int, exc: OSError) -> None:
+    """Tell a worker why it cannot have what it asked for, unless it is gone, or never reads."""
+    with contextlib.suppress(ChannelClosed, BlockingIOError):
+        channel.send(Refused(request, exc.errno or 0, fitting(exc.strerror or str(exc))))
 
 
 def _copy_of(fd: int) -> socket.socket:

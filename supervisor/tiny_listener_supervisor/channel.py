@@ -6,6 +6,7 @@ side is the end of file for the other, however it died.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import os
 import socket
@@ -31,6 +32,8 @@ MAX_MESSAGE = 128 * 1024
 """Bytes; the longest message is a traceback, which is cut to fit."""
 MAX_TEXT = 64 * 1024
 """Bytes of a text in a message."""
+CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+"""For received file descriptors, which no program that this process starts is to have (recvmsg(2))."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -117,7 +120,7 @@ class Channel(Generic[In, Out]):
         :raises DescriptorsLost: what came with it did not arrive, or not all
         """
         try:
-            data, fds, flags, _ = socket.recv_fds(self._sock, MAX_MESSAGE, MAX_FDS)
+            data, fds, flags = _receive(self._sock)
         except BlockingIOError:
             return None
         except ConnectionResetError:
@@ -142,6 +145,20 @@ class Channel(Generic[In, Out]):
         """Close this end."""
         with contextlib.suppress(OSError):
             self._sock.close()
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, list[int], int]:
+    """Return a packet, the file descriptors beside it and flags of recvmsg(2).
+
+    As `socket.recv_fds`, which does not hand flags on in each version of Python.
+    """
+    fds = array.array("i")
+    room = socket.CMSG_SPACE(MAX_FDS * fds.itemsize)
+    data, ancillary, flags, _ = sock.recvmsg(MAX_MESSAGE, room, CLOSE_ON_EXEC)
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return data, list(fds), flags
 
 
 def channel_pair() -> tuple[Channel[FromWorker, ToWorker], Channel[ToWorker, FromWorker]]:

@@ -14,7 +14,7 @@ import msgspec
 
 from tiny_listener.addresses import ListenError
 from tiny_listener.errors import CannotLoad
-from tiny_listener.unix import UnixSocket, listen_unix
+from tiny_listener.unix import UnixSocket
 
 from .control_messages import (
     REQUEST_LIMIT,
@@ -32,8 +32,9 @@ from .control_messages import (
     read_request,
     to_line,
 )
-from .instances import own_socket
+from .instances import control_folder, own_socket
 from .policy import workers_in_words
+from .rights import Rights
 
 if TYPE_CHECKING:
     from .status import Status
@@ -101,10 +102,12 @@ class Control:
     """Listens at the control socket, in the supervisor's loop.
 
     :param path: where; None for the usual place
+    :param rights: those with which its file is made and removed
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, rights: Rights | None = None) -> None:
         self._path = path
+        self._rights = rights or Rights()
         self._unix: UnixSocket | None = None
         self._server: Any = None
         self._clients = 0
@@ -116,8 +119,8 @@ class Control:
         """
         self._commanded = commanded
         try:
-            path = self._path or str(own_socket(os.environ, os.geteuid(), os.getpid()))
-            self._unix = listen_unix(path, MAX_CLIENTS, 0o600)
+            path = self._path or self._usual_place()
+            self._unix = self._rights.listen(path, MAX_CLIENTS, 0o600)
         except (OSError, CannotLoad) as exc:
             text = (getattr(exc, "strerror", None) or str(exc)).replace("--uds", "--control-socket")
             if self._path is not None:
@@ -128,10 +131,15 @@ class Control:
         self._server = await loop.create_unix_server(self._protocol, sock=self._unix.sock)
         logger.debug("The control socket is %s", path)
 
+    def _usual_place(self) -> str:
+        user = os.geteuid()
+        sweep = self._rights.are_roots(str(control_folder(os.environ, user) / "socket"))
+        return str(own_socket(os.environ, user, os.getpid(), sweep=sweep))
+
     def stop(self) -> None:
         """Close it and remove its file."""
         if self._unix is not None:
-            self._unix.remove()
+            self._rights.remove(self._unix)
         if self._server is not None:
             self._server.close()
 

@@ -55,16 +55,23 @@ class Identity:
         """
         if self.is_own and os.geteuid() != 0:
             return
+        self.give_up_rights()
+        os.environ.update(self.environment)
+        if sys.platform == "linux":
+            # Else /proc/self would be root's from here on, out of reach of the application; nginx does so too.
+            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+    def give_up_rights(self) -> None:
+        """Have the rights of the user and no other, for good; other processes of the user's still cannot look in here.
+
+        :raises CannotLoad: the system refuses
+        """
         try:
             os.setgroups(self.groups)
             os.setresgid(self.gid, self.gid, self.gid)
             os.setresuid(self.uid, self.uid, self.uid)
         except OSError as exc:  # such as EAGAIN, for the user's limit of processes
             raise CannotLoad(f"cannot become {self.name}: {exc.strerror}") from None
-        os.environ.update(self.environment)
-        if sys.platform == "linux":
-            # Else /proc/self would be root's from here on, out of reach of the application; nginx does so too.
-            ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def find_identity(user: str | None, group: str | None) -> Identity:

@@ -37,9 +37,10 @@ def why_not_trusted(folder: Path, uid: int) -> str | None:
     return None
 
 
-def own_socket(environ: Mapping[str, str], uid: int, pid: int) -> Path:
+def own_socket(environ: Mapping[str, str], uid: int, pid: int, *, sweep: bool = True) -> Path:
     """Return the path for a server's socket, in a folder that is made if need be; dead servers' files are removed.
 
+    :param sweep: whether these are removed: not where another user may exchange the folder
     :raises CannotLoad: the folder is not the user's alone
     :raises OSError: it cannot be made
     """
@@ -48,7 +49,8 @@ def own_socket(environ: Mapping[str, str], uid: int, pid: int) -> Path:
         folder.mkdir(mode=0o700)
     if (fault := why_not_trusted(folder, uid)) is not None:
         raise CannotLoad(fault)
-    _sweep(folder)
+    if sweep:
+        _sweep(folder)
     return folder / f"{pid}.sock"
 
 

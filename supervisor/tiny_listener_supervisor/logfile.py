@@ -18,6 +18,7 @@ from tiny_listener.errors import CannotLoad
 
 from .channel import ChannelClosed
 from .messages import TakeLog
+from .rights import Rights
 
 if TYPE_CHECKING:
     from .slot import Worker
@@ -30,20 +31,23 @@ logger = logging.getLogger("tiny_listener.supervisor")
 class LogFile:
     """A file that is open to append to.
 
+    :param rights: those with which it is opened: whoever may exchange the path could have root write anywhere
     :ivar path: absolute
     :ivar fd: its file descriptor, the same for ever
     :raises CannotLoad: it cannot be opened
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, rights: Rights | None = None) -> None:
         self.path = Path(path).absolute()
+        self._rights = rights or Rights()
         try:
             self.fd = self._open()
         except OSError as exc:
             raise CannotLoad(f"cannot write the log file {self.path}: {exc.strerror} (--log-file)") from None
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o666)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        return self._rights.open(str(self.path), flags, 0o666)
 
     def reopen(self) -> None:
         """Open the path anew.

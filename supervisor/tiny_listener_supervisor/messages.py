@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from typing import TypeAlias
 
@@ -31,6 +32,7 @@ __all__ = [
     "ToWorker",
     "WatchFailed",
     "Watching",
+    "fault_of",
 ]
 
 
@@ -46,6 +48,35 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     mode: int | None = None
     """Of a unix socket's file."""
     kind: int = int(socket.SOCK_STREAM)
+
+
+MAX_BACKLOG = 2**31 - 1
+KINDS: dict[int, tuple[int, ...]] = {
+    int(socket.AF_INET): (int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)),
+    int(socket.AF_INET6): (int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)),
+    int(socket.AF_UNIX): (int(socket.SOCK_STREAM),),
+}
+"""Types of sockets by family."""
+INTERNET = {int(socket.AF_INET): 4, int(socket.AF_INET6): 6}
+
+
+def fault_of(address: Address) -> str | None:
+    """Say why an address is none that a worker may ask for; None: it may.
+
+    A supervisor that is root could make other sockets as well, such as those that see all packets (packet(7), raw(7)),
+    and to look a name up would keep it waiting.
+    """
+    if address.kind not in KINDS.get(address.family, ()):
+        return "it is no TCP or UDP address, and no path of a unix socket"
+    if not (0 <= address.port <= 65535 and 0 <= address.backlog <= MAX_BACKLOG):
+        return f"its port is one of 0 to 65535, its backlog of 0 to {MAX_BACKLOG}"
+    if address.family == socket.AF_UNIX:
+        return None
+    try:
+        version = ipaddress.ip_address(address.host).version
+    except ValueError:
+        version = None
+    return None if version == INTERNET[address.family] else "it is no numeric address of its family"
 
 
 class Acquire(msgspec.Struct, tag=True, frozen=True):

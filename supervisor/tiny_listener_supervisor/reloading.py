@@ -17,8 +17,8 @@ from tiny_listener.errors import CannotLoad
 
 from .channel import Channel, ChannelClosed, GarbledMessage, fitting, watch_channel_pair
 from .messages import Changed, FromWatcher, WatchFailed, Watching
+from .own_process import become_a_process_of_its_own
 from .policy import describe_exit
-from .worker import become_a_process_of_its_own
 
 if TYPE_CHECKING:
     from .forking import Forker

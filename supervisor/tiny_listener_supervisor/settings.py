@@ -16,6 +16,7 @@ class SupervisorSettings:
     :ivar reload_batch: workers that a reload replaces at a time
     :ivar reload_probation: that a new worker has to live, once it is ready, before the old one drains; 0: none
     :ivar inherited: file descriptors of listening sockets that were open before; all workers accept from each
+    :ivar uds: the path of the unix socket that is to be listened at, if there is one, and its permissions, if given
     :ivar max_restarts: workers that may end unplanned within `max_restarts_window`; None: any number
     """
 
@@ -30,3 +31,4 @@ class SupervisorSettings:
     max_restarts: int | None = None
     max_restarts_window: float = 60.0
     inherited: tuple[int, ...] = ()
+    uds: tuple[str | None, int | None] = (None, None)

@@ -29,6 +29,7 @@ from .pulse import LoopLag
 from .reloading import Reloader
 from .replacing import Replacer
 from .restarts import GAVE_UP, Restarts
+from .rights import Rights
 from .rollout import Rollout
 from .scaling import Scaler, in_use
 from .signals import HANDLED, Signals
@@ -83,7 +84,7 @@ class Supervisor:
         self.stopping = False
         self._admin = admin
         self._control = control
-        self._broker = SocketBroker(plan.identity.owner if plan.identity is not None else None, settings.inherited)
+        self._broker = SocketBroker(Rights(plan.identity), settings.inherited, settings.uds)
         self._log_file, self._preloaded = plan.log_file, plan.preloaded
         self._forker = Forker(plan, ledger, application, HANDLED)
         self._reloader = Reloader(watch, self.reload) if watch is not None else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import errno
 import faulthandler
 import gc
@@ -47,6 +46,7 @@ from .messages import (
     TakeLog,
     ToWorker,
 )
+from .own_process import become_a_process_of_its_own, die_with_the_supervisor
 from .parcels import Parcels
 from .pulse import Pulse
 
@@ -61,7 +61,6 @@ __all__ = [
     "SLOT_VARIABLE",
     "Terms",
     "WorkerPlan",
-    "become_a_process_of_its_own",
     "dump_on_usr2",
     "worker_main",
 ]
@@ -70,7 +69,6 @@ logger = logging.getLogger("tiny_listener.worker")
 
 SLOT_VARIABLE = "TINY_LISTENER_SLOT"
 """The environment variable that tells a worker, and its children, the number of its slot."""
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +307,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     try:
         if plan.identity is not None:
             plan.identity.assume()
-            _die_with_the_supervisor(terms.supervisor_pid)
+            die_with_the_supervisor(terms.supervisor_pid)
         if terms.before_load is not None:
             terms.before_load()
         listener = plan.load()
@@ -351,43 +349,3 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         raise SystemExit(code) from None
     finally:
         last_resort.begin()
-
-
-def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -> None:
-    """Let go of all that the fork copied from the supervisor: signals, its loop, its file descriptors.
-
-    :param keep_fds: file descriptors that stay open, beside those of stdin, stdout and stderr
-    :param supervisor_pid: the process that this one dies with
-    """
-    signal.set_wakeup_fd(-1)
-    for sig in (
-        signal.SIGTERM,
-        signal.SIGCHLD,
-        signal.SIGHUP,
-        signal.SIGQUIT,
-    ):
-        signal.signal(sig, signal.SIG_DFL)
-    # Ctrl-C reaches the whole foreground group: the supervisor alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # These may reach the group as well, and would stop or end a worker by default.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    signal.signal(signal.SIGTTIN, signal.SIG_IGN)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    _die_with_the_supervisor(supervisor_pid)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    asyncio._set_running_loop(None)  # noqa: SLF001 - 3.11 keeps the parent's
-    asyncio.set_event_loop(None)
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        fd = int(name)
-        if fd > 2 and fd not in keep_fds:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-
-
-def _die_with_the_supervisor(supervisor_pid: int) -> None:
-    """Ask the kernel for SIGKILL when the supervisor ends (prctl(2)); the channel's end is the second net."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != supervisor_pid:
-        os._exit(1)

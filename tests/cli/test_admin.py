@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 from base64 import b64encode
 from pathlib import Path
 
@@ -97,3 +98,34 @@ def test_a_token_that_cannot_be_read(tmp_path: Path) -> None:
     done = command("--check", "--admin-token-file", str(tmp_path), "web:app")
     assert done.returncode == 2
     assert f"--admin-token-file {tmp_path}: cannot be read: Is a directory" in done.stderr
+
+
+def status_for(server: Server, head: str) -> tuple[int, str]:
+    """Return the status of what a head asks for, and the body."""
+    with socket.create_connection(("127.0.0.1", server.admin_port), timeout=20) as client:
+        client.sendall(head.encode() + b"Connection: close\r\n\r\n")
+        response = http.client.HTTPResponse(client)
+        response.begin()
+        return response.status, response.read().decode()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_name_that_is_not_the_endpoint_s_is_refused(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "options.toml").write_text('admin-allowed-hosts = "web.internal, *.cluster.local"\n')
+    options = ("--workers", workers, "--config", str(tmp_path / "options.toml"))
+    with serving("web:app", *options, env={VARIABLE: TOKEN}) as server:
+        for path in (
+            "/",
+            "/metrics",
+            "/livez",
+            "/readyz",
+            "/no/such/page",
+        ):
+            for host in ("evil.example", "evil.example:9464", ""):
+                head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {TOKEN}\r\n"
+                status, text = status_for(server, head)
+                assert (status, text.count("\n"), "--admin-allowed-hosts" in text) == (421, 1, True)
+        assert status_for(server, "GET http://evil.example/livez HTTP/1.1\r\nHost: localhost\r\n")[0] == 421
+        for host in ("localhost", "10.0.0.7:9464", "[::1]:9464", "web.internal:9464", "a.b.cluster.local"):
+            assert status_for(server, f"GET /livez HTTP/1.1\r\nHost: {host}\r\n")[0] == 200, host
+        assert status_for(server, "GET /livez HTTP/1.0\r\n")[0] == 200

@@ -61,6 +61,9 @@ ADMIN = ("--admin-port", "0")
         (["--admin-token", "x" * 4097, "web:app"], 2, "--admin-token: a token has at most 4096 characters"),
         (["--admin-token-file", "/no/such/file", "web:app"], 2, "/no/such/file: cannot be read: No such file"),
         (["--admin-token-file", "/dev/null", "web:app"], 2, "--admin-token-file /dev/null: the token is empty"),
+        (["--admin-allowed-hosts", "http://web", "web:app"], 2, "'http://web' is no name of a host: names are such as"),
+        (["--admin-allowed-hosts", "web:9464", "web:app"], 2, "or *, without scheme or port"),
+        (["--admin-allowed-hosts", "web,", "web:app"], 2, "'' is no name of a host"),
         (["--host", "no-such-host.invalid", "web:app"], 1, "'no-such-host.invalid' is no address of this machine"),
         (["--max-restarts-window", "1", "--workers", "2", "web:app"], 2, "does nothing without --max-restarts"),
         (

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ def test_the_server_is_told_what_it_understands(services: dict[str, Any]) -> Non
     assert variables["TINY_LISTENER_ADMIN_HOST"] == "0.0.0.0"
     with serving(*service["command"], cwd=ROOT / "loadtest" / "servers", env=variables) as server:
         assert server.get("/user/Bob") == (200, b"Hello, Bob!")
+        # As Prometheus does; see prometheus.yml.
+        scrape = urllib.request.Request(
+            f"http://127.0.0.1:{server.admin_port}/metrics", headers={"Host": "tiny-listener:9464"}
+        )
+        with urllib.request.urlopen(scrape, timeout=20) as response:
+            assert response.status == 200
         assert len(server.workers()) == int(variables["TINY_LISTENER_WORKERS"])
 
 

@@ -166,16 +166,19 @@ def test_a_worker_without_file_descriptors_says_one_line_and_goes_on(workers: st
         assert "Traceback" not in server.log
 
 
-def test_a_supervisor_without_file_descriptors_says_one_line_and_goes_on() -> None:
+def test_a_supervisor_without_file_descriptors_says_one_line_and_goes_on(tmp_path: Path) -> None:
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (45, 45))
 
-    with serving("web:app", "--workers", "2", preexec_fn=few) as server:
+    control = str(tmp_path / "control")  # of the admin endpoint's clients there are never so many
+    with serving("web:app", "--workers", "2", "--control-socket", control, preexec_fn=few) as server:
         with contextlib.ExitStack() as clients:
 
             def one_more() -> bool:
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)  # noqa: FBT003
                 with contextlib.suppress(OSError):
-                    clients.enter_context(socket.create_connection(("127.0.0.1", server.admin_port), 1))
+                    client.connect(control)
                 return "No file descriptor is left of 45 (RLIMIT_NOFILE)" in server.log
 
             wait_for(one_more)

@@ -43,7 +43,7 @@ class Fake:
 
 
 def client_of(exposition: Exposition | None = None, token: str | None = None) -> TestClient:
-    admin = Admin(exposition, "127.0.0.1", 0, required=True, token=token)
+    admin = Admin(exposition, "127.0.0.1", 0, required=True, token=token, allowed_hosts=["testserver"])
     admin._watched = Fake()
     admin.show_processes(lambda: ServerView([ProcessView("0")], 3, 5, {"ready": 1}, {"signal": 2}))
     return TestClient(admin.listener)

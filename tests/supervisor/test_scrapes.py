@@ -129,12 +129,12 @@ def test_a_client_that_goes_away_ends_its_scrape(runner: asyncio.Runner) -> None
     async def main() -> None:
         async with serving(Admin(pages, "127.0.0.1", 0, required=True).listener) as server:
             client = await server.connect()
-            await client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await until(lambda: pages.open == 1)
             client.writer.close()
             await until(lambda: pages.open == 0)
             pages.steps = STEPS
-            response = await server.ask(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            response = await server.ask(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (response.status, response.body) == (200, b"page 2")
 
     runner.run(main())
@@ -146,7 +146,7 @@ def test_a_client_that_has_said_all_gets_a_page_of_few_steps(runner: asyncio.Run
     async def main() -> None:
         async with serving(Admin(pages, "127.0.0.1", 0, required=True).listener) as server:
             client = await server.connect()
-            await client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             client.writer.write_eof()
             assert (await client.reader.read()).endswith(b"page 1")
 

@@ -15,6 +15,7 @@ import click
 from .. import __version__
 from ..errors import CannotLoad
 from .completion import completion_option
+from .stdio import open_what_is_closed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -276,6 +277,7 @@ def _unexpected(answer: Answer) -> Refusal:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command; whatever is wrong is one line on stderr and an exit code."""
+    open_what_is_closed()
     try:
         command.main(args, prog_name="tiny-listenerctl", standalone_mode=False)
     except click.ClickException as exc:

@@ -16,7 +16,8 @@ from .completion import complete_app, completion_option
 from .config import read_config
 from .contradictions import SUPERVISED, Given, refuse_contradictions
 from .run import run
-from .values import Permissions, Seconds, Whole
+from .stdio import open_what_is_closed
+from .values import HostNames, Permissions, Seconds, Whole
 
 __all__ = ["command", "main"]
 
@@ -37,7 +38,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "group", "umask",
     ),
     "Workers under a supervisor, which --workers 2 or more, --reload, --user or --group bring": SUPERVISED,
-    "Metrics": ("admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open", "no_metrics"),
+    "Metrics": (
+        "admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open",
+        "admin_allowed_hosts", "no_metrics",
+    ),
     "Logs": ("log_level", "log_format", "log_file"),
 }  # fmt: skip
 
@@ -284,6 +288,13 @@ class Command(click.Command):
 @click.option("--admin-token-file", type=click.Path(), metavar="FILE", help="The same, from the first line of a file.")
 @click.option("--admin-open", is_flag=True, help="Let an --admin-host that is not of this machine alone have no token.")
 @click.option(
+    "--admin-allowed-hosts",
+    metavar="LIST",
+    type=HostNames(),
+    help="Names by which clients may ask there, beside addresses and localhost: such as web.internal, *.web.internal "
+    "for all below it, '*' for any.",
+)
+@click.option(
     "--no-metrics",
     is_flag=True,
     help="Measure nothing: /metrics is a 404; the workers' state, /livez and /readyz remain.",
@@ -353,6 +364,7 @@ def _name_proxy_headers(given: set[str], options: dict[str, Any]) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command; whatever is wrong with it is one line on stderr and an exit code."""
+    open_what_is_closed()
     try:
         code = command.main(args, prog_name="tiny-listener", standalone_mode=False)
     except click.ClickException as exc:

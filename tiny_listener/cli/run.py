@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..errors import CannotLoad, WrongOptions
 from ..inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
 from .logs import set_up_logging
+from .stdio import closed_at_the_start
 from .trial import describe, try_to_start
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
         if fds := take_from_systemd(os.environ, os.getpid()):
             _refuse_another_place(given)
             http_options["fd"] = fds
+        for fd in _as_tuple(http_options.get("fd")):
+            with suppress(OSError):  # it is not open, which is said where it is to be used
+                os.set_inheritable(fd, False)  # noqa: FBT003 - not for programs that the application starts
         return _run(load_app, {**options, "fd": http_options.get("fd")}, given)
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
@@ -97,6 +101,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         LogFile,
         Notifier,
         PidFile,
+        Rights,
         Single,
         Supervisor,
         SupervisorSettings,
@@ -110,6 +115,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     if options["user"] is not None or options["group"] is not None:
         identity = find_identity(options["user"], options["group"])
         load_app = _readable(load_app, identity.name, options["app_dir"])
+    rights = Rights(identity)
     supervised = options["workers"] > 1 or options["reload"] or identity is not None
     if supervised and sys.platform != "linux":
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
@@ -122,8 +128,11 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
 
     log_file = None
     if options["log_file"]:
-        log_file = LogFile(options["log_file"])
+        log_file = LogFile(options["log_file"], rights)
         set_up_logging(options["log_level"], options["log_format"], log_file.fd)
+
+    if closed := closed_at_the_start():
+        logger.warning("Closed at the start: %s; /dev/null is in the place of that", ", ".join(closed))
 
     ledger = exposition = application = None
     if not options["no_metrics"]:
@@ -139,6 +148,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         options["admin_port"],
         required="admin_port" in given,
         token=options["admin_token"],
+        allowed_hosts=options["admin_allowed_hosts"] or (),
     )
     settings = SupervisorSettings(
         workers=options["workers"],
@@ -157,8 +167,9 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         max_restarts=options["max_restarts"],
         max_restarts_window=options["max_restarts_window"],
         inherited=_as_tuple(options["fd"]),
+        uds=(options["uds"], options["uds_mode"]),
     )
-    with PidFile(options["pid_file"]) if options["pid_file"] else nullcontext():
+    with PidFile(options["pid_file"], rights) if options["pid_file"] else nullcontext():
         if not supervised:
             observer = None
             if ledger is not None:
@@ -173,7 +184,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
                 return _say_why(exc)
             plan = replace(plan, load=lambda: listener, preloaded=True)
         path = options["control_socket"]  # None: the usual place
-        control = Control(path) if path != "" else None
+        control = Control(path, rights) if path != "" else None
         return Supervisor(
             plan, settings, ledger, admin, watch, application=application, control=control, notifier=notifier
         ).run()

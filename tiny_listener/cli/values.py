@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import click
 
-__all__ = ["Permissions", "Seconds", "Whole"]
+__all__ = ["HostNames", "Permissions", "Seconds", "Whole"]
 
 
 class Whole(click.IntRange):
@@ -59,3 +60,21 @@ class Permissions(click.ParamType[int]):
         if not text.isascii() or not text.isdigit() or set(text) - set("01234567") or int(text, 8) > 0o777:
             self.fail(f"{value!r} are no permissions: three octal digits, such as {self._example}", param, ctx)
         return int(text, 8)
+
+
+class HostNames(click.ParamType[tuple[str, ...]]):
+    """Names of hosts with commas between, as Host fields may have them; each may begin with `*.`, or be `*`."""
+
+    name = "list"
+    _RIGHT = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """See `click.ParamType`; names are in lower case then."""
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip().lower() for name in str(value).split(","))
+        for name in names:
+            if not self._RIGHT.fullmatch(name):
+                right = "web.internal, *.web.internal or *, without scheme or port, and with commas between"
+                self.fail(f"{name!r} is no name of a host: names are such as {right}", param, ctx)
+        return names

@@ -94,6 +94,9 @@ class HTTPListener(Listener[CTX]):
     title: ClassVar[str] = "HTTP server"
     """What the log calls it."""
 
+    server_class: ClassVar[type[HTTPServer]] = HTTPServer
+    """What makes its connections."""
+
     async def listen(self) -> None:
         """Open the listening sockets that the settings name.
 
@@ -106,7 +109,7 @@ class HTTPListener(Listener[CTX]):
             options["ssl"] = context
             options["ssl_handshake_timeout"] = settings.header_timeout
             options["ssl_shutdown_timeout"] = settings.linger_timeout
-        self.server = HTTPServer(self, settings)
+        self.server = self.server_class(self, settings)
         self.add_source(self.server)
         loop = asyncio.get_running_loop()
         server: Any
