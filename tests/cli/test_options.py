@@ -129,12 +129,11 @@ def test_names_that_applications_use_stay_theirs(tmp_path: Path) -> None:
 
 
 def test_options_that_need_a_supervisor_say_so() -> None:
-    rows = (ROOT / "README.md").read_text().splitlines()
-    marked = {name for row in rows if " | † " in row for name in re.findall(r"`--([a-z-]+)", row.partition(" | † ")[0])}
     known = {name.replace("_", "-") for name in SUPERVISED}
-    assert marked == known
     section = next(title for title, names in SECTIONS.items() if names is SUPERVISED)
     assert "supervisor" in section
+    rows = (ROOT / "docs" / "options.md").read_text().partition(f"### {section}\n")[2].partition("\n### ")[0]
+    assert set(re.findall(r"^\| `--([a-z-]+)", rows, re.MULTILINE)) == known
     for name in known - {"max-requests-jitter", "max-restarts-window", "control-socket"}:
         done = command("--admin-port", "0", f"--{name}", "1", "web:app")
         assert done.returncode == 2
