@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from .accepting import stop_accepting
 from .addresses import listen_error
 from .borrowing import Borrower
-from .datagrams import DatagramServer
+from .datagrams import DatagramServer, LentDatagrams
 from .forked import Address, address_of
 from .host import ListenAddress, SocketProvider
 from .unix import UnixSocket, listen_unix
@@ -225,8 +225,8 @@ class ServerLoop:
         loop: Any = self
         server, endpoint, protocol = DatagramServer.open(loop, sock, protocol_factory)
 
-        async def open_at(sock: socket.socket) -> DatagramServer:
-            return DatagramServer.open(loop, sock, protocol_factory)[0]
+        async def open_at(sock: socket.socket) -> LentDatagrams:
+            return LentDatagrams(loop, sock, endpoint)
 
         self.borrower.learn(sock, server, open_at)
         self._opened(server)

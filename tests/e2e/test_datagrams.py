@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import Server, free_port, serving
+from tests.server import Server, free_port, free_ports, serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
@@ -89,6 +89,41 @@ def test_a_slot_without_a_worker_is_read_by_a_sibling() -> None:
         server.process.send_signal(signal.SIGTTOU)
         wait_for(lambda: len(server.workers()) == 2)
         assert answers(ask(socket.AF_INET, port, 90)) == set(server.workers())
+
+
+def test_a_loan_leaves_the_transport_of_the_application_alone() -> None:
+    """Whichever style its protocol has: it is connected once, never lost, and forty datagrams have forty answers."""
+    ports = free_ports(4)
+    env = {"UDP_PORTS": " ".join(map(str, ports))}
+    options = ("--workers", "2", "--log-level", "debug", "--hang-timeout", "0")
+    with serving("datagram_styles:app", *options, env=env, pass_port=False) as server:
+
+        def nothing_is_lent() -> bool:
+            return server.log.count(" go to pid") == server.log.count(" go no longer to pid")
+
+        def all_answer() -> None:
+            answered([ask(socket.AF_INET, port, 40) for port in ports])
+
+        def answered(asked: list[list[socket.socket]]) -> None:
+            for style, clients in enumerate(asked):
+                for number, client in enumerate(clients):
+                    with client:
+                        assert client.recv(100) == b"%d 1 0" % number, style
+
+        wait_for(nothing_is_lent)
+        victim, _ = server.workers()
+        os.kill(victim, signal.SIGSTOP)
+        all_answer()  # by the sibling, as soon as it has what the worker does not read
+        late = ask(socket.AF_INET, ports[3], 40)
+        os.kill(victim, signal.SIGCONT)
+        wait_for(nothing_is_lent)
+        answered([[]] * 3 + [late])
+        all_answer()
+        os.kill(victim, signal.SIGKILL)
+        all_answer()
+        wait_for(lambda: server.is_ready() and nothing_is_lent())
+        all_answer()
+        assert "Traceback" not in server.log
 
 
 def test_a_port_that_is_taken_is_refused() -> None:
