@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tiny_listener.addresses import ListenError, listen_error
+from tiny_listener.descriptors import open_descriptors
 from tiny_listener.forked import separate_children
 from tiny_listener.host import Host, ListenAddress
 from tiny_listener.last_resort import LastResort, exit_code_of
@@ -378,8 +379,7 @@ def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     asyncio._set_running_loop(None)  # noqa: SLF001 - 3.11 keeps the parent's
     asyncio.set_event_loop(None)
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        fd = int(name)
+    for fd in open_descriptors():
         if fd > 2 and fd not in keep_fds:
             with contextlib.suppress(OSError):
                 os.close(fd)

@@ -111,6 +111,8 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
         without = "without it --workers 1" if options["reload"] else "--workers 1"
         raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
+    if options["max_rss"] is not None and not Path("/proc/self/statm").exists():
+        raise CannotLoad("--max-rss needs /proc, which says how much memory a worker takes: mount it, or leave it out")
     notifier = Notifier.take(os.environ, os.getpid(), os.getppid())
     watch = None
     if options["reload"]:
