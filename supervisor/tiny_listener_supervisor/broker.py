@@ -13,6 +13,7 @@ for ever.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
@@ -27,6 +28,8 @@ from .messages import Acquire, Address, FromWorker, Granted, Refused, ToWorker
 from .queues import queue_depth
 
 __all__ = ["SocketBroker"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
 
 PORTS_TO_TRY = 10
 """Free ports that are tried, each of which another server may just have claimed."""
@@ -47,6 +50,12 @@ class _Group:
         """Pids of the living workers that were lent one."""
         self.was_served = False
         """Whether a worker that held one was ever ready."""
+
+    @property
+    def name(self) -> str:
+        """Where clients find it; and that they do not, where a unix socket's file was taken away."""
+        name = name_of(next(iter(self.sockets.values())))
+        return f"{name} (its file is gone)" if self.unix is not None and self.unix.is_lost else name
 
     def close(self) -> None:
         """Close all sockets; a unix socket's file goes before it, if it is still ours."""
@@ -76,13 +85,14 @@ class SocketBroker:
         :raises ListenError: it cannot be bound
         """
         key = _key(address)
+        self._forget_lost(key)
         group = self._groups.get(key)
         unix = address.family == socket.AF_UNIX
         try:
             if group is None:
                 group = _Group(address, address.port)
                 if unix:
-                    group.unix = listen_unix(address.host, address.backlog, address.mode, self._owner)
+                    group.unix = listen_unix(address.host, address.backlog, address.mode, self._owner, address.kind)
                     group.sockets[0] = group.unix.sock
                 else:
                     _occupy(group, slot)
@@ -91,7 +101,8 @@ class SocketBroker:
             if place not in group.sockets:
                 group.sockets[place] = _bind_shared(address, group.port)
         except OSError as exc:
-            raise (exc if isinstance(exc, ListenError) else listen_error(exc, address.host, address.port)) from None
+            error = listen_error(exc, address.host, address.port, address.kind)
+            raise (exc if isinstance(exc, ListenError) else error) from None
         return group.sockets[place]
 
     def answer(self, slot: int, pid: int, channel: Channel[FromWorker, ToWorker], message: Acquire) -> None:
@@ -108,6 +119,16 @@ class SocketBroker:
             except OSError as exc:
                 self._note(asked, pid)
                 channel.send(Refused(message.id, exc.errno or 0, fitting(exc.strerror or str(exc))))
+
+    def _forget_lost(self, key: _Key) -> None:
+        """Let an address be bound again whose file somebody removed or replaced: no client can find it any more.
+
+        Workers that have the old socket go on to accept from it who waits there, until they drain.
+        """
+        group = self._groups.get(key)
+        if group is not None and group.unix is not None and group.unix.is_lost:
+            logger.warning("The file of unix:%s was removed or replaced: it is bound again", group.unix.path)
+            self._drop([key])
 
     def _note(self, keys: list[_Key], pid: int) -> None:
         for key in keys:
@@ -131,7 +152,7 @@ class SocketBroker:
         :param pids: those that serve, when every slot has such a worker: what they do not hold nobody will serve
         """
         gone = [key for key, group in self._groups.items() if group.holders.isdisjoint(pids)]
-        names = [name_of(next(iter(self._groups[key].sockets.values()))) for key in gone]
+        names = [self._groups[key].name for key in gone]
         self._drop(gone)
         return names
 
@@ -169,8 +190,8 @@ class SocketBroker:
 
     def names(self) -> list[str]:
         """Return where clients find us, one text for each address."""
-        ours = [next(iter(group.sockets.values())) for group in self._groups.values() if group.sockets]
-        return [name_of(sock) for sock in (*self._inherited, *ours)]
+        ours = [group.name for group in self._groups.values() if group.sockets]
+        return [*map(name_of, self._inherited), *ours]
 
     def close(self) -> None:
         """Close all sockets and remove the files of unix sockets, if they are still ours."""
