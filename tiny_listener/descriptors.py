@@ -15,12 +15,14 @@ import resource
 import select
 from typing import Any
 
+from .ticks import call_at_next_tick
+
 __all__ = ["DescriptorWatch", "open_descriptors"]
 
 logger = logging.getLogger("tiny_listener")
 
-TICK = 1.0
-"""Seconds between two looks."""
+TICK = 2.0
+"""Seconds between two looks: as often as an idle worker wakes for other things (see `ticks`)."""
 FOLDERS = ("/proc/self/fd", "/dev/fd")
 """What lists a process's descriptors, see proc_pid_fd(5)."""
 MOST = 1 << 16
@@ -65,7 +67,7 @@ class DescriptorWatch:
     def start(self) -> None:
         """Begin to look, in the loop that runs."""
         self.look()
-        self._timer = asyncio.get_running_loop().call_later(TICK, self.start)
+        self._timer = call_at_next_tick(asyncio.get_running_loop(), TICK, self.start)
 
     def stop(self) -> None:
         """Look no more."""

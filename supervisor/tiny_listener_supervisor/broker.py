@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
@@ -172,9 +173,16 @@ class SocketBroker:
         accepts = (socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         return [sock for sock in found if sock.type == socket.SOCK_DGRAM or sock.getsockopt(*accepts)]
 
-    def depth(self, slot: int) -> int:
-        """Return how many connections wait at the sockets that are a slot's own."""
-        return sum(queue_depth(sock.fileno()) or 0 for sock in self.of_slot(slot))
+    def waiting(self) -> set[int]:
+        """Return the slots at whose own sockets a connection waits, or a datagram (poll(2))."""
+        slots: dict[int, int] = {}
+        poll = select.poll()
+        for group in self._groups.values():
+            if group.unix is None:
+                for slot, sock in group.sockets.items():
+                    slots[sock.fileno()] = slot
+                    poll.register(sock, select.POLLIN)
+        return {slots[fd] for fd, event in poll.poll(0) if event & select.POLLIN}
 
     def queues(self) -> dict[str, int]:
         """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
