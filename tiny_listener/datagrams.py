@@ -64,6 +64,8 @@ class _Reading:
             self._loop.remove_reader(self._sock.fileno())
 
     def _read(self) -> None:
+        if (stir := getattr(self._loop, "stir", None)) is not None:
+            stir()
         for _ in range(BURST):
             if not self.is_on:  # whoever takes them may have stopped it
                 return

@@ -58,6 +58,8 @@ class ServerLoop:
     """What we add to an event loop class: it remembers servers, and asks `socket_provider` for sockets."""
 
     socket_provider: SocketProvider | None = None
+    stir: Callable[[], None] | None = None
+    """As that of `Lifecycle`, for what takes in datagrams."""
     on_servers: Callable[[], None] | None = None
     """Called when servers are up and none is being opened."""
 

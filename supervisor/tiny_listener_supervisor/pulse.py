@@ -152,13 +152,17 @@ class Pulse:
     def _beat(self) -> None:
         self.show()
         if self._is_quiet():
-            self._listener.lifecycle.stir = self._stir
+            self._be_stirred_by(self._stir)
             self._timer = call_at_next_tick(self._loop, LONG_PERIOD, self._beat)
             self._shown[REST] = max(0.0, self._timer.when() - self._loop.time() - PERIOD)
         else:
-            self._listener.lifecycle.stir = None
+            self._be_stirred_by(None)
             self._shown[REST] = 0.0
             self._timer = self._loop.call_later(PERIOD, self._beat)
+
+    def _be_stirred_by(self, stir: Callable[[], None] | None) -> None:
+        loop: Any = self._loop
+        self._listener.lifecycle.stir = loop.stir = stir
 
     def _is_quiet(self) -> bool:
         """Whether no event was in hand for some beats."""

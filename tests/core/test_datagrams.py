@@ -146,6 +146,24 @@ def test_a_sibling_s_datagrams_come_to_the_same_protocol(runner: asyncio.Runner)
     runner.run(main())
 
 
+def test_a_datagram_stirs_a_worker_that_rests(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        own, client = pair()
+        with client:
+            _, endpoint, protocol = DatagramServer.open(loop, own, Taker)
+            assert isinstance(protocol, Taker)
+            stirred: list[int] = []
+            loop.stir = lambda: stirred.append(protocol.taken.qsize())
+            client.send(b"one")
+            await protocol.taken.get()
+            assert stirred == [0]  # before it was handed on
+            endpoint.close()
+            await protocol.lost.wait()
+
+    runner.run(main())
+
+
 class Full(DatagramEndpoint):
     """An endpoint whose system takes nothing, until it is told to."""
 
