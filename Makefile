@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
+.PHONY: help serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -84,6 +84,9 @@ bench-memory: $(VENV)/.dev  ## memory over 1,000,000 events
 
 bench-idle: $(VENV)/.dev  ## memory of an idle connection, of 10,000
 	$(BIN)/python loadtest/bench_idle.py
+
+bench-idle-workers: $(VENV)/.dev  ## processor time of 128 workers that nobody asks
+	$(BIN)/python loadtest/bench_idle_workers.py
 
 bench-growth: tools $(VENV)/.dev  ## how the cost of a request grows with connections, bodies and workers
 	$(BIN)/python loadtest/bench_growth.py

@@ -3,8 +3,11 @@
     python loadtest/bench_start.py [WORKERS]
 
 Starts the command from cold, reloads it, and looks at its memory, with 8 workers unless told; each time is the median
-of five. Memory is the proportional set size of the workers together (PSS, proc_pid_smaps(5)): a page that several
-processes share counts once. Prints each figure beside its target; exit code 1 when one is missed.
+of five. Then the same for an application of 5,000 routes, without probation, of three; and how many times as long that
+takes as one of a single route, in the same run.
+
+Memory is the proportional set size of the workers together (PSS, proc_pid_smaps(5)): a page that several processes
+share counts once. Prints each figure beside its target; exit code 1 when one is missed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,12 @@ from arguments import WORKERS, Arguments
 from processes import ask, children, free_port
 
 TIMES = 5
+TIMES_OF_MANY = 3
+ROUTES = 5000
 EXAMPLES = Path(__file__).parent.parent / "examples"
+SERVERS = Path(__file__).parent / "servers"
+LOOK = 0.02
+"""Seconds between two looks: each costs the supervisor some milliseconds, where there are many routes."""
 LIMIT = 60.0
 """Seconds until something that does not come is given up."""
 
@@ -42,7 +50,7 @@ def wait_for_state(path: str, version: int, process: subprocess.Popen[bytes]) ->
             done = reload is not None and reload["version"] == version and reload["state"] == "done"
             if status["state"] == "ready" and (done or version == 0):
                 return
-        time.sleep(0.002)
+        time.sleep(LOOK)
     raise RuntimeError(f"version {version} did not come within {LIMIT:g} s")
 
 
@@ -55,14 +63,17 @@ def pss_mib(pid: int) -> float:
     return total / 1024
 
 
-def measure(path: str, workers: int) -> tuple[float, float, float]:
-    """Return the seconds of a start and of a reload, and MiB of the workers before it."""
+def measure(path: str, workers: int, *app: str, folder: Path = EXAMPLES) -> tuple[float, float, float]:
+    """Return the seconds of a start and of a reload, and MiB of the workers before it.
+
+    :param app: what to run, in `folder`, and options before it
+    """
     command = [
         sys.executable, "-m", "tiny_listener", "--workers", str(workers), "--port", str(free_port()),
-        "--admin-port", "0", "--control-socket", path, "--log-level", "error", "http_web:app",
+        "--admin-port", "0", "--control-socket", path, "--log-level", "error", *app,
     ]  # fmt: skip
     began = time.monotonic()
-    process = subprocess.Popen(command, cwd=EXAMPLES, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     try:
         wait_for_state(path, 0, process)
         start = time.monotonic() - began
@@ -78,18 +89,33 @@ def measure(path: str, workers: int) -> tuple[float, float, float]:
         process.wait(LIMIT)
 
 
+def median_of(times: int, workers: int, *app: str, folder: Path = EXAMPLES) -> tuple[float, float, float]:
+    """Return the median of what `measure` finds, each for itself."""
+    with tempfile.TemporaryDirectory() as control:
+        found = [measure(str(Path(control) / "control"), workers, *app, folder=folder) for _ in range(times)]
+    start, reload, memory = (statistics.median(column) for column in zip(*found, strict=True))
+    return start, reload, memory
+
+
 def main() -> int:
     """Measure, print, and judge."""
     parser = Arguments(__doc__)
     parser.add_argument("workers", nargs="?", type=WORKERS, default=8)
     workers = parser.parse_args().workers
-    with tempfile.TemporaryDirectory() as folder:
-        found = [measure(str(Path(folder) / "control"), workers) for _ in range(TIMES)]
-    start, reload, memory = (statistics.median(column) for column in zip(*found, strict=True))
+    start, reload, memory = median_of(TIMES, workers, "http_web:app")
+    of_routes = {}
+    for routes in (1, ROUTES):
+        os.environ["ROUTES"] = str(routes)
+        of_routes[routes] = median_of(
+            TIMES_OF_MANY, workers, "--reload-probation", "0", "many_routes:app", folder=SERVERS
+        )
+    many, one = of_routes[ROUTES], of_routes[1]
     rows = [
         (f"command to {workers} ready workers", start * 1000, 1000.0, "ms"),
         (f"HUP to {workers} new ones, the old ones gone", reload * 1000, 5000.0, "ms"),
         (f"PSS of {workers} idle workers", memory, 80.0, "MiB"),
+        (f"{ROUTES:,} routes: to {workers} ready workers", many[0] * 1000, 2000.0, "ms"),
+        (f"{ROUTES:,} routes: HUP without probation", many[1] * 1000, 3000.0, "ms"),
     ]
     missed = False
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}")
@@ -97,6 +123,8 @@ def main() -> int:
         met = value <= target
         missed |= not met
         print(f"{name:45}{value:8.0f} {unit:4}  target {target:5.0f} {unit:4} {'' if met else 'MISSED'}".rstrip())
+    ratios = " and ".join(f"{whole / reference:.1f}" for whole, reference in zip(many[:2], one[:2], strict=True))
+    print(f"{ROUTES:,} routes take {ratios} times as long as 1, to start and to reload")
     return int(missed)
 
 

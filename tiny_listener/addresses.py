@@ -32,15 +32,17 @@ def name_of(sock: socket.socket) -> str:
     return f"unix:{name}" if sock.family == socket.AF_UNIX else describe(name[0], name[1])
 
 
-def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenError:
-    """Return the error to raise when `(host, port)` cannot be bound; a unix socket's path has no port."""
+def listen_error(exc: OSError, host: str | None, port: int | None, kind: int = socket.SOCK_STREAM) -> ListenError:
+    """Return the error to raise when `(host, port)` cannot be bound; a unix socket's path has no port.
+
+    :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM` for UDP
+    """
     where = describe(host, port)
     if isinstance(exc, socket.gaierror):  # its numbers are getaddrinfo(3)'s own
         text = f"cannot listen on {where}: {host!r} is no address of this machine, and no name of one: {exc.strerror}"
     elif exc.errno == errno.EADDRINUSE:
-        holder = holder_of_port(port) if port is not None else None
-        by = f" by {holder}" if holder else ""
-        text = f"cannot listen on {where}: it is in use{by}; stop that, or choose another with --port"
+        holder = holder_of_port(port, kind) if port is not None else None
+        text = in_use(where, f" by {holder}" if holder else "", kind)
         if port is None:
             text = (
                 f"cannot listen on {where}: a server listens there already; stop it, or choose another path with --uds"
@@ -56,12 +58,24 @@ def listen_error(exc: OSError, host: str | None, port: int | None) -> ListenErro
     return ListenError(exc.errno, text)
 
 
-def holder_of_port(port: int) -> str | None:
-    """Name the process that listens on a TCP port: `nginx (pid 123)`; None where /proc does not tell.
+def in_use(where: str, by: str, kind: int) -> str:
+    """Return the line for an address that somebody else has.
+
+    :param by: ` by nginx (pid 123)`, or nothing
+    """
+    another = "another with --port" if kind == socket.SOCK_STREAM else "another port"  # that of UDP is no option
+    return f"cannot listen on {where}: it is in use{by}; stop that, or choose {another}"
+
+
+def holder_of_port(port: int, kind: int = socket.SOCK_STREAM) -> str | None:
+    """Name the process that listens on a port: `nginx (pid 123)`; None where /proc does not tell.
 
     See proc_pid_net(5): the tables list the inode of each socket, and each process its open ones.
+
+    :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM` for UDP
     """
-    inodes = {inode for table in ("tcp", "tcp6") for inode in _listening_inodes(table, port)}
+    tables = ("tcp", "tcp6") if kind == socket.SOCK_STREAM else ("udp", "udp6")
+    inodes = {inode for table in tables for inode in _inodes(table, port)}
     if not inodes:
         return None
     wanted = {f"socket:[{inode}]" for inode in inodes}
@@ -79,11 +93,13 @@ def _link(fd: Path) -> str:
         return ""
 
 
-def _listening_inodes(table: str, port: int) -> list[str]:
+def _inodes(table: str, port: int) -> list[str]:
+    """Return the inodes of those sockets that have a port to themselves: of TCP those that listen, of UDP all."""
     try:
         lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
     except OSError:
         return []
     listening = "0A"  # TCP_LISTEN
     rows = [line.split() for line in lines]
-    return [row[9] for row in rows if row[3] == listening and int(row[1].rpartition(":")[2], 16) == port]
+    at_port = [row for row in rows if int(row[1].rpartition(":")[2], 16) == port]
+    return [row[9] for row in at_port if row[3] == listening or table.startswith("udp")]

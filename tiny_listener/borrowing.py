@@ -1,4 +1,7 @@
-"""Servers at sockets of a sibling: a worker that is lent them accepts there as it does at its own."""
+"""Servers at sockets of a sibling: a worker that is lent them accepts there as it does at its own.
+
+The datagrams of a sibling's socket come to the protocol of our own endpoint (see `datagrams`).
+"""
 
 from __future__ import annotations
 

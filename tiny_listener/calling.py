@@ -6,14 +6,14 @@ loops and with unpacking, costs more than most handlers do.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-if TYPE_CHECKING:
-    from types import CodeType
+from .signatures import is_coro_func
 
+if TYPE_CHECKING:
     from ._typing import AnyEvent, Call
 
 __all__ = ["AsyncResolver", "ParamOfRoute", "Resolver", "compose", "the_event"]
@@ -75,11 +75,9 @@ def compose(
     arguments += [f"{name}={_argument(resolver, names)}" for name, resolver in keywords.items()]
     # What runs code of the application's does so within the coroutine: in the context (contextvars) of its event.
     waits = any(not is_ours(resolver) for resolver in (*positional, *keywords.values()))
-    is_awaited = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
-    start, wait = ("async ", "await " * is_awaited) if waits else ("", "")
-    exec(_compiled(f"{start}def call(event): return {wait}fn({', '.join(arguments)})"), names)  # noqa: S102
-    call: Call = names["call"]
-    return call
+    start, wait = ("async ", "await " * is_coro_func(fn)) if waits else ("", "")
+    code = _compiled(f"{start}def call(event): return {wait}fn({', '.join(arguments)})")
+    return FunctionType(code, names)
 
 
 def _argument(resolver: Resolver | AsyncResolver, names: dict[str, Any]) -> str:
@@ -100,5 +98,7 @@ def _argument(resolver: Resolver | AsyncResolver, names: dict[str, Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(text: str) -> CodeType:
+    """Return the code of the function that a text defines."""
     # Most handlers are of a few shapes, and compiling takes most of the time.
-    return compile(text, f"<{__name__}>", "exec")
+    module = compile(text, f"<{__name__}>", "exec")
+    return next(constant for constant in module.co_consts if isinstance(constant, CodeType))

@@ -32,10 +32,12 @@ import signal
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from .descriptors import open_descriptors
 
 __all__ = ["Shared", "address_of", "end_if_forked", "forget_server", "remember_server", "separate_children"]
 
@@ -157,7 +159,7 @@ def _is_of_a_loop(handler: Any, loops: list[asyncio.AbstractEventLoop]) -> bool:
 
 def _leave_descriptors(servers: list[Shared]) -> None:
     addresses = {address for server in servers for address in server.addresses()}
-    opened = list(_descriptors())
+    opened = [fd for fd in open_descriptors() if fd > 2]
     ours = {fd for fd in opened if fd in _private or _is_at(fd, addresses)}
     if servers:
         ours |= {fd for fd in opened if _kind(fd) == IO_URING}
@@ -172,16 +174,6 @@ def _leave_descriptors(servers: list[Shared]) -> None:
     for fd in sets:
         with select.epoll() as empty:
             os.dup2(empty.fileno(), fd, inheritable=False)
-
-
-def _descriptors() -> Iterator[int]:
-    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    for name in os.listdir(folder):
-        fd = int(name)
-        if fd > 2:
-            with contextlib.suppress(OSError):  # that of the folder is closed
-                os.fstat(fd)
-                yield fd
 
 
 def _kind(fd: int) -> str:

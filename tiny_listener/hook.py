@@ -38,8 +38,9 @@ from typing import runtime_checkable as _runtime_checkable
 
 from .calling import AsyncResolver, ParamOfRoute, Resolver, compose, the_event
 from .context import Context
-from .errors import EventDataError, PathParamsError, RouteError
+from .errors import EventDataError, PathParamsError
 from .event import Event
+from .signatures import EMPTY, Parameter, function_name, is_coro_func, parameters_of, where
 
 if TYPE_CHECKING:
     from ._typing import AnyEvent, Call, CoroFunc
@@ -115,32 +116,12 @@ planners: Final[list[Callable[[Argument], AsyncResolver | None]]] = []
 event of another source has nothing for them: then they give `Argument.value`."""
 
 
-def where(fn: Callable[..., Any]) -> str:
-    """Name a function and its place for people: `hello (http_web.py:12)`."""
-    inner = inspect.unwrap(fn)
-    while hasattr(inner, "func"):
-        inner = inner.func
-    code = getattr(inner, "__code__", None)
-    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
-    name = name.rpartition("<locals>.")[2]
-    if code is None:
-        return name
-    return f"{name} ({code.co_filename.rpartition('/')[2]}:{code.co_firstlineno})"
-
-
-def function_name(fn: Callable[..., Any]) -> str:
-    """Return the name under which a handler is registered: its `__name__`, or its class's."""
-    while not hasattr(fn, "__name__") and hasattr(fn, "func"):
-        fn = fn.func
-    return str(getattr(fn, "__name__", type(fn).__name__))
-
-
 def check_coro_func(fn: CoroFunc) -> CoroFunc:
     """Return `fn` when it is a coroutine function.
 
     :raises TypeError: it is anything else; the message names it
     """
-    if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
+    if is_coro_func(fn):
         return fn
     kind = "an async generator" if inspect.isasyncgenfunction(fn) else "not a coroutine function"
     name = where(fn) if callable(fn) else repr(fn)
@@ -217,10 +198,10 @@ def plan(fn: Callable[..., Any], params: Collection[str] | None) -> Call:
     """Return a function that calls `fn` with the arguments that it finds in an event (see the module's text)."""
     positional: list[Resolver | AsyncResolver] = []
     keywords: dict[str, Resolver | AsyncResolver] = {}
-    for name, parameter, annotation in _arguments(fn):
-        resolver = _resolver(fn, name, parameter, annotation, params)
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            keywords[name] = resolver
+    for parameter in parameters_of(fn):
+        resolver = _resolver(fn, parameter, params)
+        if parameter.keyword_only:
+            keywords[parameter.name] = resolver
         else:
             positional.append(resolver)
     return compose(fn, positional, keywords)
@@ -251,49 +232,8 @@ class _DependencyPlan(AsyncResolver):
             return await self._call(event)
 
 
-def _arguments(fn: Callable[..., Any]) -> list[tuple[str, inspect.Parameter, Any]]:
-    parameters = [
-        p for p in inspect.signature(fn).parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    return [(p.name, p, _annotation(fn, p)) for p in parameters]
-
-
-def _annotation(fn: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Return what an argument's annotation means, also where `from __future__ import annotations` made it a text."""
-    annotation = parameter.annotation
-    if not isinstance(annotation, str):
-        return annotation
-    inner: Any = inspect.unwrap(fn)
-    while hasattr(inner, "func"):
-        inner = inner.func
-    if not hasattr(inner, "__code__"):
-        inner = type(inner).__call__
-    inner = getattr(inner, "__func__", inner)
-    names = dict(inner.__globals__)
-    for cell_name, cell in zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=True):
-        try:
-            names[cell_name] = cell.cell_contents
-        except ValueError:  # the name is bound later in the enclosing function
-            continue
-    try:
-        return eval(annotation, names)  # noqa: S307 - the application's own source, as typing.get_type_hints reads it
-    except Exception as exc:
-        if parameter.default is not parameter.empty:
-            return parameter.empty
-        raise RouteError(
-            f"{where(fn)}: the annotation {annotation!r} of argument {parameter.name!r} cannot be resolved "
-            f"({type(exc).__name__}: {exc}); import it at the module's top level, outside `if TYPE_CHECKING`"
-        ) from exc
-
-
-def _resolver(
-    fn: Callable[..., Any],
-    name: str,
-    parameter: inspect.Parameter,
-    annotation: Any,
-    params: Collection[str] | None,
-) -> Resolver | AsyncResolver:
-    default = parameter.default
+def _resolver(fn: Callable[..., Any], parameter: Parameter, params: Collection[str] | None) -> Resolver | AsyncResolver:
+    name, _, default, annotation = parameter
     marks = {id(default), id(annotation)}
     whole, extras = annotation, []
     if get_origin(annotation) is Annotated:
@@ -308,9 +248,9 @@ def _resolver(
         return _data(fn, name)
     if (resolver := _of_class(annotation)) is not None:
         return resolver
-    value = None if default is parameter.empty else default
+    value = None if default is EMPTY else default
     if planners:
-        has_default = default is not parameter.empty
+        has_default = default is not EMPTY
         argument = Argument(where(fn), name, whole, tuple(extras), has_default, value)
         for planner in planners:
             if (resolver := planner(argument)) is not None:
@@ -327,8 +267,9 @@ def _of_class(annotation: Any) -> Resolver | None:
             return _the_context
         if issubclass(kind, BaseException):
             return _error_of(tuple(kind for kind in classes_of(annotation) if issubclass(kind, BaseException)))
-        if isinstance(kind, Injectable):
-            return kind.from_event
+        # PERF: to ask the protocol, `Injectable`, takes longer than all the rest of a plan.
+        if (from_event := getattr(kind, "from_event", None)) is not None:
+            return from_event  # type: ignore[no-any-return]
     return None
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from contextvars import ContextVar
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,8 @@ class Lifecycle:
         self.shutdown: list[CoroFunc] = []
         self.sources: list[Source] = []
         self.running: set[EventTask] = set()
+        self.stir: Callable[[], None] | None = None
+        """To be called when something comes in, before it is worked on; None while nobody wants to know."""
         self._stopping: asyncio.Task[None] | None = None
         self._reset()
 

@@ -278,6 +278,8 @@ class Listener(Generic[CTX]):
 
     def run_event(self, event: Event[Any], timeout: float | None = None) -> EventTask:
         """Run an event in a task of its own, which a shutdown waits for."""
+        if self.lifecycle.stir is not None:
+            self.lifecycle.stir()
         running = self.lifecycle.running
         coro = dispatch(event, self.hooks, timeout)
         task = EventTask(coro, asyncio.get_running_loop(), event, running.discard)

@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .accepting import stop_accepting
 from .addresses import listen_error
 from .borrowing import Borrower
-from .datagrams import DatagramServer
+from .datagrams import DatagramServer, LentDatagrams
 from .forked import Address, address_of
 from .host import ListenAddress, SocketProvider
+from .many_servers import ManyServers
 from .unix import UnixSocket, listen_unix
 
 try:
@@ -30,61 +30,12 @@ try:
 except ImportError:  # pragma: no cover - there is no uvloop for this platform
     _UVLoop = None
 
-__all__ = ["ManyServers", "ServerLoop", "new_event_loop"]
+__all__ = ["ServerLoop", "new_event_loop"]
 
 Create = TypeVar("Create", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 DEFAULT_BACKLOG = 2048
 """As uvicorn's and gunicorn's; the kernel caps it at net.core.somaxconn. asyncio's own 100 overflows in a burst."""
-
-
-class ManyServers(asyncio.AbstractServer):
-    """Several servers of one protocol, one for each socket, behind the face of one."""
-
-    def __init__(self, servers: Sequence[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._servers = servers
-        self._loop = loop
-        self._closed: asyncio.Future[None] = loop.create_future()
-
-    @property
-    def sockets(self) -> tuple[Any, ...]:
-        """The listening sockets."""
-        return tuple(sock for server in self._servers for sock in server.sockets)
-
-    def close(self) -> None:
-        """Stop accepting; connections stay."""
-        for server in self._servers:
-            stop_accepting(server)
-        if not self._closed.done():
-            self._closed.set_result(None)
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop."""
-        return self._loop
-
-    def is_serving(self) -> bool:
-        """Whether connections are accepted."""
-        return all(server.is_serving() for server in self._servers)
-
-    async def start_serving(self) -> None:
-        """Begin to accept, where `start_serving=False` was asked for."""
-        for server in self._servers:
-            await server.start_serving()
-
-    async def serve_forever(self) -> None:
-        """Accept until cancelled or closed."""
-        await self.start_serving()
-        try:
-            await asyncio.shield(self._closed)
-        except asyncio.CancelledError:
-            self.close()
-            await self.wait_closed()
-            raise
-
-    async def wait_closed(self) -> None:
-        """Wait until the servers are closed."""
-        for server in self._servers:
-            await server.wait_closed()
 
 
 def _opening(create: Create) -> Create:
@@ -107,6 +58,8 @@ class ServerLoop:
     """What we add to an event loop class: it remembers servers, and asks `socket_provider` for sockets."""
 
     socket_provider: SocketProvider | None = None
+    stir: Callable[[], None] | None = None
+    """As that of `Lifecycle`, for what takes in datagrams."""
     on_servers: Callable[[], None] | None = None
     """Called when servers are up and none is being opened."""
 
@@ -208,29 +161,52 @@ class ServerLoop:
         **options: Any,
     ) -> Any:
         """See `asyncio.loop.create_datagram_endpoint`; a place to receive at comes from the supervisor."""
-        ours = self.socket_provider is not None and isinstance(local_addr, tuple) and remote_addr is None
-        if not ours or sock is not None or family == socket.AF_UNIX:
+        receives = local_addr is not None and remote_addr is None and sock is None
+        if receives and family == socket.AF_UNIX:
+            return await self._take_datagrams_at(os.fsdecode(local_addr), protocol_factory)
+        if not receives or self.socket_provider is None or not isinstance(local_addr, tuple):
             create: Any = super().create_datagram_endpoint  # type: ignore[misc]
-            opened = await create(protocol_factory, local_addr, remote_addr, family=family, sock=sock, **options)
-            if remote_addr is None and local_addr is not None:
+            try:
+                opened = await create(protocol_factory, local_addr, remote_addr, family=family, sock=sock, **options)
+            except OSError as exc:
+                if not receives or not isinstance(local_addr, tuple):
+                    raise
+                why = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc  # uvloop's own has no number
+                raise listen_error(why, local_addr[0], local_addr[1], socket.SOCK_DGRAM) from None
+            if receives:
                 self._remember([opened[0].get_extra_info("socket")])
             return opened
-        assert self.socket_provider is not None
         host, port = local_addr
         where = await self._resolve(host, port, family, socket.AI_PASSIVE, kind=socket.SOCK_DGRAM)
         (sock,) = await self.socket_provider.acquire(where[:1])  # asyncio takes the first too
         if options.get("allow_broadcast"):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self._remember([sock])
         loop: Any = self
-        server, endpoint, protocol = DatagramServer.open(loop, sock, protocol_factory)
+        server, endpoint, protocol = self._opened_datagrams(sock, protocol_factory)
 
-        async def open_at(sock: socket.socket) -> DatagramServer:
-            return DatagramServer.open(loop, sock, protocol_factory)[0]
+        async def open_at(sock: socket.socket) -> LentDatagrams:
+            return LentDatagrams(loop, sock, endpoint)
 
         self.borrower.learn(sock, server, open_at)
-        self._opened(server)
         return endpoint, protocol
+
+    async def _take_datagrams_at(self, path: str, protocol_factory: Any) -> tuple[Any, Any]:
+        """Open an endpoint at the path of a unix socket, which all workers share."""
+        if self.socket_provider is not None:
+            address = ListenAddress(socket.AF_UNIX, path, kind=socket.SOCK_DGRAM)
+            (sock,) = await self.socket_provider.acquire([address])
+        else:
+            unix = listen_unix(path, 0, kind=socket.SOCK_DGRAM)
+            self._unix.append(unix)
+            sock = unix.sock
+        return self._opened_datagrams(sock, protocol_factory)[1:]
+
+    def _opened_datagrams(self, sock: socket.socket, protocol_factory: Any) -> tuple[Any, Any, Any]:
+        loop: Any = self
+        self._remember([sock])
+        server, endpoint, protocol = DatagramServer.open(loop, sock, protocol_factory)
+        self._opened(server)
+        return server, endpoint, protocol
 
     def close(self) -> None:
         """See `asyncio.loop.close`; the files of unix sockets go with it, if they are still ours."""

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import RouteError
-from .hook import Hook, check_coro_func, function_name, plan, where
+from .hook import Hook, check_coro_func, plan
 from .observer import NULL_OBSERVER
 from .router import Convertor, Pattern, compile_path, parse_pattern
+from .signatures import function_name, is_async_gen_func, where
 
 if TYPE_CHECKING:
     import re
@@ -32,23 +33,25 @@ class Route:
     :raises TypeError: the handler is not `async def`
     """
 
-    __slots__ = ("_regex", "call", "fn", "hook", "is_http", "name", "observer", "opts", "path", "pattern", "where")
+    __slots__ = ("_regex", "call", "fn", "hook", "is_http", "name", "observer", "opts", "path", "pattern")
 
     def __init__(self, path: str, fn: CoroFunc, opts: dict[str, Any] | None = None, name: str | None = None) -> None:
         self.path: Final = path
         self.fn: Final = fn
         self.opts: Final[dict[str, Any]] = {} if opts is None else opts
         self.name: Final = name or function_name(fn)
-        self.where: Final = where(fn) if callable(fn) else repr(fn)
-        self.pattern: Final = _parse(path, self.where)
+        self.pattern: Final = self._parse()
         self._regex: re.Pattern[str] | None = None
         self.is_http = False
         """Whether it is known that HTTP requests may find it; see `http.routing.is_http`."""
         self.observer: RouteObserver = NULL_OBSERVER.route_added(self)
-        self.hook: Final = (
-            _AsyncGenHook(fn, self.convertors) if inspect.isasyncgenfunction(fn) else Hook(fn, self.convertors)
-        )
+        self.hook: Final = _AsyncGenHook(fn, self.convertors) if is_async_gen_func(fn) else Hook(fn, self.convertors)
         self.call: Call = self.hook.call
+
+    @property
+    def where(self) -> str:
+        """The handler and its place in the source: `hello (http_web.py:12)`."""
+        return where(self.fn) if callable(self.fn) else repr(self.fn)
 
     @property
     def convertors(self) -> Mapping[str, Convertor]:
@@ -72,15 +75,14 @@ class Route:
         except ValueError:  # a convertor of the application's own refuses the text
             return None
 
+    def _parse(self) -> Pattern:
+        try:
+            return parse_pattern(self.path)
+        except RouteError as exc:
+            raise RouteError(f"{self.where}: {exc}") from None
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(path={self.path!r}, name={self.name!r}, opts={self.opts!r})"
-
-
-def _parse(path: str, where: str) -> Pattern:
-    try:
-        return parse_pattern(path)
-    except RouteError as exc:
-        raise RouteError(f"{where}: {exc}") from None
 
 
 class _AsyncGenHook(Hook):

@@ -30,7 +30,7 @@ LOCK_RETRY = 0.005
 
 @dataclass(frozen=True, slots=True)
 class UnixSocket:
-    """A unix socket that listens.
+    """A unix socket that listens, or takes datagrams.
 
     :ivar path: its file; a name that begins with NUL has none (unix(7), abstract)
     """
@@ -48,6 +48,18 @@ class UnixSocket:
         """
         return cls(socket.socket(fileno=fd), path, identity)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether no client can find it any more: somebody removed its file, or put another in its place."""
+        if not has_file(self.path):
+            return False
+        try:
+            return _identity_of(self.path) != self.identity
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:  # the folder is closed to us
+            return False
+
     def remove(self) -> None:
         """Remove its file, if it is still ours. To be called before the socket is closed, where that is possible:
         until the file is gone a server that starts finds us alive.
@@ -59,29 +71,41 @@ class UnixSocket:
                 Path(self.path).unlink()
 
 
-def listen_unix(path: str, backlog: int, mode: int | None = None, owner: tuple[int, int] | None = None) -> UnixSocket:
+def listen_unix(
+    path: str,
+    backlog: int,
+    mode: int | None = None,
+    owner: tuple[int, int] | None = None,
+    kind: int = socket.SOCK_STREAM,
+) -> UnixSocket:
     """Bind a path and listen at it, over the file of a server that is dead.
 
     :param mode: the file's permissions, whatever the umask; None: what the umask leaves of 0777
     :param owner: user and group that its file is to belong to; None: those of the process
+    :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM`, which takes datagrams as soon as it is bound
     :raises ListenError: a server lives there, it is no socket, or it cannot be bound
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, kind)
     try:
         if not has_file(path):
             sock.bind(path)
-            sock.listen(backlog)
+            _listen(sock, backlog)
             return UnixSocket(sock, path, ())
         with _locked(path):
             _remove_stale(path)
             _bind(sock, path, mode)
             if owner is not None:
                 _give_to(path, *owner)
-            sock.listen(backlog)
+            _listen(sock, backlog)
             return UnixSocket(sock, path, _identity_of(path))
     except OSError as exc:
         sock.close()
         raise (exc if isinstance(exc, ListenError) else listen_error(exc, path, None)) from None
+
+
+def _listen(sock: socket.socket, backlog: int) -> None:
+    if sock.type == socket.SOCK_STREAM:
+        sock.listen(backlog)
 
 
 def _bind(sock: socket.socket, path: str, mode: int | None) -> None:

@@ -157,13 +157,12 @@ class Row:
         end = len(self.memory) // 8 + 1  # and the zero
         new = slice(self._arranged, len(self._places))
         for number, (place, entry) in enumerate(zip(self._places[new], self._reader.entries[new], strict=True), 1):
-            for word in range(place, place + entry.family.words):
-                at = entry.first + word - place - end
-                if sources[word] == -1:
-                    sources[word] = at
-                    changed.add(word // WORDS)
-                else:
-                    self._surplus.append((word, at))
+            count, at = entry.family.words, entry.first - end
+            if sources[place] == -1:  # PERF: the words of a series are together, here and there
+                sources[place : place + count] = range(at, at + count)
+                changed.update((place // WORDS, (place + count - 1) // WORDS))
+            else:
+                self._surplus += ((place + word, at + word) for word in range(count))
             if number % ENTRIES == 0:
                 yield
         self._arranged = new.stop

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .series import (
     DISPATCH,
@@ -89,12 +89,13 @@ def _summary(durations: Sequence[float]) -> tuple[float, float]:
 class _ResponseRecorder:
     """Counts the HTTP responses of one `http_route`."""
 
-    __slots__ = ("_first_words", "_responses", "_route", "_writer")
+    __slots__ = ("_first_words", "_pattern", "_responses", "_writer")
 
-    def __init__(self, writer: RowWriter, route: str) -> None:
+    def __init__(self, writer: RowWriter, responses: _Histogram, pattern: str) -> None:
+        """Count into `responses`, which routes share."""
         self._writer = writer
-        self._responses = _Histogram(writer, HTTP_DURATION)
-        self._route = route
+        self._responses = responses
+        self._pattern = pattern
         self._first_words: dict[tuple[str, int], int] = {}
 
     def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
@@ -114,22 +115,26 @@ class _ResponseRecorder:
 
     def _first_word(self, method: str, status: int) -> int:
         method_value, status_value = method_label(method), status_label(status)
-        first = self._writer.add(HTTP_DURATION, method_value, self._route, status_value)
+        first = self._writer.add(HTTP_DURATION, method_value, http_route(self._pattern), status_value)
         # A name or number that stands for many is not remembered: clients could fill the memory with them.
         if method_value == method and status_value == str(status):
             self._first_words[method, status] = first
         return first
 
 
-def _event_counter(writer: RowWriter, sum_word: int, outcomes: dict[Outcome, int]) -> EventDone:
+_LIMITS: Final = (*DISPATCH.bounds, _TOO_LONG)
+
+
+def _event_counter(writer: RowWriter, sum_word: int, first_outcome: int) -> EventDone:
     """Return what counts an event of one route: `_Histogram.add` and the outcome in one.
 
     PERF: a function that holds what it needs takes an eighth less than a method that fetches it and calls another.
     """
     counts, sums = writer.counts, writer.sums
     first_bound, last_bucket = DISPATCH.bounds[0], len(DISPATCH.bounds)
-    limits = (*DISPATCH.bounds, _TOO_LONG)
+    limits = _LIMITS
     first_bucket = sum_word + 1
+    outcomes = {outcome: word for word, outcome in enumerate(OUTCOMES, start=first_outcome)}
 
     def event_done(seconds: float, outcome: Outcome) -> None:
         if 0.0 <= seconds <= first_bound:
@@ -148,18 +153,28 @@ def _event_counter(writer: RowWriter, sum_word: int, outcomes: dict[Outcome, int
 class RouteRecorder(_ResponseRecorder):
     """Counts the events of one route: a `tiny_listener.observer.RouteObserver`."""
 
-    __slots__ = ("_counts", "_dispatches", "_ok", "_sum", "event_done")
+    __slots__ = ("_counts", "_dispatches", "_first_outcome", "_ok", "_sum", "event_done")
 
-    def __init__(self, writer: RowWriter, pattern: str) -> None:
-        """Make the series of the route, so that they are exposed as 0 from the start."""
-        super().__init__(writer, http_route(pattern))
+    event_done: EventDone
+    """Count an event; `seconds` that cannot be a duration count as 0. Made when it is first asked for."""
+
+    def __init__(self, writer: RowWriter, dispatches: _Histogram, responses: _Histogram, pattern: str) -> None:
+        """Make the series of the route, so that they are exposed as 0 from the start.
+
+        PERF: and no more than these: an application may have thousands of routes, and not all are used.
+        """
+        super().__init__(writer, responses, pattern)
         self._counts = writer.counts
-        self._dispatches = _Histogram(writer, DISPATCH)
+        self._dispatches = dispatches
         self._sum = writer.add(DISPATCH, pattern)
-        outcomes = {outcome: word for word, outcome in enumerate(OUTCOMES, start=writer.add(EVENTS, pattern))}
-        self._ok = outcomes["ok"]
-        self.event_done: EventDone = _event_counter(writer, self._sum, outcomes)
-        """Count an event; `seconds` that cannot be a duration count as 0."""
+        self._first_outcome = writer.add(EVENTS, pattern)
+        self._ok = self._first_outcome + OUTCOMES.index("ok")
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "event_done":
+            raise AttributeError(name)
+        self.event_done = _event_counter(self._writer, self._sum, self._first_outcome)
+        return self.event_done
 
     def http_events(self, samples: HTTPSamples) -> None:
         """Count events with the outcome "ok", and their responses with status 200."""
@@ -188,20 +203,22 @@ def _by_method(samples: HTTPSamples) -> Iterable[tuple[str, Sequence[float]]]:
 class Recorder:
     """Counts for one worker: a `tiny_listener.observer.Observer`."""
 
-    __slots__ = ("_counts", "_not_found", "_unrouted", "_writer")
+    __slots__ = ("_counts", "_dispatches", "_not_found", "_responses", "_unrouted", "_writer")
 
     def __init__(self, writer: RowWriter) -> None:
         """Count into the row of `writer`."""
         self._writer = writer
         self._counts = writer.counts
         self._not_found = writer.add(NOT_FOUND)
-        self._unrouted = _ResponseRecorder(writer, "")
+        self._dispatches = _Histogram(writer, DISPATCH)
+        self._responses = _Histogram(writer, HTTP_DURATION)
+        self._unrouted = _ResponseRecorder(writer, self._responses, "")
 
     def route_added(self, route: Route) -> RouteRecorder:
         """The recorder of a route. Routes with the same pattern, at the same time or one after the other,
         share their series.
         """
-        return RouteRecorder(self._writer, route.path)
+        return RouteRecorder(self._writer, self._dispatches, self._responses, route.path)
 
     def not_found(self) -> None:
         """Count an event that matched no route."""

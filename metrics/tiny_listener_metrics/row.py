@@ -42,6 +42,7 @@ from __future__ import annotations
 import logging
 import mmap
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -117,6 +118,24 @@ class RowError(Exception):
     """A block of memory is not a row, or is damaged, or is no longer to be used as it is."""
 
 
+@lru_cache(maxsize=2 * MAX_SERIES)
+def _series_of(name: bytes) -> tuple[Series, Family]:
+    """Return the series of a name in a directory, and its family.
+
+    PERF: the rows of all workers have the same names, and a reload brings as many rows again.
+
+    :raises ValueError: it is none; the text says what it is
+    """
+    try:
+        series = _decode_series(name)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"no name of a series ({error})") from None
+    family = FAMILIES.get(series.family)
+    if family is None or len(series.labels) != family.own_labels:
+        raise ValueError(f"an unknown series {series}")
+    return series, family
+
+
 class EntryNotReadyError(RowError):
     """The directory's next entry is not what was written, or not all of it has arrived yet."""
 
@@ -179,23 +198,24 @@ class RowWriter:
         series = Series(family.name, tuple(map(label_text, labels)))
         first = self._first_words.get(series)
         if first is None:
-            if series != family.overflow and not self._has_room(series, family):
+            name = msgspec.msgpack.encode(series)
+            if series != family.overflow and not self._has_room(name, family):
                 self._warn(series)
                 series = family.overflow
                 first = self._first_words.get(series)
+                name = msgspec.msgpack.encode(series)
             if first is None:
-                first = self._publish(series, family)
+                first = self._publish(series, name, family)
         return first
 
-    def _has_room(self, series: Series, family: Family) -> bool:
+    def _has_room(self, name: bytes, family: Family) -> bool:
         if len(self._first_words) >= self._max_series:
             return False
         free = 8 * self._lowest - self._end
-        return entry_bytes(series) + 8 * family.words + _RESERVE <= free
+        return _padded(_ENTRY.size + len(name)) + 8 * family.words + _RESERVE <= free
 
-    def _publish(self, series: Series, family: Family) -> int:
+    def _publish(self, series: Series, name: bytes, family: Family) -> int:
         first = self._lowest - family.words
-        name = msgspec.msgpack.encode(series)
         _ENTRY.pack_into(self._memory, self._end, len(name), crc32(name, first), first)
         start = self._end + _ENTRY.size
         self._memory[start : start + len(name)] = name
@@ -219,7 +239,7 @@ class RowWriter:
 class RowReader:
     """The owner's side of a row; remembers what it has decoded, so a second look at a directory is cheap."""
 
-    __slots__ = ("_bytes", "_counts", "_end", "_lowest", "_sums", "_sums_from_end", "entries")
+    __slots__ = ("_buckets", "_bytes", "_counts", "_end", "_lowest", "_sums", "_sums_from_end", "entries")
 
     def __init__(self, memory: Memory) -> None:
         """Raises `RowError` for memory that is not a row of this version of the layout."""
@@ -237,6 +257,8 @@ class RowReader:
         """What has been decoded so far, in the order of the directory."""
         self._sums_from_end: list[int] = []
         """Where in `words` the sums of histograms are."""
+        self._buckets: dict[str, list[slice]] = {}
+        """Where the counts of histograms are, by the family's name."""
 
     def refresh(self, most: int | None = None) -> list[Entry]:
         """Decode what was published since the last call, add it to `entries` and return it; at most `most` entries.
@@ -268,24 +290,22 @@ class RowReader:
         if crc32(name, first & 0xFFFFFFFF) != checksum:
             raise EntryNotReadyError(f"a wrong checksum at byte {at}")
         try:
-            series = _decode_series(name)
-        except msgspec.MsgspecError as error:
-            raise RowError(f"no name of a series at byte {at}: {error}") from None
-        family = FAMILIES.get(series.family)
-        if family is None or len(series.labels) != family.own_labels:
-            raise RowError(f"an unknown series {series} at byte {at}")
+            series, family = _series_of(name)
+        except ValueError as error:
+            raise RowError(f"{error} at byte {at}") from None
         if first != self._lowest - family.words or 8 * first < end:
             raise RowError(f"series {series} has its words at {first}, below {self._lowest}")
         self._end = end
         self._lowest = first
         if family.kind == "histogram":
             self._sums_from_end.append(first - len(self._counts))
+            self._buckets.setdefault(family.name, []).append(slice(first + 1, first + family.words))
         return Entry(series, family, first)
 
     def count_of(self, family: Family) -> int:
         """How many observations a histogram has, over all its series. Reads no other words."""
         counts = self._counts
-        return sum(sum(counts[first + 1 : first + family.words]) for _, one, first in self.entries if one is family)
+        return sum(sum(counts[buckets]) for buckets in self._buckets.get(family.name, ()))
 
     def words(self) -> list[int]:
         """Return `read_words` at once."""

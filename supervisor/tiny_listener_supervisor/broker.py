@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
+import select
 import socket
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -31,6 +33,8 @@ from .rights import Rights
 from .users_sockets import UsersSockets
 
 __all__ = ["SocketBroker"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
 
 PORTS_TO_TRY = 10
 """Free ports that are tried, each of which another server may just have claimed."""
@@ -93,9 +97,11 @@ class SocketBroker:
         try:
             if group is None:
                 group = _Group(address, address.port)
+                if self._is_users(address):
+                    raise PermissionError(errno.EPERM, "that is made with the rights of the workers' user")
                 if unix:
                     mode = address.mode if address.host != self._named else self._named_mode
-                    group.unix = listen_unix(address.host, address.backlog, mode, self._rights.owner)
+                    group.unix = listen_unix(address.host, address.backlog, mode, self._rights.owner, address.kind)
                     group.sockets[0] = group.unix.sock
                 else:
                     _occupy(group, slot)
@@ -104,7 +110,8 @@ class SocketBroker:
             if place not in group.sockets:
                 group.sockets[place] = _bind_shared(address, group.port)
         except OSError as exc:
-            raise (exc if isinstance(exc, ListenError) else listen_error(exc, address.host, address.port)) from None
+            error = listen_error(exc, address.host, address.port, address.kind)
+            raise (exc if isinstance(exc, ListenError) else error) from None
         return group.sockets[place]
 
     def answer(self, slot: int, pid: int, channel: Channel[FromWorker, ToWorker], message: Acquire) -> None:
@@ -114,6 +121,7 @@ class SocketBroker:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             try:
                 for address in message.addresses:
+                    self._forget_lost(_key(address))
                     if (fault := fault_of(address)) is not None:
                         raise ListenError(errno.EINVAL, f"cannot listen on {address.host!r}: {fault}")
                     if self._is_users(address):
@@ -147,6 +155,27 @@ class SocketBroker:
         group.unix, group.sockets[0] = unix, unix.sock
         return self._drop_unheld
 
+    def _forget_lost(self, key: _Key) -> None:
+        """Let an address be bound again whose file somebody removed or replaced: no client can find it any more.
+
+        Workers that have the old socket go on to accept from it who waits there, until they drain.
+        """
+        group = self._groups.get(key)
+        if group is not None and group.unix is not None and self._is_lost(group.unix):
+            logger.warning("The file of unix:%s was removed or replaced: it is bound again", group.unix.path)
+            self._drop([key])
+
+    def _is_lost(self, unix: UnixSocket) -> bool:
+        """Whether no client can find a socket any more; not known of those in folders of the workers' user, where a
+        look could hang.
+        """
+        return self._rights.are_roots(unix.path) and unix.is_lost
+
+    def _name(self, group: _Group) -> str:
+        """Where clients find a group; and that they do not, where a unix socket's file was taken away."""
+        name = name_of(next(iter(group.sockets.values())))
+        return f"{name} (its file is gone)" if group.unix is not None and self._is_lost(group.unix) else name
+
     def _note(self, keys: list[_Key], pid: int) -> None:
         for key in keys:
             if key in self._groups:
@@ -173,7 +202,7 @@ class SocketBroker:
         :param pids: those that serve, when every slot has such a worker: what they do not hold nobody will serve
         """
         gone = [key for key, group in self._groups.items() if group.holders.isdisjoint(pids)]
-        names = [name_of(next(iter(self._groups[key].sockets.values()))) for key in gone]
+        names = [self._name(self._groups[key]) for key in gone]
         self._drop(gone)
         return names
 
@@ -200,9 +229,16 @@ class SocketBroker:
         accepts = (socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         return [sock for sock in found if sock.type == socket.SOCK_DGRAM or sock.getsockopt(*accepts)]
 
-    def depth(self, slot: int) -> int:
-        """Return how many connections wait at the sockets that are a slot's own."""
-        return sum(queue_depth(sock.fileno()) or 0 for sock in self.of_slot(slot))
+    def waiting(self) -> set[int]:
+        """Return the slots at whose own sockets a connection waits, or a datagram (poll(2))."""
+        slots: dict[int, int] = {}
+        poll = select.poll()
+        for group in self._groups.values():
+            if group.unix is None:
+                for slot, sock in group.sockets.items():
+                    slots[sock.fileno()] = slot
+                    poll.register(sock, select.POLLIN)
+        return {slots[fd] for fd, event in poll.poll(0) if event & select.POLLIN}
 
     def queues(self) -> dict[str, int]:
         """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
@@ -218,8 +254,8 @@ class SocketBroker:
 
     def names(self) -> list[str]:
         """Return where clients find us, one text for each address."""
-        ours = [next(iter(group.sockets.values())) for group in self._groups.values() if group.sockets]
-        return [name_of(sock) for sock in (*self._inherited, *ours)]
+        ours = [self._name(group) for group in self._groups.values() if group.sockets]
+        return [*map(name_of, self._inherited), *ours]
 
     def close(self) -> None:
         """Close all sockets and remove the files of unix sockets, if they are still ours."""

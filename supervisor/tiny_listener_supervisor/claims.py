@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tiny_listener.addresses import ListenError, describe
+from tiny_listener.addresses import ListenError, describe, in_use
 
 __all__ = ["Claim", "Place", "claim", "locked", "overlap", "parse"]
 
@@ -120,8 +120,7 @@ def claim(family: int, kind: int, host: str, port: int) -> Claim:
                 continue
             raise ListenError(
                 errno.EADDRINUSE,
-                f"cannot listen on {describe(host, port)}: it is in use{_by(holder)}; stop that, or choose another "
-                "with --port",
+                in_use(describe(host, port), _by(holder), kind),
             )
     return Claim(_take(place.name))
 

@@ -123,9 +123,11 @@ class Control:
             self._unix = self._rights.listen(path, MAX_CLIENTS, 0o600)
         except (OSError, CannotLoad) as exc:
             text = (getattr(exc, "strerror", None) or str(exc)).replace("--uds", "--control-socket")
+            if getattr(exc, "filename", None):  # its folder cannot be made
+                text = f"{exc.filename}: {text}"  # type: ignore[union-attr]
             if self._path is not None:
                 raise ListenError(getattr(exc, "errno", 0), text) from None
-            logger.warning("No control socket: %s, or choose another place with --control-socket", text)
+            logger.warning("No control socket: %s; or choose another place with --control-socket", text)
             return
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._protocol, sock=self._unix.sock)

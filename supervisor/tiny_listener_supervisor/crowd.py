@@ -94,7 +94,7 @@ class AdminServer(HTTPServer):
     def _room(self) -> int:
         if self._looked_at != self.now:  # PERF: not for each who comes, where there are many descriptors
             self._looked_at = self.now
-            self._others = open_descriptors() - len(self.connections)
+            self._others = count_descriptors() - len(self.connections)
         return room(resource.getrlimit(resource.RLIMIT_NOFILE)[0] % NO_LIMIT, self._others)
 
 
@@ -117,7 +117,7 @@ def _idle_since(client: HTTPConnection) -> float:
     return client.intake.head_since if client.state is State.HEAD else client.last_active
 
 
-def open_descriptors() -> int:
+def count_descriptors() -> int:
     """Return how many file descriptors this process has; 0 where nothing tells."""
     try:
         # The number itself from Linux 6.2 on (proc_pid_fd(5)).

@@ -11,13 +11,17 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import multiprocess
+from tiny_listener.descriptors import open_descriptors
 
 from .channel import channel_pair
 from .pulse import STAMP
 from .slot import Worker
 from .stacks import stacks_memory
+from .temporary import needless_folder
 from .worker import Terms, WorkerPlan, worker_main
+
+with needless_folder():
+    import multiprocess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from .messages import FromWorker, ToWorker
 
 
-__all__ = ["Forker", "open_fds"]
+__all__ = ["Forker"]
 
 
 class Forker:
@@ -53,7 +57,7 @@ class Forker:
         self._application = application
         self._signals = tuple(signals)
         self._context = multiprocess.get_context("fork")
-        self.kept_fds = open_fds()
+        self.kept_fds = frozenset(open_descriptors())  # before the supervisor opens its own
 
     def fork(self, slot: int, max_events: int | None, now: float, version: int) -> Worker:
         """Fork a worker into a slot.
@@ -135,7 +139,7 @@ class Forker:
 
         :raises OSError: there can be none
         """
-        before = open_fds()
+        before = frozenset(open_descriptors())
         process = self._context.Process(target=main, name=name, args=args)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -143,17 +147,11 @@ class Forker:
         try:
             process.start()
         except OSError:
-            _close_pipes(open_fds() - before)
+            _close_pipes(frozenset(open_descriptors()) - before)
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         return process
-
-
-def open_fds() -> frozenset[int]:
-    """Return the file descriptors that are open before the supervisor opens its own: workers keep them."""
-    listed = [int(name) for name in os.listdir("/proc/self/fd")]
-    return frozenset(fd for fd in listed if _is_open(fd))
 
 
 def _close_pipes(fds: frozenset[int]) -> None:
@@ -161,11 +159,3 @@ def _close_pipes(fds: frozenset[int]) -> None:
     for fd in fds:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.close(fd)
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:  # the one that listed the folder
-        return False
-    return True

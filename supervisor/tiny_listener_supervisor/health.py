@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .policy import is_hung, reason_to_recycle
 from .probation import HANGS
 from .proc import resident_bytes
-from .pulse import STAMP
+from .pulse import REST, STAMP
 from .slot import Slot, State, Worker, about
 from .stacks import DUMP_TIME, ask_for_stacks
 
@@ -73,7 +73,7 @@ class Health:
                 if worker is None or worker.state is not State.READY or worker.fate is not None:
                     continue
                 limit = self._hang_on_probation if worker.on_probation else self._hang_timeout
-                if is_hung(worker.shown[STAMP], now, self._awake_since, limit, late):
+                if is_hung(worker.shown[STAMP], now, self._awake_since, limit, late, worker.shown[REST]):
                     self._end_hung(slot, worker, limit)
                 elif worker is slot.worker:
                     self._check_age(slot, worker)
@@ -84,7 +84,7 @@ class Health:
         now = time.monotonic()
         workers = [slot.worker for slot in self._slots if slot.worker is not None and slot.is_ready]
         kept = [worker for worker in workers if worker.fate is None]  # nobody is about to kill it
-        return any(not is_hung(worker.shown[STAMP], now, self._awake_since, STALE) for worker in kept)
+        return any(not is_hung(w.shown[STAMP], now, self._awake_since, STALE, rest=w.shown[REST]) for w in kept)
 
     def _check_age(self, slot: Slot, worker: Worker) -> None:
         now = self._loop.time()

@@ -3,6 +3,11 @@
 The kernel goes on putting connections into the queue of a slot whose worker is dead, boots, or stands still
 (SO_REUSEPORT knows nothing of that). So a sibling is lent the slot's sockets, accepts from them beside its own,
 and gives them back when the slot has a worker that serves. A lent socket is a copy: closing it ends nothing.
+
+A worker that has nothing in hand rests, and stamps every two seconds (see `pulse`): its stamp tells nothing for as
+long. But a loop that turns wakes for whoever comes, and takes them in at once. So where somebody waits at such a
+worker's sockets in looks that are a tenth of a second apart, and it has not stamped meanwhile, it stands still: no
+stall is missed for which anybody waits, and none that lasts longer than a rest.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from .channel import ChannelClosed
 from .messages import GiveBack, Lend
-from .pulse import STAMP
+from .pulse import REST, STAMP
 from .scaling import in_use
 from .slot import Slot, State, Worker
 
@@ -37,20 +42,26 @@ OPENS_LATE = 5.0
 RETRY_AFTER = 1.0
 """Seconds for which nothing more is lent to a worker that could not take a loan, for want of file descriptors."""
 KEEPS_WAITING = 0.15
-"""The same where connections wait at the slot: one stamp and a half. For whoever is only late a sibling is told
-twice for nothing; no connection is lost by it."""
+"""The same where connections or datagrams wait at the slot: one stamp and a half. For whoever is only late a sibling is
+told twice for nothing; no connection is lost by it."""
+WAKES = 0.1
+"""Seconds for which somebody may wait at a worker that rests."""
 
 
-def serves(worker: Worker | None, now: float, waiting: Callable[[], bool] = lambda: False) -> bool:
+def serves(worker: Worker | None, now: float, waited: float | None = None) -> bool:
     """Whether a worker accepts connections: it is ready, nobody is about to kill it, and its loop turns.
 
     :param now: on the clock of the worker's stamps
-    :param waiting: whether connections wait to be accepted by it; asked only when it is late
+    :param waited: the seconds for which somebody waits at its sockets since its last stamp, as far as was seen; None:
+        nobody does
     """
     if worker is None or worker.state is not State.READY or worker.fate is not None:
         return False
-    still = now - worker.shown[STAMP]
-    return still < KEEPS_WAITING or (still < STANDS_STILL and not waiting())
+    rest = worker.shown[REST]
+    still = now - worker.shown[STAMP] - rest
+    if waited is None:
+        return still < STANDS_STILL
+    return still < KEEPS_WAITING and (not rest or waited < WAKES)
 
 
 def plan(
@@ -101,6 +112,9 @@ class Lender:
         self._clock = clock
         self._loans: dict[int, Worker] = {}
         self._lent: dict[int, list[int]] = {}
+        self._lent_at: dict[int, float] = {}
+        self._waits: dict[int, tuple[float, float]] = {}
+        """Where somebody waits: the worker's stamp, and when that was first seen."""
         self._unable: dict[int, float] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -128,6 +142,7 @@ class Lender:
     def look(self) -> None:
         """Lend what nobody serves, and take back what somebody does."""
         now = self._clock()
+        self._see_who_waits(now)
         serving = {slot.number: slot.worker for slot in self._slots if self._serves(slot, now)}
         if len(serving) == len(self._slots) and not self._loans:
             return  # as nearly always
@@ -153,9 +168,21 @@ class Lender:
             del self._loans[slot]
             self.look()
 
+    def _see_who_waits(self, now: float) -> None:
+        before, self._waits = self._waits, {}
+        for number in self._broker.waiting():
+            worker = self._slots[number].worker
+            if worker is not None and worker.state is State.READY:
+                stamp = worker.shown[STAMP]
+                known = before.get(number)
+                self._waits[number] = known if known is not None and known[0] == stamp else (stamp, now)
+
     def _serves(self, slot: Slot, now: float) -> bool:
-        # Who was found late has to stamp before it counts as serving: its queue is empty because a sibling serves it.
-        return serves(slot.worker, now, lambda: slot.number in self._loans or self._broker.depth(slot.number) > 0)
+        worker, number = slot.worker, slot.number
+        if number in self._loans:
+            # Who was found late has to stamp before it counts as serving: a sibling has emptied its queue.
+            return serves(worker, now, 0.0) and worker is not None and worker.shown[STAMP] >= self._lent_at[number]
+        return serves(worker, now, now - self._waits[number][1] if number in self._waits else None)
 
     def _lend(self, slot: int, worker: Worker, sockets: list[int]) -> None:
         try:
@@ -165,6 +192,7 @@ class Lender:
         logger.debug("New connections of slot %d go to pid %d", slot, worker.pid)
         self._loans[slot] = worker
         self._lent[slot] = sockets
+        self._lent_at[slot] = self._clock()
 
     def _take_back(self, slot: int, worker: Worker) -> None:
         try:

@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+from tiny_listener.descriptors import open_descriptors
+
 __all__ = ["become_a_process_of_its_own", "die_with_the_supervisor"]
 
 PR_SET_PDEATHSIG = 1
@@ -49,8 +51,7 @@ def become_a_process_of_its_own(keep_fds: frozenset[int], supervisor_pid: int) -
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     asyncio._set_running_loop(None)  # noqa: SLF001 - 3.11 keeps the parent's
     asyncio.set_event_loop(None)
-    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        fd = int(name)
+    for fd in open_descriptors():
         if fd > 2 and fd not in keep_fds:
             with contextlib.suppress(OSError):
                 os.close(fd)

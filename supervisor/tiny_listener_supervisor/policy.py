@@ -109,7 +109,13 @@ def reason_to_recycle(limits: Limits, lived: float, rss: int) -> str | None:
     return None
 
 
-def is_hung(stamp: float, now: float, awake_since: float, limit: float, late: float = 0.0) -> bool:
+GRACE = 0.2
+"""Seconds by which a stamp may be late that was said to come at an instant: two of the usual periods."""
+
+
+def is_hung(  # noqa: PLR0917
+    stamp: float, now: float, awake_since: float, limit: float, late: float = 0.0, rest: float = 0.0
+) -> bool:
     """Decide whether a worker's loop has stood still for too long.
 
     :param stamp: when it last stamped, on the monotonic clock
@@ -117,8 +123,9 @@ def is_hung(stamp: float, now: float, awake_since: float, limit: float, late: fl
         still, a worker has not had its time yet
     :param limit: seconds; 0 for none
     :param late: seconds by which this look itself is late: for so long the worker may have had no time either
+    :param rest: seconds that it may go without a stamp, as it said; a shorter limit waits for the end of that
     """
-    return limit > 0 and now - late - max(stamp, awake_since) > limit
+    return limit > 0 and now - late - max(stamp, awake_since) > max(limit, rest and rest + GRACE)
 
 
 def describe_exit(code: int) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .pulse import STAMP
+from .pulse import REST, STAMP
 from .slot import State
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def time_left(length: float, ready_since: float, stamp: float, now: float) -> fl
 
     :param length: seconds that it has to live once it is ready
     :param ready_since: when it was ready, on the monotonic clock, as are `stamp` and `now`
-    :param stamp: its last heartbeat
+    :param stamp: its last heartbeat, or the end of the rest that it announced then
     """
     left = ready_since + length - now
     if left > 0:
@@ -77,7 +77,7 @@ class Probation:
     def _look(self, slot: Slot, worker: Worker) -> None:
         if worker.state is not State.READY or worker.fate is not None:
             return
-        left = time_left(self.length, worker.ready_since, worker.shown[STAMP], self._clock())
+        left = time_left(self.length, worker.ready_since, worker.shown[STAMP] + worker.shown[REST], self._clock())
         if left > 0:
             worker.timers.append(asyncio.get_running_loop().call_later(left, self._look, slot, worker))
         else:

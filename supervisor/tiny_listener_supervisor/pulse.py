@@ -1,12 +1,20 @@
-"""What a worker shows of itself while it lives: a few numbers in shared memory, written ten times a second.
+"""What a worker shows of itself while it lives: a few numbers in shared memory, written ten times a second while it is
+in use, and every two seconds while it is not.
 
     number  what
     0       when its loop turned last, on the monotonic clock
     1       the most seconds that the loop was late, lately
     2       events in progress
     3       open connections
+    4       for how many seconds more than a tenth it may rest until its loop turns again
 
-Each is a double, aligned, with one writer: it is read whole, or a tenth of a second old, but never torn.
+Each is a double, aligned, with one writer: it is read whole, or a tenth of a second old, but never torn. The stamp is
+written before the rest, so that who reads between the two finds the loop no later than it is.
+
+A worker rests when no event was in hand for a second. What takes events in ends the rest before it does anything else
+(`Lifecycle.stir`), so that a handler which blocks the loop is found as late as ever. What else might stand still within
+a rest, a worker that is stopped or a callback of the application's own, is found when the rest is over, or, where
+somebody waits at its sockets, by that: see `lending`.
 """
 
 from __future__ import annotations
@@ -16,14 +24,20 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tiny_listener.ticks import call_at_next_tick
+
 if TYPE_CHECKING:
     from tiny_listener import Listener
 
-__all__ = ["STAMP", "Longest", "LoopLag", "Pulse", "Vitals", "lateness", "read_vitals"]
+__all__ = ["REST", "STAMP", "Longest", "LoopLag", "Pulse", "Vitals", "lateness", "read_vitals"]
 
-STAMP, LAG, IN_PROGRESS, CONNECTIONS = range(4)
+STAMP, LAG, IN_PROGRESS, CONNECTIONS, REST = range(5)
 PERIOD = 0.1
 """Seconds between two beats."""
+LONG_PERIOD = 2.0
+"""The same while it rests; as often as other timers of a worker (`ticks`), so that it wakes once for all of them."""
+QUIET = 10
+"""Beats without an event until it rests."""
 WINDOW = 15.0
 """Seconds for which the longest lag is shown at least: as long as Prometheus waits between two scrapes by default."""
 
@@ -46,7 +60,8 @@ def read_vitals(shown: memoryview[float], now: float) -> Vitals:
 
     :param now: on the monotonic clock
     """
-    return Vitals(max(shown[LAG], lateness(shown[STAMP], now)), int(shown[IN_PROGRESS]), int(shown[CONNECTIONS]))
+    lag = max(shown[LAG], lateness(shown[STAMP] + shown[REST], now))
+    return Vitals(lag, int(shown[IN_PROGRESS]), int(shown[CONNECTIONS]))
 
 
 def lateness(stamp: float, now: float) -> float:
@@ -125,6 +140,8 @@ class Pulse:
         self._on_due = on_due
         self._clock = clock
         self._longest = Longest()
+        self._quiet = 0
+        self._dispatched = 0
 
     async def start(self) -> None:
         """Begin to beat."""
@@ -134,12 +151,36 @@ class Pulse:
 
     def _beat(self) -> None:
         self.show()
-        self._loop.call_later(PERIOD, self._beat)
+        if self._is_quiet():
+            self._be_stirred_by(self._stir)
+            self._timer = call_at_next_tick(self._loop, LONG_PERIOD, self._beat)
+            self._shown[REST] = max(0.0, self._timer.when() - self._loop.time() - PERIOD)
+        else:
+            self._be_stirred_by(None)
+            self._shown[REST] = 0.0
+            self._timer = self._loop.call_later(PERIOD, self._beat)
+
+    def _be_stirred_by(self, stir: Callable[[], None] | None) -> None:
+        loop: Any = self._loop
+        self._listener.lifecycle.stir = loop.stir = stir
+
+    def _is_quiet(self) -> bool:
+        """Whether no event was in hand for some beats."""
+        before, self._dispatched = self._dispatched, self._listener.hooks.dispatched
+        is_busy = before != self._dispatched or self._listener.lifecycle.in_progress
+        self._quiet = 0 if is_busy else min(self._quiet + 1, QUIET)
+        return self._quiet == QUIET
+
+    def _stir(self) -> None:
+        """Something comes in: beat now, and often from now on."""
+        self._timer.cancel()
+        self._quiet = 0
+        self._beat()
 
     def show(self) -> None:
         """Show how things are."""
         now, shown, life = self._clock(), self._shown, self._listener.lifecycle
-        shown[LAG] = self._longest.add(lateness(shown[STAMP], now), now)
+        shown[LAG] = self._longest.add(lateness(shown[STAMP] + shown[REST], now), now)
         shown[IN_PROGRESS] = life.in_progress
         shown[CONNECTIONS] = life.connections
         shown[STAMP] = now

@@ -27,8 +27,10 @@ MESSAGE_SIZE = 16
 
 
 def queue_depth(fd: int) -> int | None:
-    """Return how many connections wait at a listening socket; None where the kernel does not tell."""
+    """Return how many connections wait at a listening socket; None where the kernel does not tell, as for datagrams."""
     with contextlib.suppress(OSError, struct.error), socket.socket(fileno=os.dup(fd)) as sock:
+        if sock.type != socket.SOCK_STREAM:
+            return None
         if sock.family == socket.AF_UNIX:
             return _unix_depth(os.fstat(fd).st_ino)
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)

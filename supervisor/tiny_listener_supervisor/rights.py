@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -129,12 +130,12 @@ class Rights:
         with contextlib.suppress(OSError):
             self._done(removing(unix), (unix.sock.fileno(),))
 
-    def begin_to_listen(self, path: str, backlog: int, mode: int | None) -> Deputy:
+    def begin_to_listen(self, path: str, backlog: int, mode: int | None, kind: int) -> Deputy:
         """Begin to listen at a unix socket as the workers' user; what comes of it is for `unix_socket`.
 
         :raises OSError: there can be no process
         """
-        return self.begin(lambda: _listening(path, backlog, mode))
+        return self.begin(lambda: _listening(path, backlog, mode, kind))
 
 
 def removing(unix: UnixSocket) -> Work:
@@ -152,8 +153,10 @@ def unix_socket(path: str, identity: tuple[int, ...], fds: list[int]) -> UnixSoc
     return UnixSocket.of(fds[0], path, identity)
 
 
-def _listening(path: str, backlog: int, mode: int | None) -> tuple[tuple[int, ...], list[int]]:
-    unix = listen_unix(path, backlog, mode)
+def _listening(
+    path: str, backlog: int, mode: int | None, kind: int = socket.SOCK_STREAM
+) -> tuple[tuple[int, ...], list[int]]:
+    unix = listen_unix(path, backlog, mode, kind=kind)
     return unix.identity, [unix.sock.detach()]
 
 

@@ -69,7 +69,7 @@ class UsersSockets:
             raise ListenError(
                 errno.EAGAIN, f"cannot listen on {address.host}: {MAX_OPENING} other unix sockets are being opened"
             )
-        deputy = self._rights.begin_to_listen(address.host, address.backlog, address.mode)
+        deputy = self._rights.begin_to_listen(address.host, address.backlog, address.mode, address.kind)
         self._opening[address] = [asker]
 
         def opened() -> None:

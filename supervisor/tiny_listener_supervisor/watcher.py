@@ -11,10 +11,12 @@ import errno
 import os
 import time
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from watchfiles import Change, DefaultFilter, watch
+
+from tiny_listener.descriptors import open_descriptors
 
 from .channel import Channel, ChannelClosed
 from .messages import Changed, FromWatcher, Watching
@@ -111,12 +113,15 @@ def watches_are_left(folder: str) -> bool:
 
 
 def uses_inotify() -> bool:
-    """Whether this process has an inotify instance; without one the library looks at all files (polling)."""
-    for fd in Path("/proc/self/fd").iterdir():
+    """Whether this process has an inotify instance; without one the library looks at all files (polling).
+
+    True where there is no /proc to tell.
+    """
+    kinds = []
+    for fd in open_descriptors():
         with contextlib.suppress(OSError):
-            if os.readlink(fd) == "anon_inode:inotify":
-                return True
-    return False
+            kinds.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return "anon_inode:inotify" in kinds or not kinds
 
 
 class _Supervised:

@@ -49,6 +49,7 @@ from .messages import (
 from .own_process import become_a_process_of_its_own, die_with_the_supervisor
 from .parcels import Parcels
 from .pulse import Pulse
+from .young_garbage import few_collections
 
 if TYPE_CHECKING:
     from tiny_listener import Listener
@@ -310,7 +311,8 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             die_with_the_supervisor(terms.supervisor_pid)
         if terms.before_load is not None:
             terms.before_load()
-        listener = plan.load()
+        with few_collections():
+            listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
         saying: list[asyncio.Future[None]] = []
 
@@ -330,7 +332,8 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             slot=terms.slot,
             last_resort=last_resort,
         )
-        listener.attach(host)
+        with few_collections():
+            listener.attach(host)
         pulse = Pulse(terms.shown, listener, terms.max_events, on_due)
         listener.lifecycle.startup[:0] = [client.start, pulse.start, say_when_it_drains]
         listener.run()

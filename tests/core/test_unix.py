@@ -240,3 +240,29 @@ def test_what_somebody_puts_in_the_file_s_place_keeps_its_mode(
     with pytest.raises(ListenError, match=TAKEN):
         listen_unix(path, 5, mode)
     assert stat.S_IMODE(precious.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_socket_knows_when_nobody_can_find_it_any_more(kind: socket.SocketKind, path: str) -> None:
+    ours = listen_unix(path, 5, kind=kind)
+    assert not ours.is_lost
+    with pytest.raises(ListenError, match=TAKEN):
+        listen_unix(path, 5, kind=socket.SOCK_STREAM if kind == socket.SOCK_DGRAM else socket.SOCK_DGRAM)
+    Path(path).chmod(0o600)
+    assert not ours.is_lost
+    Path(path).rename(f"{path}.old")
+    assert ours.is_lost
+    with contextlib.closing(listen_unix(path, 5, kind=kind).sock):
+        assert ours.is_lost
+        ours.remove()
+        assert Path(path).exists()
+    Path(path).unlink()
+    Path(f"{path}.old").rename(path)
+    assert not ours.is_lost
+    ours.remove()
+    ours.sock.close()
+
+
+def test_a_name_without_a_file_is_never_lost() -> None:
+    with contextlib.closing(listen_unix(f"\0tiny-listener-test-{os.getpid()}", 5).sock) as sock:
+        assert not unix.UnixSocket(sock, sock.getsockname().decode(), ()).is_lost

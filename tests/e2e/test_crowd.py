@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tiny_listener_supervisor import Admin
-from tiny_listener_supervisor.crowd import CROWD_SETTINGS, KEPT_BACK, MOST, first_to_go, open_descriptors, room
+from tiny_listener_supervisor.crowd import CROWD_SETTINGS, KEPT_BACK, MOST, count_descriptors, first_to_go, room
 
 from tests.server import Server, serving
 from tests.waiting import wait_for
@@ -171,7 +171,7 @@ def test_how_many_there_may_be(limit: int, others: int, places: int) -> None:
 
 
 def test_descriptors_are_counted() -> None:
-    before = open_descriptors()
+    before = count_descriptors()
     with socket.socket():
-        assert open_descriptors() == before + 1
+        assert count_descriptors() == before + 1
     assert before == len(os.listdir("/proc/self/fd")) - 1  # the one that lists

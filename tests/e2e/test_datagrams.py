@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import Server, free_port, serving
+from tests.server import Server, free_port, free_ports, serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
@@ -91,11 +91,87 @@ def test_a_slot_without_a_worker_is_read_by_a_sibling() -> None:
         assert answers(ask(socket.AF_INET, port, 90)) == set(server.workers())
 
 
-def test_a_port_that_is_taken_is_refused() -> None:
+def test_a_loan_leaves_the_transport_of_the_application_alone() -> None:
+    """Whichever style its protocol has: it is connected once, never lost, and forty datagrams have forty answers."""
+    ports = free_ports(4)
+    env = {"UDP_PORTS": " ".join(map(str, ports))}
+    options = ("--workers", "2", "--log-level", "debug", "--hang-timeout", "0")
+    with serving("datagram_styles:app", *options, env=env, pass_port=False) as server:
+
+        def nothing_is_lent() -> bool:
+            return server.log.count(" go to pid") == server.log.count(" go no longer to pid")
+
+        def all_answer() -> None:
+            answered([ask(socket.AF_INET, port, 40) for port in ports])
+
+        def answered(asked: list[list[socket.socket]]) -> None:
+            for style, clients in enumerate(asked):
+                for number, client in enumerate(clients):
+                    with client:
+                        assert client.recv(100) == b"%d 1 0" % number, style
+
+        wait_for(nothing_is_lent)
+        victim, _ = server.workers()
+        os.kill(victim, signal.SIGSTOP)
+        all_answer()  # by the sibling, as soon as it has what the worker does not read
+        late = ask(socket.AF_INET, ports[3], 40)
+        os.kill(victim, signal.SIGCONT)
+        wait_for(nothing_is_lent)
+        answered([[]] * 3 + [late])
+        all_answer()
+        os.kill(victim, signal.SIGKILL)
+        all_answer()
+        wait_for(lambda: server.is_ready() and nothing_is_lent())
+        all_answer()
+        assert "Traceback" not in server.log
+
+
+def ask_at(path: Path, size: int, count: int = 40) -> set[int]:
+    """Send datagrams to a unix socket, each from a socket of its own; return who answered."""
+    pids = set()
+    for number in range(count):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.bind(f"\0{path}-{os.getpid()}-{number}")  # in the abstract namespace: without a file
+            client.sendto(b"x" * size, str(path))
+            said, pid = client.recv(2 * size).split()
+            assert said == b"x" * size
+            pids.add(int(pid))
+    return pids
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_datagrams_of_a_unix_socket_are_shared(workers: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.sock"
+    env = {"UNIX_PATH": str(path)}
+    with serving("datagrams:app", "--workers", workers, env=env, pass_port=False) as server:
+        pids = set(server.workers()) or {server.process.pid}
+        seen: set[int] = set()
+        while seen != pids:
+            seen |= ask_at(path, 100_000)  # longer than one of UDP can be
+            assert seen <= pids
+        with serving("datagrams:app", env=env, pass_port=False, until_ready=False) as other:
+            assert other.process.wait(20) == 1
+            assert f"cannot listen on {path}: a server listens there already" in other.log
+        if workers == "3":
+            assert f"3 workers are ready on unix:{path}\n" in server.log
+            old = set(server.workers())
+            server.process.send_signal(signal.SIGHUP)
+            while not replaced(server, old):
+                ask_at(path, 10)
+        assert server.stop() == 0
+        assert not path.exists()
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_refused(workers: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
         env = {"UDP_PORT": str(port)}
-        with serving("datagrams:app", "--workers", "2", env=env, pass_port=False, until_ready=False) as server:
+        with serving("datagrams:app", "--workers", workers, env=env, pass_port=False, until_ready=False) as server:
             assert server.process.wait(20) == 1
-            assert f"cannot listen on 127.0.0.1:{port}: it is in use" in server.log
+            by = f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})"
+            said = f"cannot listen on 127.0.0.1:{port}: it is in use by {by}; stop that, or choose another port\n"
+            assert said in server.log

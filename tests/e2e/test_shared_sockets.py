@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -125,3 +126,45 @@ def test_a_worker_that_is_killed_takes_no_more_than_it_has_in_hand(
     lost = outcomes.total() - outcomes["whole"]
     assert lost <= kills * CLIENTS, outcomes
     assert not outcomes["ConnectionRefusedError"] + outcomes["TimeoutError"], outcomes
+
+
+def test_a_file_that_was_taken_away_is_bound_again_by_a_reload(tmp_path: Path) -> None:
+    path = tmp_path / "web.sock"
+    place = ["--uds", str(path)]
+
+    def answer() -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(path))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: client.recv(4096), b""))
+
+    def reload(server: Server) -> None:
+        known = json.loads(server.admin("/status.json")[1])["version"]
+        server.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: ended(server, known + 1))
+
+    def ended(server: Server, version: int) -> bool:
+        last = json.loads(server.admin("/status.json")[1])["reload"]
+        return last is not None and last["version"] == version and last["state"] != "running"
+
+    with serving("web:app", "--workers", "2", *place, pass_port=False) as server:
+        (name,) = json.loads(server.admin("/status.json")[1])["addresses"]
+        assert name == f"unix:{path}"
+        path.unlink()
+        (name,) = json.loads(server.admin("/status.json")[1])["addresses"]
+        assert name == f"unix:{path} (its file is gone)"
+        reload(server)
+        assert f"The file of unix:{path} was removed or replaced: it is bound again" in server.log
+        assert answer().endswith(b"Welcome!")
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen()
+            reload(server)
+            assert f"cannot listen on {path}: a server listens there already" in server.log
+            assert server.is_ready()
+        reload(server)  # over the file of the other, which is dead
+        assert answer().endswith(b"Welcome!")
+        assert server.stop() == 0
+        assert not path.exists()

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from tiny_listener_supervisor.broker import SocketBroker
 from tiny_listener_supervisor.channel import Channel, ChannelClosed, channel_pair
-from tiny_listener_supervisor.lending import KEEPS_WAITING, RETRY_AFTER, STANDS_STILL, Lender, plan, serves
+from tiny_listener_supervisor.lending import KEEPS_WAITING, RETRY_AFTER, STANDS_STILL, WAKES, Lender, plan, serves
 from tiny_listener_supervisor.messages import Address, GiveBack, Lend
 from tiny_listener_supervisor.parcels import MAX_FDS
-from tiny_listener_supervisor.pulse import STAMP
+from tiny_listener_supervisor.pulse import REST, STAMP
 from tiny_listener_supervisor.slot import Slot, State, Worker
 
 
@@ -53,7 +53,7 @@ class Crew:
         self.stopping = False
         for slot in self.slots:
             ours, theirs = channel_pair()
-            beat = memoryview(bytearray(8)).cast("d")
+            beat = memoryview(bytearray(40)).cast("d")
             slot.worker = Worker(None, 10 + slot.number, ours, None, beat, 0.0, state=State.READY)
             self.theirs.append(theirs)
             self.broker.acquire(slot.number, Address(socket.AF_INET, "127.0.0.1", 0, 5)).listen(5)
@@ -114,9 +114,9 @@ def test_nothing_is_lent_while_all_serve(crew: Crew) -> None:
 
 def test_a_late_worker_serves_as_long_as_nobody_waits(crew: Crew) -> None:
     worker = crew.worker(0)
-    assert serves(worker, crew.now + KEEPS_WAITING - 0.01, lambda: True)
-    assert not serves(worker, crew.now + KEEPS_WAITING, lambda: True)
-    assert serves(worker, crew.now + STANDS_STILL - 0.01, lambda: False)
+    assert serves(worker, crew.now + KEEPS_WAITING - 0.01, 0.0)
+    assert not serves(worker, crew.now + KEEPS_WAITING, 0.0)
+    assert serves(worker, crew.now + STANDS_STILL - 0.01)
 
 
 def test_a_queue_that_waits_is_lent_until_its_worker_stamps(crew: Crew) -> None:
@@ -125,7 +125,7 @@ def test_a_queue_that_waits_is_lent_until_its_worker_stamps(crew: Crew) -> None:
     crew.beat(2)
     assert crew.heard() == []
     with socket.create_connection(sock.getsockname()):
-        (fewer,) = [number for number in range(len(crew.slots)) if crew.broker.depth(number)]
+        (fewer,) = [number for number in range(len(crew.slots)) if number in crew.broker.waiting()]
         crew.beat()
         crew.now += KEEPS_WAITING
         crew.beat(fewer)
@@ -135,6 +135,52 @@ def test_a_queue_that_waits_is_lent_until_its_worker_stamps(crew: Crew) -> None:
         assert crew.heard() == []
         crew.beat()
         assert crew.heard() == [(borrower, GiveBack(fewer), 0)]
+
+
+def test_a_worker_that_rests_is_late_when_that_is_over_or_somebody_waits_for_long(crew: Crew) -> None:
+    worker = crew.worker(0)
+    worker.shown[REST] = 1.9
+    assert serves(worker, crew.now + 1.9 + STANDS_STILL - 0.01)
+    assert not serves(worker, crew.now + 1.9 + STANDS_STILL)
+    assert serves(worker, crew.now + 1.0, WAKES - 0.01)
+    assert not serves(worker, crew.now + 1.0, WAKES)
+    assert not serves(worker, crew.now + 1.9 + KEEPS_WAITING, 0.0)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_who_waits_at_a_worker_that_rests_and_does_not_wake_is_served_by_a_sibling(
+    kind: socket.SocketKind, crew: Crew
+) -> None:
+    for slot in crew.slots:
+        crew.broker.acquire(slot.number, Address(socket.AF_INET, "127.0.0.1", 0, 5, kind=int(socket.SOCK_DGRAM)))
+        crew.worker(slot.number).shown[REST] = 1.9
+    assert crew.heard() == []
+    (sock,) = [sock for sock in crew.broker.of_slot(2) if sock.type == kind]
+    with socket.socket(socket.AF_INET, kind) as client:
+        client.connect(sock.getsockname())
+        if kind == socket.SOCK_DGRAM:
+            client.send(b"waits")
+        (asleep,) = crew.broker.waiting()
+        borrower = min({0, 1, 2} - {asleep})
+        assert crew.heard() == []  # it may only just have come
+        crew.now += WAKES - 0.01
+        assert crew.heard() == []
+        crew.worker(asleep).shown[STAMP] = crew.now  # it woke; somebody else waits by now
+        assert crew.heard() == []
+        crew.now += WAKES - 0.01
+        assert crew.heard() == []
+        crew.now += 0.02
+        assert crew.heard() == [(borrower, Lend(asleep), 2)]
+        (lent,) = [sock for sock in crew.broker.of_slot(asleep) if sock.type == kind]
+        if kind == socket.SOCK_DGRAM:
+            lent.recv(100)
+        else:
+            lent.accept()[0].close()
+        assert crew.broker.waiting() == set()
+        crew.now += 0.1
+        assert crew.heard() == []  # nobody waits, for it is lent: that says nothing of its worker
+        crew.beat()
+        assert crew.heard() == [(borrower, GiveBack(asleep), 0)]
 
 
 def test_what_stands_still_is_lent_once_and_given_back(crew: Crew) -> None:

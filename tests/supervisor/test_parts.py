@@ -302,6 +302,20 @@ def test_a_loop_that_stands_still_for_longer_than_the_limit_hangs(
 
 
 @pytest.mark.parametrize(
+    ("stamp", "limit", "rest", "hung"),
+    [
+        (96.9, 3.0, 1.9, True),  # the limit is longer than the rest: it is as ever
+        (97.1, 3.0, 1.9, False),
+        (98.0, 1.0, 1.9, False),  # it said that it rests for so long
+        (97.8, 1.0, 1.9, True),
+        (0.0, 0.0, 1.9, False),
+    ],
+)
+def test_who_rests_hangs_when_the_rest_is_over(stamp: float, limit: float, rest: float, hung: bool) -> None:
+    assert is_hung(stamp, 100.0, 0.0, limit, rest=rest) is hung
+
+
+@pytest.mark.parametrize(
     ("age", "rss", "reason"),
     [
         (10.0, 100 * 2**20, None),

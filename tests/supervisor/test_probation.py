@@ -98,7 +98,7 @@ class Server:
     def fork(self, slot: Slot) -> Worker:
         """Make a worker."""
         channel: Any = None
-        shown = memoryview(bytearray(8)).cast("d")
+        shown = memoryview(bytearray(40)).cast("d")
         return Worker(None, 1, channel, None, shown, 0.0, self.replacer.version)
 
     def start(self, slot: Slot) -> None:
@@ -379,7 +379,7 @@ def test_a_successor_that_hangs_is_ended() -> None:
 
     def worker(pid: int, stamp: float, *, on_probation: bool) -> Worker:
         channel: Any = None
-        shown = memoryview(bytearray(8)).cast("d")
+        shown = memoryview(bytearray(40)).cast("d")
         shown[STAMP] = stamp
         return Worker(None, pid, channel, None, shown, 0.0, 0, State.READY, on_probation=on_probation)
 
@@ -405,7 +405,7 @@ def test_a_probation_ends_with_its_worker() -> None:
         nonlocal now
         probation = Probation(1.0, lambda _, worker: passed.append(worker), lambda: now)
         slot, channel = Slot(0), None
-        shown = memoryview(bytearray(8)).cast("d")
+        shown = memoryview(bytearray(40)).cast("d")
         worker = Worker(None, 1, channel, None, shown, 0.0, 0, State.READY, ready_since=10.0)  # type: ignore[arg-type]
         probation.begin(slot, worker)
         assert worker.on_probation

@@ -8,10 +8,23 @@ import resource
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_listener_supervisor.proc import process_numbers, resident_bytes
-from tiny_listener_supervisor.pulse import PERIOD, WINDOW, LoopLag, Pulse, Vitals, lateness, read_vitals
+from tiny_listener_supervisor.pulse import (
+    LONG_PERIOD,
+    PERIOD,
+    QUIET,
+    REST,
+    STAMP,
+    WINDOW,
+    LoopLag,
+    Pulse,
+    Vitals,
+    lateness,
+    read_vitals,
+)
 
 from tiny_listener import Listener
 
@@ -111,3 +124,34 @@ def test_the_lag_of_the_supervisors_own_loop_is_kept_for_a_while() -> None:
         place.now += PERIOD
         lag.look()
     assert lag.seconds <= 1e-9
+
+
+def test_a_worker_without_events_rests_until_it_is_stirred() -> None:
+    place, listener = Place(), Listener[Any]()
+    pulse = Pulse(place.shown, listener, clock=lambda: place.now)
+
+    async def main() -> None:
+        await pulse.start()
+        for _ in range(QUIET - 2):
+            pulse._beat()
+        assert (listener.lifecycle.stir, place.shown[REST]) == (None, 0.0)
+        pulse._beat()
+        assert 0.5 * LONG_PERIOD - PERIOD < place.shown[REST] < 1.5 * LONG_PERIOD
+        place.now += place.shown[REST] + PERIOD
+        assert place.vitals().lag == pytest.approx(0.0)
+        place.now += 0.5
+        assert place.vitals().lag == pytest.approx(0.5)
+        stir = listener.lifecycle.stir
+        assert stir is not None
+        stir()
+        assert (listener.lifecycle.stir, place.shown[REST], place.shown[STAMP]) == (None, 0.0, place.now)
+        for _ in range(2 * QUIET):
+            listener.hooks.dispatched += 1
+            pulse._beat()
+        assert listener.lifecycle.stir is None
+        for _ in range(QUIET):
+            pulse._beat()
+        assert listener.lifecycle.stir is not None
+        pulse._timer.cancel()
+
+    asyncio.run(main())

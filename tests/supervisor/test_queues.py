@@ -36,6 +36,14 @@ def test_the_queue_of_a_listening_socket(family: socket.AddressFamily, tmp_path:
             client.close()
 
 
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_datagrams_are_no_connections(family: socket.AddressFamily, tmp_path: Path) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as server, socket.socket(family, socket.SOCK_DGRAM) as client:
+        server.bind(str(tmp_path / "s") if family == socket.AF_UNIX else ("127.0.0.1", 0))
+        client.sendto(b"waits", server.getsockname())
+        assert queue_depth(server.fileno()) is None
+
+
 def test_what_has_no_queue() -> None:
     reading, writing = os.pipe()
     assert queue_depth(reading) is None

@@ -37,7 +37,7 @@ class Server:
     def worker(state: State) -> Worker:
         """Return a worker without a process."""
         channel: Any = None
-        return Worker(None, 1, channel, None, memoryview(bytearray(8)).cast("d"), 0.0, 0, state)
+        return Worker(None, 1, channel, None, memoryview(bytearray(40)).cast("d"), 0.0, 0, state)
 
     def fork(self, slot: Slot) -> Worker:
         """Note who gets a successor."""

@@ -117,10 +117,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         load_app = _readable(load_app, identity.name, options["app_dir"])
     rights = Rights(identity)
     supervised = options["workers"] > 1 or options["reload"] or identity is not None
-    if supervised and sys.platform != "linux":
-        option = "--reload" if options["reload"] else f"--workers {options['workers']}"
-        without = "without it --workers 1" if options["reload"] else "--workers 1"
-        raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
+    _refuse_what_is_not_here(options, supervised=supervised)
     notifier = Notifier.take(os.environ, os.getpid(), os.getppid())
     watch = None
     if options["reload"]:
@@ -188,6 +185,16 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         return Supervisor(
             plan, settings, ledger, admin, watch, application=application, control=control, notifier=notifier
         ).run()
+
+
+def _refuse_what_is_not_here(options: dict[str, Any], *, supervised: bool) -> None:
+    """Refuse options that the system has not got what they need for."""
+    if supervised and sys.platform != "linux":
+        option = "--reload" if options["reload"] else f"--workers {options['workers']}"
+        without = "without it --workers 1" if options["reload"] else "--workers 1"
+        raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
+    if options["max_rss"] is not None and not Path("/proc/self/statm").exists():
+        raise CannotLoad("--max-rss needs /proc, which says how much memory a worker takes: mount it, or leave it out")
 
 
 def _show_application(exposition: Exposition, *, supervised: bool) -> ApplicationMetrics | None:

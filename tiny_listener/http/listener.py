@@ -13,7 +13,7 @@ from .._typing import CTX, F
 from ..addresses import name_of
 from ..inherited import open_inherited
 from ..listener import Listener
-from ..loop import ManyServers
+from ..many_servers import ManyServers
 from .server import HTTPServer
 from .settings import HTTPSettings
 from .tls import tls_context

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..safe_logging import log_safely
 from ..task_pool import TaskPool
+from ..ticks import call_at_next_tick
 from .connection import HTTPConnection
 from .fast_path import Way, fast_path, slow_path
 from .forwarded import Proxies
@@ -37,6 +38,8 @@ __all__ = ["HTTPServer"]
 logger = logging.getLogger("tiny_listener")
 access_logger = logging.getLogger("tiny_listener.access")
 
+RESTING = 2.0
+"""Seconds between two sweeps while there is no connection: as often as the process wakes for other things."""
 DRAIN_TICK = 0.1
 """Seconds between two looks in a drain."""
 
@@ -71,6 +74,7 @@ class HTTPServer:
         self.limit_concurrency = settings.limit_concurrency
         self.pool = TaskPool(self.loop)
         self.hooks = listener.hooks
+        self.life = listener.lifecycle
         self.observer: Observer = listener.host.observer
         self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
         """Told of each failure of the application's that was logged; a test client raises it."""
@@ -102,11 +106,17 @@ class HTTPServer:
             settings.linger_timeout,
         )
         self._period = max(0.01, min(1.0, min(times) / 4))
-        self._sweeper = self.loop.call_later(self._period, self._sweep)
+        self._plan_sweep(rests=False)
         self._drainer: asyncio.TimerHandle | None = None
 
     def __call__(self) -> HTTPConnection:
         """Make the protocol of a new connection."""
+        if self.life.stir is not None:
+            self.life.stir()
+        if self._rests:
+            self._sweeper.cancel()
+            self.now = self.loop.time()
+            self._plan_sweep(rests=False)
         connection = HTTPConnection(self)
         if self.scheme == "https":
             self.handshaking.add(connection)
@@ -184,6 +194,8 @@ class HTTPServer:
         """Let connections read at the end of this loop iteration."""
         if not self._will_work:
             self._will_work = True
+            if self.life.stir is not None:
+                self.life.stir()
             self._plan_work()
 
     def _work_as_planned(self) -> None:
@@ -254,7 +266,13 @@ class HTTPServer:
                 except BaseException as exc:
                     connection.fail(exc)
         finally:
-            self._sweeper = self.loop.call_later(self._period, self._sweep)
+            self._plan_sweep(rests=not self._is_busy)
+
+    def _plan_sweep(self, *, rests: bool) -> None:
+        """Sweep at the next tick; seldom while there is nothing to look at."""
+        self._rests = rests
+        period = max(self._period, RESTING) if rests else self._period
+        self._sweeper = call_at_next_tick(self.loop, period, self._sweep)
 
     # --- as a source of events --------------------------------------------------------------------
 
