@@ -51,12 +51,8 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
 
 
 MAX_BACKLOG = 2**31 - 1
-KINDS: dict[int, tuple[int, ...]] = {
-    int(socket.AF_INET): (int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)),
-    int(socket.AF_INET6): (int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)),
-    int(socket.AF_UNIX): (int(socket.SOCK_STREAM),),
-}
-"""Types of sockets by family."""
+FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
 INTERNET = {int(socket.AF_INET): 4, int(socket.AF_INET6): 6}
 
 
@@ -66,7 +62,7 @@ def fault_of(address: Address) -> str | None:
     A supervisor that is root could make other sockets as well, such as those that see all packets (packet(7), raw(7)),
     and to look a name up would keep it waiting.
     """
-    if address.kind not in KINDS.get(address.family, ()):
+    if address.family not in FAMILIES or address.kind not in KINDS:
         return "it is no TCP or UDP address, and no path of a unix socket"
     if not (0 <= address.port <= 65535 and 0 <= address.backlog <= MAX_BACKLOG):
         return f"its port is one of 0 to 65535, its backlog of 0 to {MAX_BACKLOG}"
