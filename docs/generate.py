@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 from tiny_listener_metrics import FAMILIES, Recorder, RowWriter, exemplars, format_row, row
-from tiny_listener_supervisor.slot import STEPS, State
+from tiny_listener_supervisor.fleet.slot import STEPS, State
 
 from tiny_listener.cli.ctl import command as ctl
 from tiny_listener.cli.main import SECTIONS, command

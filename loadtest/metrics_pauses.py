@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from tiny_listener_metrics import ApplicationMetrics, Exposition, Ledger
 from tiny_listener_metrics.values import Home, ValueKey
-from tiny_listener_supervisor.scrapes import Scrapes
+from tiny_listener_supervisor.admin.scrapes import Scrapes
 
-from tiny_listener.loop import new_event_loop
+from tiny_listener.net.loop import new_event_loop
 
 __all__ = ["Pause", "measure_pauses", "print_pauses"]
 

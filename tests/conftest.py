@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tiny_listener.loop import AsyncioLoop, new_event_loop
+from tiny_listener.net.loop import AsyncioLoop, new_event_loop
 
 NOT_INSTALLED = "{} is not installed (make tools installs it)"
 NOT_ROOT = "only root can become another user"

@@ -2,8 +2,12 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from .context import Context, Scope
-from .dispatch import EventTask
+from .core.context import Context, Scope
+from .core.dispatch import EventTask
+from .core.event import Event
+from .core.injection import Data, Depends, Hook, Param, check_coro_func, depend
+from .core.listener import Listener, get_current_running_listener, is_main_thread
+from .core.route import Route
 from .errors import (
     ContextAlreadyExists,
     ContextNotFound,
@@ -18,12 +22,8 @@ from .errors import (
     PathParamsError,
     RouteError,
 )
-from .event import Event
-from .hook import Data, Depends, Hook, Param, check_coro_func, depend
-from .importing import import_from_string
-from .listener import Listener, get_current_running_listener, is_main_thread
-from .loop import new_event_loop
-from .route import Route
+from .net.loop import new_event_loop
+from .process.importing import import_from_string
 from .router import Convertor, compile_path, register_convertor
 
 try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tiny_listener import Param, new_event_loop
 from tiny_listener.http import HTTPError, HTTPListener, Request, Response, StreamingResponse
-from tiny_listener.loop import AsyncioLoop
+from tiny_listener.net.loop import AsyncioLoop
 
 
 class Application(HTTPListener):

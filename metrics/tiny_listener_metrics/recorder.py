@@ -24,8 +24,8 @@ from .series import (
 )
 
 if TYPE_CHECKING:
-    from tiny_listener.observer import HTTPSamples, Outcome
-    from tiny_listener.route import Route
+    from tiny_listener.core.observer import HTTPSamples, Outcome
+    from tiny_listener.core.route import Route
 
     from .row import RowWriter
     from .series import Family
@@ -151,7 +151,7 @@ def _event_counter(writer: RowWriter, sum_word: int, first_outcome: int) -> Even
 
 
 class RouteRecorder(_ResponseRecorder):
-    """Counts the events of one route: a `tiny_listener.observer.RouteObserver`."""
+    """Counts the events of one route: a `tiny_listener.core.observer.RouteObserver`."""
 
     __slots__ = ("_counts", "_dispatches", "_first_outcome", "_ok", "_sum", "event_done")
 
@@ -201,7 +201,7 @@ def _by_method(samples: HTTPSamples) -> Iterable[tuple[str, Sequence[float]]]:
 
 
 class Recorder:
-    """Counts for one worker: a `tiny_listener.observer.Observer`."""
+    """Counts for one worker: a `tiny_listener.core.observer.Observer`."""
 
     __slots__ = ("_counts", "_dispatches", "_not_found", "_responses", "_unrouted", "_writer")
 

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, get_args
 
-from tiny_listener.observer import Outcome
+from tiny_listener.core.observer import Outcome
 
 __all__ = [
     "DISPATCH",

@@ -1,19 +1,19 @@
 """The processes of tiny-listener: a supervisor that owns sockets, and its workers."""
 
-from .admin import Admin
-from .control import Control
-from .identity import Identity, find_identity
-from .init import leave_process_1
-from .logfile import LogFile
-from .notify import Notifier
-from .pidfile import PidFile
+from .admin.endpoint import Admin
+from .control.server import Control
 from .policy import Limits
-from .reloading import WatchPlan, distrust_bytecode
-from .rights import Rights
+from .reload.reloader import WatchPlan, distrust_bytecode
 from .settings import SupervisorSettings
 from .single import Single
 from .supervisor import Supervisor
-from .worker import WorkerPlan
+from .system.logfile import LogFile
+from .system.pid1 import leave_process_1
+from .system.pidfile import PidFile
+from .system.privileges import Identity, find_identity
+from .system.rights import Rights
+from .system.sd_notify import Notifier
+from .worker.process import WorkerPlan
 
 __all__ = [
     "Admin",

@@ -7,13 +7,13 @@ import logging
 import signal
 from typing import TYPE_CHECKING
 
-from .logfile import reopen
+from .fleet.scaling import in_use
 from .policy import workers_in_words
-from .scaling import in_use
+from .system.logfile import reopen
 
 if TYPE_CHECKING:
-    from .logfile import LogFile
     from .supervisor import Supervisor
+    from .system.logfile import LogFile
 
 __all__ = ["HANDLED", "Signals"]
 

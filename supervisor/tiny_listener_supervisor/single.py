@@ -13,25 +13,25 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tiny_listener.addresses import name_of
-from tiny_listener.host import Host, SocketProvider
-from tiny_listener.last_resort import LastResort, exit_code_of
-from tiny_listener.lifecycle import State
-from tiny_listener.observer import NULL_OBSERVER, Observer
-from tiny_listener.tasks import log_tasks
+from tiny_listener.core.lifecycle import State
+from tiny_listener.core.observer import NULL_OBSERVER, Observer
+from tiny_listener.core.runtime import Host, SocketProvider
+from tiny_listener.net.addresses import name_of
+from tiny_listener.process.last_resort import LastResort, exit_code_of
+from tiny_listener.process.task_dump import log_tasks
 
-from .failing import cannot_listen, describe_boot_failure, http_addresses, say_that_it_failed
-from .logfile import reopen
-from .notify import Notifier
-from .pulse import Pulse, read_vitals
-from .queues import queue_depth
-from .stacks import DUMP_TIME
-from .status import Status, of_the_only_process, state_in_a_word
-from .views import view_of_the_only_process
-from .worker import WorkerPlan, dump_on_usr2
+from .admin.status import Status, of_the_only_process, state_in_a_word
+from .admin.views import view_of_the_only_process
+from .ipc.accept_depth import queue_depth
+from .system.logfile import reopen
+from .system.sd_notify import Notifier
+from .worker.failures import cannot_listen, describe_boot_failure, http_addresses, say_that_it_failed
+from .worker.heartbeat import Pulse, read_vitals
+from .worker.process import WorkerPlan, dump_on_usr2
+from .worker.stacks import DUMP_TIME
 
 if TYPE_CHECKING:
-    from .admin import Admin
+    from .admin.endpoint import Admin
     from .settings import SupervisorSettings
 
 __all__ = ["Single"]

@@ -10,42 +10,42 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tiny_listener.descriptors import DescriptorWatch
-from tiny_listener.last_resort import LastResort
-from tiny_listener.loop import AsyncioLoop
+from tiny_listener.net.fd_watch import DescriptorWatch
+from tiny_listener.net.loop import AsyncioLoop
+from tiny_listener.process.last_resort import LastResort
 
-from .broker import SocketBroker
-from .channel import ChannelClosed, GarbledMessage
-from .ending import Ender
-from .forking import Forker
-from .health import Health
-from .lending import RETRY_AFTER, Lender
-from .logfile import pass_on
-from .messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, Dumped, FromWorker, Ready
-from .notify import Notifier
+from .admin.status import Status, processes, state_in_a_word
+from .admin.views import view_of
+from .fleet.backoff import GAVE_UP, Restarts
+from .fleet.forking import Forker
+from .fleet.handoff import RETRY_AFTER, Lender
+from .fleet.health import Health
+from .fleet.probation import Probation, hang_limit
+from .fleet.reload_status import Rollout
+from .fleet.replacing import Replacer
+from .fleet.scaling import Scaler, in_use
+from .fleet.slot import Slot, State, Worker, about
+from .fleet.stopping import Ender
+from .ipc.broker import SocketBroker
+from .ipc.channel import ChannelClosed, GarbledMessage
+from .ipc.messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, Dumped, FromWorker, Ready
 from .policy import RESTART_REASONS, RestartBudget, describe_exit, readiness_in_words, workers_in_words
-from .probation import Probation, hang_limit
-from .pulse import LoopLag
-from .reloading import Reloader
-from .replacing import Replacer
-from .restarts import GAVE_UP, Restarts
-from .rights import Rights
-from .rollout import Rollout
-from .scaling import Scaler, in_use
+from .reload.reloader import Reloader
 from .signals import HANDLED, Signals
-from .slot import Slot, State, Worker, about
-from .stacks import ask_for_stacks, log_stacks
-from .status import Status, processes, state_in_a_word
-from .views import view_of
+from .system.logfile import pass_on
+from .system.rights import Rights
+from .system.sd_notify import Notifier
+from .worker.heartbeat import LoopLag
+from .worker.stacks import ask_for_stacks, log_stacks
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import ApplicationMetrics, Ledger
 
-    from .admin import Admin
-    from .control import Control
-    from .reloading import WatchPlan
+    from .admin.endpoint import Admin
+    from .control.server import Control
+    from .reload.reloader import WatchPlan
     from .settings import SupervisorSettings
-    from .worker import WorkerPlan
+    from .worker.process import WorkerPlan
 
 __all__ = ["Supervisor"]
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tiny_listener_supervisor.control import MAX_CLIENTS
-from tiny_listener_supervisor.control_messages import REQUEST_LIMIT
-from tiny_listener_supervisor.rollout import ReloadStatus
-from tiny_listener_supervisor.status import ProcessStatus, Status
+from tiny_listener_supervisor.admin.status import ProcessStatus, Status
+from tiny_listener_supervisor.control.messages import REQUEST_LIMIT
+from tiny_listener_supervisor.control.server import MAX_CLIENTS
+from tiny_listener_supervisor.fleet.reload_status import ReloadStatus
 
 from tests.e2e.test_replacing import load, version
 from tests.e2e.test_supervisor import established

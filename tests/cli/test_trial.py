@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.server import COMMAND, command, free_port, serving
-from tiny_listener.addresses import ListenError
 from tiny_listener.cli.trial import PrivateSockets
-from tiny_listener.host import ListenAddress
+from tiny_listener.core.runtime import ListenAddress
+from tiny_listener.net.addresses import ListenError
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from tiny_listener.accepting import stop_accepting
-from tiny_listener.many_servers import ManyServers
+from tiny_listener.net.accepting import stop_accepting
+from tiny_listener.net.many_servers import ManyServers
 
 CLIENTS = 20
 

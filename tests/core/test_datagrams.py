@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tiny_listener.datagrams import BURST, DatagramEndpoint, DatagramServer, LentDatagrams
+from tiny_listener.net.datagrams import BURST, DatagramEndpoint, DatagramServer, LentDatagrams
 
 
 class Taker(asyncio.DatagramProtocol):

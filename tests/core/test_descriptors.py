@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from tiny_listener import descriptors
-from tiny_listener.descriptors import open_descriptors
+from tiny_listener.net import fd_watch as descriptors
+from tiny_listener.net.fd_watch import open_descriptors
 
 
 @pytest.mark.parametrize("folders", [("/proc/self/fd",), ("/nowhere", "/proc/self/fd"), (), ("/nowhere",)])

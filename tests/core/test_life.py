@@ -22,11 +22,11 @@ from tiny_listener import (
     Listener,
     ListenerNotFound,
     get_current_running_listener,
-    lifecycle,
 )
-from tiny_listener.host import ListenAddress
-from tiny_listener.last_resort import exit_code_of
-from tiny_listener.loop import AsyncioLoop, new_event_loop
+from tiny_listener.core import lifecycle
+from tiny_listener.core.runtime import ListenAddress
+from tiny_listener.net.loop import AsyncioLoop, new_event_loop
+from tiny_listener.process.last_resort import exit_code_of
 
 
 class MyContext(Context):

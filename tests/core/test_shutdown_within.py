@@ -13,7 +13,7 @@ import pytest
 
 from tests.waiting import wait_for
 from tiny_listener import Event, Listener
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPListener
 from tiny_listener.http.testing import TestClient
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import pytest
 
+from tiny_listener.core.signatures import EMPTY, is_async_gen_func, is_coro_func, parameters_of, where
 from tiny_listener.errors import RouteError
-from tiny_listener.signatures import EMPTY, is_async_gen_func, is_coro_func, parameters_of, where
 
 
 class Local:

@@ -13,8 +13,8 @@ import anyio
 import pytest
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 
-from tiny_listener import task_pool
-from tiny_listener.task_pool import Suspended, TaskPool
+from tiny_listener.process import task_pool
+from tiny_listener.process.task_pool import Suspended, TaskPool
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
 

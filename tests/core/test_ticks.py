@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiny_listener.ticks import next_tick
+from tiny_listener.process.ticks import next_tick
 
 
 @pytest.mark.parametrize(

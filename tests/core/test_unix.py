@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tiny_listener import unix
-from tiny_listener.addresses import ListenError
-from tiny_listener.unix import listen_unix
+from tiny_listener.net import unix
+from tiny_listener.net.addresses import ListenError
+from tiny_listener.net.unix import listen_unix
 
 TAKEN = "a server listens there already; stop it, or choose another path with --uds"
 

@@ -17,7 +17,7 @@ from tests.deploy.proxies import DEPLOY, Proxy, load
 from tests.server import Server, free_port, serving
 from tests.waiting import wait_for
 from tiny_listener.http import HTTPSettings
-from tiny_listener.http.parting import KEPT_GRACE
+from tiny_listener.http.h1.drain_schedule import KEPT_GRACE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

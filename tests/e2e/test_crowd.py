@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tiny_listener_supervisor import Admin
-from tiny_listener_supervisor.crowd import CROWD_SETTINGS, KEPT_BACK, MOST, count_descriptors, first_to_go, room
+from tiny_listener_supervisor.admin.crowd import CROWD_SETTINGS, KEPT_BACK, MOST, count_descriptors, first_to_go, room
 
 from tests.server import Server, serving
 from tests.waiting import wait_for

@@ -19,8 +19,8 @@ import pytest
 
 from tests.server import APPS, COMMAND, command, free_port, request, serving
 from tests.waiting import wait_for
-from tiny_listener.addresses import ListenError
-from tiny_listener.inherited import open_inherited, take_from_systemd
+from tiny_listener.net.addresses import ListenError
+from tiny_listener.net.inherited import open_inherited, take_from_systemd
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 

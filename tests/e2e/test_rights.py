@@ -19,9 +19,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tiny_listener_supervisor import find_identity, rights, users_sockets
-from tiny_listener_supervisor.messages import Address
-from tiny_listener_supervisor.rights import only_root_may_exchange
+from tiny_listener_supervisor import find_identity
+from tiny_listener_supervisor.ipc import users_sockets
+from tiny_listener_supervisor.ipc.messages import Address
+from tiny_listener_supervisor.system import rights
+from tiny_listener_supervisor.system.rights import only_root_may_exchange
 
 from tests.server import command, free_port, serving
 from tests.waiting import wait_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.h1.server import HTTPServer
 
 
 class MemoryTransport(asyncio.Transport):

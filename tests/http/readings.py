@@ -16,10 +16,10 @@ from typing import Any
 from tests.http.golden import INVALID, VALID
 from tests.http.memory import MemoryTransport
 from tiny_listener import Event
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPError, HTTPListener, HTTPSettings, Request, Response
-from tiny_listener.http.fast_path import slow_path
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.h1.fast_path import slow_path
+from tiny_listener.http.h1.server import HTTPServer
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 """How many new ones to look for; without it the same few are tried each time."""

@@ -12,8 +12,8 @@ import pytest
 from tests.http.helpers import Client, serving
 from tests.http.walls import get, http_of, reset, until
 from tiny_listener.http import FileResponse, HTTPListener, Request, Response
+from tiny_listener.http.h1.timeouts import WriteProgress
 from tiny_listener.http.response import DeferredResponse
-from tiny_listener.http.timeouts import WriteProgress
 
 
 async def endless_pieces(log: list[str]) -> AsyncIterator[str]:

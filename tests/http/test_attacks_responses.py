@@ -12,12 +12,12 @@ import pytest
 from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
 from tests.http.walls import Counting, get, in_time, until
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPError, HTTPListener, Request, Response, forwarded
-from tiny_listener.http.files import _date
+from tiny_listener.http.body.files import _date
 from tiny_listener.http.forwarded import Proxies
+from tiny_listener.http.h1.server import HTTPServer
 from tiny_listener.http.response import DeferredResponse
-from tiny_listener.http.server import HTTPServer
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 4", "Transfer-Encoding: chunked"])

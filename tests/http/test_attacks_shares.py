@@ -13,7 +13,7 @@ from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
 from tests.http.walls import get, in_time, until
 from tiny_listener.http import HTTPError, HTTPListener, Request
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.h1.server import HTTPServer
 
 
 def test_one_connection_has_a_share_of_time(runner: asyncio.Runner) -> None:

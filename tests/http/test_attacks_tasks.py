@@ -15,9 +15,9 @@ from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
 from tests.http.walls import Counting, get, http_of, in_time, until
 from tiny_listener import Event, Param
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPError, HTTPListener, Request, Response
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.h1.server import HTTPServer
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("attacked", default="")
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id")

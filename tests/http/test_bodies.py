@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from tests.http.helpers import serving, until
-from tiny_listener.http.body import Body
+from tiny_listener.http.body.incoming import Body
 
 HOST = b"Host: x\r\n\r\n"
 

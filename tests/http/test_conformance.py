@@ -13,9 +13,9 @@ import pytest
 from tests.http.golden import FOLDER, INVALID, VALID, Golden
 from tests.http.helpers import serving
 from tiny_listener.http import HTTPListener, HTTPSettings, ProtocolError, Request
-from tiny_listener.http.framing import END, ReadEvent, RequestReader
-from tiny_listener.http.grammar import Grammar
-from tiny_listener.http.head import Head
+from tiny_listener.http.h1.reading.grammar import Grammar
+from tiny_listener.http.h1.reading.head import Head
+from tiny_listener.http.h1.reading.reader import END, ReadEvent, RequestReader
 from tiny_listener.http.target import path_of
 
 GOOD = (

@@ -10,10 +10,11 @@ import pytest
 
 from tests.http.memory import MemoryTransport
 from tests.http.readings import Counting, application
-from tiny_listener.host import Host
-from tiny_listener.http import HTTPSettings, fast_path
-from tiny_listener.http.fast_path import slow_path
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.core.runtime import Host
+from tiny_listener.http import HTTPSettings
+from tiny_listener.http.h1 import fast_path
+from tiny_listener.http.h1.fast_path import slow_path
+from tiny_listener.http.h1.server import HTTPServer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tiny_listener.http import HTTPSettings
 from tiny_listener.http.errors import ProtocolError
-from tiny_listener.http.fields import framing_lines, read_fields
-from tiny_listener.http.framing import RequestReader
-from tiny_listener.http.grammar import Grammar
+from tiny_listener.http.h1.reading.fields import framing_lines, read_fields
+from tiny_listener.http.h1.reading.grammar import Grammar
+from tiny_listener.http.h1.reading.reader import RequestReader
 
 NAMES = (
     b"Host",

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.http.helpers import serving
 from tiny_listener.http import FileResponse, HTTPListener
-from tiny_listener.http.file_fields import MEDIA_TYPE, content_disposition, guess_content_type
+from tiny_listener.http.body.file_fields import MEDIA_TYPE, content_disposition, guess_content_type
 from tiny_listener.http.testing import TestClient
 
 TEXT = b"0123456789"

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.http.helpers import serving, until
-from tiny_listener.http import ClientDisconnectedError, Form, HTTPListener, Request, Upload, urlencoded
-from tiny_listener.http.forms import INLINE, MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, SPOOL, STEP
+from tiny_listener.http import ClientDisconnectedError, Form, HTTPListener, Request, Upload
+from tiny_listener.http.body import urlencoded
+from tiny_listener.http.body.forms import INLINE, MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, SPOOL, STEP
+from tiny_listener.http.body.urlencoded import UrlencodedParser
 from tiny_listener.http.testing import TestClient, TestResponse
-from tiny_listener.http.urlencoded import UrlencodedParser
 
 URLENCODED = {"content-type": "application/x-www-form-urlencoded"}
 MULTIPART = {"content-type": 'multipart/form-data; boundary="b"'}

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiny_listener.http import HTTPSettings, ProtocolError
-from tiny_listener.http.framing import END, ReadEvent, RequestReader
-from tiny_listener.http.grammar import Grammar
-from tiny_listener.http.head import Head
+from tiny_listener.http.h1.reading.grammar import Grammar
+from tiny_listener.http.h1.reading.head import Head
+from tiny_listener.http.h1.reading.reader import END, ReadEvent, RequestReader
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: x\r\nA: 1\r\na: 2\r\n\r\n"
 LENGTH = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"

@@ -12,8 +12,8 @@ import pytest
 
 from tests.http.files_app import TEXT, application, ask, make_root
 from tests.http.helpers import serving, until
-from tiny_listener.http.file_body import PIECE
-from tiny_listener.http.sendfile import LEAST
+from tiny_listener.http.body.file_body import PIECE
+from tiny_listener.http.h1.writing.sendfile import LEAST
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from tests.http.helpers import serving
 from tiny_listener.http import HTTPListener
-from tiny_listener.http.states import State
-from tiny_listener.http.upkeep import enforce_limits
+from tiny_listener.http.h1.states import State
+from tiny_listener.http.h1.upkeep import enforce_limits
 
 HOST = b"Host: x\r\n\r\n"
 

@@ -12,13 +12,13 @@ import pytest
 
 from tests.http.memory import MemoryTransport
 from tests.http.walls import get, until
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPListener, HTTPSettings, ProtocolError, Request
-from tiny_listener.http.body import Body
-from tiny_listener.http.framing import HEAD_WORK, MAX_WORK, RequestReader
-from tiny_listener.http.grammar import Grammar
-from tiny_listener.http.head import Head
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.body.incoming import Body
+from tiny_listener.http.h1.reading.grammar import Grammar
+from tiny_listener.http.h1.reading.head import Head
+from tiny_listener.http.h1.reading.reader import HEAD_WORK, MAX_WORK, RequestReader
+from tiny_listener.http.h1.server import HTTPServer
 
 MANY = 200_000
 LARGE = HTTPSettings(max_request_line=MANY * 4, max_header=MANY * 4, max_headers=MANY * 4, max_header_fields=MANY)
@@ -162,7 +162,8 @@ def test_many_small_chunks_leave_the_loop_to_others(runner: asyncio.Runner) -> N
 @pytest.mark.parametrize("work", [1, 3, 9, 50])
 def test_how_work_is_sliced_changes_nothing(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, work: int) -> None:
     from tests.http.readings import ASKED, check_one_reading
-    from tiny_listener.http import fast_path, framing
+    from tiny_listener.http.h1 import fast_path
+    from tiny_listener.http.h1.reading import reader as framing
 
     monkeypatch.setattr(framing, "MAX_WORK", work)
     monkeypatch.setattr(fast_path, "MAX_SHARE", max(1, work // 3))

@@ -11,12 +11,13 @@ from unittest import mock
 import pytest
 
 from tests.http.helpers import Client, Serving, serving, until
-from tiny_listener.http import HTTPListener, Response, intake
-from tiny_listener.http import server as server_module
-from tiny_listener.http.connection import HTTPConnection
-from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.states import State
-from tiny_listener.http.upkeep import enforce_limits
+from tiny_listener.http import HTTPListener, Response
+from tiny_listener.http.h1 import intake
+from tiny_listener.http.h1 import server as server_module
+from tiny_listener.http.h1.connection import HTTPConnection
+from tiny_listener.http.h1.server import HTTPServer
+from tiny_listener.http.h1.states import State
+from tiny_listener.http.h1.upkeep import enforce_limits
 
 LENGTH = b"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"

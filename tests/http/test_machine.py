@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.http.memory import MemoryTransport
 from tests.http.readings import ASKED, EXAMPLES, Counting, application, is_expected
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPSettings
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.h1.server import HTTPServer
 
 STATUSES = {
     b"/fail": 500,

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiny_listener.http.fields import Field
-from tiny_listener.http.multipart import (
+from tiny_listener.http.body.multipart import (
     MAX_BOUNDARY,
     MAX_PADDING,
     MAX_PART_FIELDS,
@@ -16,6 +15,7 @@ from tiny_listener.http.multipart import (
     MultipartParser,
     parse_parameters,
 )
+from tiny_listener.http.h1.reading.fields import Field
 
 Part = tuple[list[Field], bytes]
 

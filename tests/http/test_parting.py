@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.http.helpers import serving, turns
 from tests.http.memory import MemoryTransport
 from tests.http.walls import get, until
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPListener
-from tiny_listener.http.kernel import has_unread
-from tiny_listener.http.parting import EARLIEST, FRESH_GRACE, KEPT_GRACE, WINDOW, leaves_at
-from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.states import State
-from tiny_listener.http.upkeep import enforce_limits, part
+from tiny_listener.http.h1.drain_schedule import EARLIEST, FRESH_GRACE, KEPT_GRACE, WINDOW, leaves_at
+from tiny_listener.http.h1.kernel import has_unread
+from tiny_listener.http.h1.server import HTTPServer
+from tiny_listener.http.h1.states import State
+from tiny_listener.http.h1.upkeep import enforce_limits, part
 
 seconds = st.floats(0, 1000)
 
@@ -64,7 +64,7 @@ def test_bytes_that_wait_are_answered_before_a_connection_is_closed(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = [True]
-    monkeypatch.setattr("tiny_listener.http.upkeep.has_unread", lambda _: waits[0])
+    monkeypatch.setattr("tiny_listener.http.h1.upkeep.has_unread", lambda _: waits[0])
 
     async def main() -> None:
         app = HTTPListener()

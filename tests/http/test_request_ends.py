@@ -15,11 +15,11 @@ from tests.http.helpers import Client, Serving, serving
 from tests.http.memory import MemoryTransport
 from tests.http.walls import get, reset, until
 from tiny_listener import Param
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import FileResponse, HTTPListener, Request, StreamingResponse
-from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.states import State
-from tiny_listener.http.upkeep import enforce_limits
+from tiny_listener.http.h1.server import HTTPServer
+from tiny_listener.http.h1.states import State
+from tiny_listener.http.h1.upkeep import enforce_limits
 
 
 async def _http(server: Serving) -> HTTPServer:

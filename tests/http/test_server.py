@@ -11,9 +11,10 @@ import pytest
 
 from tests.http.helpers import serving, until
 from tiny_listener import Depends, Event, Param
-from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response, fast_path
-from tiny_listener.http.connection import MAX_WAITING
-from tiny_listener.http.outbox import MAX_UNWRITTEN
+from tiny_listener.http import ClientDisconnectedError, HTTPListener, ProtocolError, Request, Response
+from tiny_listener.http.h1 import fast_path
+from tiny_listener.http.h1.connection import MAX_WAITING
+from tiny_listener.http.h1.writing.outbox import MAX_UNWRITTEN
 
 HOST = b"Host: x\r\n\r\n"
 

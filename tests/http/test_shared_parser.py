@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.http.golden import INVALID, VALID
 from tiny_listener.http import HTTPSettings, ProtocolError
-from tiny_listener.http.framing import RequestReader
-from tiny_listener.http.grammar import Grammar
-from tiny_listener.http.head import Head
+from tiny_listener.http.h1.reading.grammar import Grammar
+from tiny_listener.http.h1.reading.head import Head
+from tiny_listener.http.h1.reading.reader import RequestReader
 
 LINES = (
     b"Host: x\r\n",

@@ -12,9 +12,9 @@ import pytest
 from tests.http.helpers import Client, Serving, serving
 from tests.http.walls import get, until
 from tiny_listener.http import HTTPListener, HTTPSettings, Request
-from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.states import State
-from tiny_listener.http.timeouts import Overdue, WriteProgress, overdue
+from tiny_listener.http.h1.server import HTTPServer
+from tiny_listener.http.h1.states import State
+from tiny_listener.http.h1.timeouts import Overdue, WriteProgress, overdue
 
 SETTINGS = HTTPSettings(
     header_timeout=2.0, body_timeout=3.0, keep_alive_timeout=5.0, linger_time=7.0, linger_timeout=4.0, write_timeout=6.0

@@ -12,9 +12,9 @@ import pytest
 
 from tests.http.helpers import Serving, serving
 from tests.http.walls import Counting, get, until
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPError, HTTPListener, Request, Response
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.h1.server import HTTPServer
 from tiny_listener.http.testing import TestClient
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiny_listener.http import urlencoded
-from tiny_listener.http.urlencoded import STEP, TooLongError, TooManyError, UrlencodedParser
+from tiny_listener.http.body import urlencoded
+from tiny_listener.http.body.urlencoded import STEP, TooLongError, TooManyError, UrlencodedParser
 
 ATOMS = [
     b"&",

@@ -15,11 +15,11 @@ from tests.http.helpers import Serving, serving
 from tests.http.memory import MemoryTransport
 from tests.http.walls import Counting, get, reset, until
 from tiny_listener import Depends, Param
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPListener, Request, Response, StreamingResponse
-from tiny_listener.http.connection import HTTPConnection
-from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.states import STEPS, IllegalConnectionStep, State
+from tiny_listener.http.h1.connection import HTTPConnection
+from tiny_listener.http.h1.server import HTTPServer
+from tiny_listener.http.h1.states import STEPS, IllegalConnectionStep, State
 
 HOST = b"Host: x\r\n\r\n"
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
@@ -375,7 +375,7 @@ def test_an_illegal_step_ends_that_connection_alone(runner: asyncio.Runner, capl
         server.abort()
 
     with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tiny_listener.http.server.HTTPConnection", Patched)
+        patch.setattr("tiny_listener.http.h1.server.HTTPConnection", Patched)
         runner.run(main())
     (record,) = caplog.records
     assert "is closed" in record.getMessage()
@@ -483,7 +483,7 @@ def test_a_route_that_cannot_be_found_for_a_fault_of_a_convertors(
 
         real = server.find_event
         server.find_event = find_event
-        server.serve = sys.modules["tiny_listener.http.fast_path"].fast_path(server)  # which found it before
+        server.serve = sys.modules["tiny_listener.http.h1.fast_path"].fast_path(server)  # which found it before
         broken, innocent = MemoryTransport(server), MemoryTransport(server)
         await broken.feed(get("/broken") + get("/hello/next"))
         await innocent.feed(get("/hello/innocent"))

@@ -18,7 +18,7 @@ from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
 from tests.http.walls import get, until
 from tiny_listener import Param
-from tiny_listener.host import Host
+from tiny_listener.core.runtime import Host
 from tiny_listener.http import (
     BodyConsumedError,
     HTTPError,
@@ -28,8 +28,8 @@ from tiny_listener.http import (
     Response,
     StreamingResponse,
 )
-from tiny_listener.http.server import HTTPServer
-from tiny_listener.http.wire import closing, head_bytes, plain_bytes, whole_response
+from tiny_listener.http.h1.server import HTTPServer
+from tiny_listener.http.h1.writing.wire import closing, head_bytes, plain_bytes, whole_response
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
 
@@ -267,7 +267,7 @@ def test_a_client_in_the_access_log(
 @pytest.mark.parametrize("zeros", [1, 19, 20, 21, 4301, 7000])
 def test_zeros_before_a_length_change_nothing(runner: asyncio.Runner, zeros: int) -> None:
     """RFC 9110 section 8.6: a length is any number of digits; on the fast path and on the other alike."""
-    from tiny_listener.http.fast_path import slow_path
+    from tiny_listener.http.h1.fast_path import slow_path
 
     app = HTTPListener()
 

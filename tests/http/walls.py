@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.http.helpers import Client, Serving
-from tiny_listener.http.server import HTTPServer
+from tiny_listener.http.h1.server import HTTPServer
 
 
 def get(target: str, version: str = "1.1", fields: str = "") -> bytes:

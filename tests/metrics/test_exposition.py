@@ -20,7 +20,7 @@ from tiny_listener_metrics.exposition import accepts_openmetrics
 from tiny_listener_metrics.series import OUTCOMES, label_text
 
 from tests.metrics.helpers import route, work, worker
-from tiny_listener.observer import Outcome
+from tiny_listener.core.observer import Outcome
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"

@@ -16,7 +16,7 @@ from tiny_listener_metrics import FAMILIES, Ledger, Recorder, Row, RowError, Ser
 from tiny_listener_metrics.series import DISPATCH, EVENTS, HTTP_DURATION, NOT_FOUND, OUTCOMES, OVERFLOW
 
 from tests.metrics.helpers import assert_not_less, route, wait_for, work, worker
-from tiny_listener.observer import Outcome
+from tiny_listener.core.observer import Outcome
 
 GET_USER = "GET:/user/{username}"
 LENGTH_AT = 24

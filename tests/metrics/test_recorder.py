@@ -11,7 +11,7 @@ from tiny_listener_metrics import Recorder, RowWriter, Series, read_row
 from tiny_listener_metrics.series import DISPATCH, EVENTS, HTTP_DURATION, NOT_FOUND, OUTCOMES, OVERFLOW
 
 from tests.metrics.helpers import memory_for_row, route
-from tiny_listener.observer import Observer, Outcome, RouteObserver
+from tiny_listener.core.observer import Observer, Outcome, RouteObserver
 
 GET_USER = "GET:/user/{username}"
 

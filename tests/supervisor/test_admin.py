@@ -16,10 +16,10 @@ import pytest
 import tiny_listener_supervisor
 from tiny_listener_metrics import Exposition, Ledger, ProcessView, ServerView
 from tiny_listener_supervisor import Admin, Supervisor
-from tiny_listener_supervisor.access import challenges, is_allowed
-from tiny_listener_supervisor.page import SCRIPTS, page
-from tiny_listener_supervisor.slot import Slot, State, Worker
-from tiny_listener_supervisor.status import of_the_only_process
+from tiny_listener_supervisor.admin.access import challenges, is_allowed
+from tiny_listener_supervisor.admin.page import SCRIPTS, page
+from tiny_listener_supervisor.admin.status import of_the_only_process
+from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
 
 import tiny_listener
 from tests.metrics.helpers import work, worker

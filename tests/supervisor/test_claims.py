@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_listener_supervisor import claims
-from tiny_listener_supervisor.broker import SocketBroker
-from tiny_listener_supervisor.claims import Place, claim, locked, overlap, parse
-from tiny_listener_supervisor.failing import cannot_listen, http_addresses
-from tiny_listener_supervisor.messages import Address
+from tiny_listener_supervisor.ipc import claims
+from tiny_listener_supervisor.ipc.broker import SocketBroker
+from tiny_listener_supervisor.ipc.claims import Place, claim, locked, overlap, parse
+from tiny_listener_supervisor.ipc.messages import Address
+from tiny_listener_supervisor.worker.failures import cannot_listen, http_addresses
 
 from tests.server import free_port
-from tiny_listener.addresses import ListenError
 from tiny_listener.errors import CannotLoad
 from tiny_listener.http import HTTPListener
+from tiny_listener.net.addresses import ListenError
 
 FOUR, SIX = socket.AF_INET, socket.AF_INET6
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -128,7 +128,7 @@ def test_a_free_port_is_claimed_too(kind: int) -> None:
     port = broker.acquire(0, Address(FOUR, "127.0.0.1", 0, 5, kind=kind)).getsockname()[1]
     second = broker.acquire(1, Address(FOUR, "127.0.0.1", 0, 5, kind=kind)).getsockname()[1]
     assert port == second
-    code = f"from tiny_listener_supervisor.claims import claim; claim(2, {int(kind)}, '127.0.0.1', {port})"
+    code = f"from tiny_listener_supervisor.ipc.claims import claim; claim(2, {int(kind)}, '127.0.0.1', {port})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert f"(pid {os.getpid()})" in done.stderr
     broker.close()

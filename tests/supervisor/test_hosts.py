@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_listener_supervisor.hosts import AllowedHosts
+from tiny_listener_supervisor.admin.hosts import AllowedHosts
 
 NAMED = AllowedHosts(("web.internal", "*.cluster.local", "dot.internal."))
 

@@ -6,7 +6,7 @@ import os
 import pwd
 
 import pytest
-from tiny_listener_supervisor.identity import find_identity
+from tiny_listener_supervisor.system.privileges import find_identity
 
 from tiny_listener.errors import CannotLoad
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_listener_supervisor.control import may_command
-from tiny_listener_supervisor.instances import control_folder, living, own_socket, why_not_trusted
-from tiny_listener_supervisor.status import state_in_a_word
+from tiny_listener_supervisor.admin.status import state_in_a_word
+from tiny_listener_supervisor.control.instances import control_folder, living, own_socket, why_not_trusted
+from tiny_listener_supervisor.control.server import may_command
 
 from tiny_listener.errors import CannotLoad
 

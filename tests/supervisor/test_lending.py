@@ -7,13 +7,13 @@ import socket
 from typing import Any
 
 import pytest
-from tiny_listener_supervisor.broker import SocketBroker
-from tiny_listener_supervisor.channel import Channel, ChannelClosed, channel_pair
-from tiny_listener_supervisor.lending import KEEPS_WAITING, RETRY_AFTER, STANDS_STILL, WAKES, Lender, plan, serves
-from tiny_listener_supervisor.messages import Address, GiveBack, Lend
-from tiny_listener_supervisor.parcels import MAX_FDS
-from tiny_listener_supervisor.pulse import REST, STAMP
-from tiny_listener_supervisor.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.handoff import KEEPS_WAITING, RETRY_AFTER, STANDS_STILL, WAKES, Lender, plan, serves
+from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.ipc.broker import SocketBroker
+from tiny_listener_supervisor.ipc.channel import Channel, ChannelClosed, channel_pair
+from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS
+from tiny_listener_supervisor.ipc.messages import Address, GiveBack, Lend
+from tiny_listener_supervisor.worker.heartbeat import REST, STAMP
 
 
 @pytest.mark.parametrize(

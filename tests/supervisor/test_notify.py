@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_listener_supervisor.notify import Notifier
+from tiny_listener_supervisor.system.sd_notify import Notifier
 
 from tiny_listener.errors import CannotLoad
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tiny_listener_supervisor.broker import SocketBroker
-from tiny_listener_supervisor.channel import Channel, ChannelClosed, DescriptorsLost, channel_pair
-from tiny_listener_supervisor.messages import Acquire, Address, CannotBorrow, CannotTakeLog, Granted, Lend, TakeLog
-from tiny_listener_supervisor.parcels import MAX_FDS, Parcel, Parcels, parts_of
-from tiny_listener_supervisor.worker import SocketClient
+from tiny_listener_supervisor.ipc.broker import SocketBroker
+from tiny_listener_supervisor.ipc.channel import Channel, ChannelClosed, DescriptorsLost, channel_pair
+from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS, Parcel, Parcels, parts_of
+from tiny_listener_supervisor.ipc.messages import Acquire, Address, CannotBorrow, CannotTakeLog, Granted, Lend, TakeLog
+from tiny_listener_supervisor.worker.process import SocketClient
 
-from tiny_listener.addresses import ListenError
-from tiny_listener.host import ListenAddress
-from tiny_listener.loop import AsyncioLoop
+from tiny_listener.core.runtime import ListenAddress
+from tiny_listener.net.addresses import ListenError
+from tiny_listener.net.loop import AsyncioLoop
 
 
 def is_open(fd: int) -> bool:

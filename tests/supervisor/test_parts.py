@@ -12,10 +12,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tiny_listener_supervisor.broker import SocketBroker
-from tiny_listener_supervisor.channel import MAX_TEXT, Channel, ChannelClosed, GarbledMessage, channel_pair, fitting
-from tiny_listener_supervisor.failing import describe_boot_failure
-from tiny_listener_supervisor.messages import Acquire, Address, BootFailed, Granted, Ready, Refused, Stop
+from tiny_listener_supervisor.fleet.backoff import GAVE_UP, Restarts
+from tiny_listener_supervisor.fleet.slot import STEPS, IllegalStep, Slot, State, Worker
+from tiny_listener_supervisor.ipc.broker import SocketBroker
+from tiny_listener_supervisor.ipc.channel import MAX_TEXT, Channel, ChannelClosed, GarbledMessage, channel_pair, fitting
+from tiny_listener_supervisor.ipc.messages import Acquire, Address, BootFailed, Granted, Ready, Refused, Stop
 from tiny_listener_supervisor.policy import (
     LIVED_LONG,
     MAX_DELAY,
@@ -28,15 +29,14 @@ from tiny_listener_supervisor.policy import (
     reason_to_recycle,
     restart_delay,
 )
-from tiny_listener_supervisor.restarts import GAVE_UP, Restarts
-from tiny_listener_supervisor.slot import STEPS, IllegalStep, Slot, State, Worker
+from tiny_listener_supervisor.worker.failures import describe_boot_failure
 
-from tiny_listener.addresses import ListenError
+from tiny_listener.core.lifecycle import STEPS as LISTENER_STEPS
+from tiny_listener.core.lifecycle import IllegalStep as IllegalListenerStep
+from tiny_listener.core.lifecycle import Lifecycle
+from tiny_listener.core.lifecycle import State as ListenerState
 from tiny_listener.errors import CannotLoad
-from tiny_listener.lifecycle import STEPS as LISTENER_STEPS
-from tiny_listener.lifecycle import IllegalStep as IllegalListenerStep
-from tiny_listener.lifecycle import Lifecycle
-from tiny_listener.lifecycle import State as ListenerState
+from tiny_listener.net.addresses import ListenError
 
 
 def test_restarts_back_off_and_forget() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_listener_supervisor.health import Health
+from tiny_listener_supervisor.fleet.health import Health
+from tiny_listener_supervisor.fleet.probation import HANGS, LOOK_AGAIN, STEADY, Probation, hang_limit, time_left
+from tiny_listener_supervisor.fleet.reload_status import Rollout
+from tiny_listener_supervisor.fleet.replacing import RELOAD, Replacer, may_begin
+from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
 from tiny_listener_supervisor.policy import Limits
-from tiny_listener_supervisor.probation import HANGS, LOOK_AGAIN, STEADY, Probation, hang_limit, time_left
-from tiny_listener_supervisor.pulse import STAMP
-from tiny_listener_supervisor.replacing import RELOAD, Replacer, may_begin
-from tiny_listener_supervisor.rollout import Rollout
-from tiny_listener_supervisor.slot import Slot, State, Worker
+from tiny_listener_supervisor.worker.heartbeat import STAMP
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_listener_supervisor.proc import process_numbers, resident_bytes
-from tiny_listener_supervisor.pulse import (
+from tiny_listener_supervisor.system.proc import process_numbers, resident_bytes
+from tiny_listener_supervisor.worker.heartbeat import (
     LONG_PERIOD,
     PERIOD,
     QUIET,

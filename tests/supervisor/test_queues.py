@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny_listener_supervisor.broker import SocketBroker
-from tiny_listener_supervisor.messages import Address
-from tiny_listener_supervisor.queues import queue_depth
+from tiny_listener_supervisor.ipc.accept_depth import queue_depth
+from tiny_listener_supervisor.ipc.broker import SocketBroker
+from tiny_listener_supervisor.ipc.messages import Address
 
 from tests.server import serving
 from tests.waiting import wait_for

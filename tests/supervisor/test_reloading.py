@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 
 import pytest
 from tiny_listener_supervisor.policy import workers_in_words
-from tiny_listener_supervisor.reloading import WatchPlan, describe_changes, distrust_bytecode
-from tiny_listener_supervisor.watcher import LONGEST, Burst, ChangeFilter, matches, watches_are_left
+from tiny_listener_supervisor.reload.reloader import WatchPlan, describe_changes, distrust_bytecode
+from tiny_listener_supervisor.reload.watcher import LONGEST, Burst, ChangeFilter, matches, watches_are_left
 from watchfiles import Change
 
 

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from tiny_listener_supervisor.health import Health
+from tiny_listener_supervisor.fleet.health import Health
+from tiny_listener_supervisor.fleet.reload_status import Rollout
+from tiny_listener_supervisor.fleet.replacing import Replacer
+from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
 from tiny_listener_supervisor.policy import Limits
-from tiny_listener_supervisor.replacing import Replacer
-from tiny_listener_supervisor.rollout import Rollout
-from tiny_listener_supervisor.slot import Slot, State, Worker
 
 
 class Server:

@@ -6,8 +6,8 @@ import logging
 from typing import Any
 
 import pytest
-from tiny_listener_supervisor.rollout import ReloadStatus, Rollout
-from tiny_listener_supervisor.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.reload_status import ReloadStatus, Rollout
+from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
 
 
 def worker(version: int, state: State = State.READY) -> Worker:

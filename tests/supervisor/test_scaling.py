@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 import pytest
-from tiny_listener_supervisor.scaling import MAX_WORKERS, Scaler, in_use, slot_to_fill, slot_to_leave, why_not
-from tiny_listener_supervisor.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.scaling import MAX_WORKERS, Scaler, in_use, slot_to_fill, slot_to_leave, why_not
+from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
 
 
 def worker(pid: int, state: State = State.READY) -> Worker:

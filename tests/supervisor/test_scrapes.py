@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny_listener_metrics import Exposition, Ledger
 from tiny_listener_supervisor import Admin
-from tiny_listener_supervisor.scrapes import LOOK, Scrapes
+from tiny_listener_supervisor.admin.scrapes import LOOK, Scrapes
 
 from tests.http.helpers import serving, until
 from tests.metrics.helpers import work, worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tiny_listener_supervisor.slot import STEPS
+from tiny_listener_supervisor.fleet.slot import STEPS
 
 from docs.generate import BEGIN, END, draw, put
 from tests.server import ROOT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 
 import pytest
-from tiny_listener_supervisor.temporary import needless_folder
+from tiny_listener_supervisor.system.temporary import needless_folder
 
 
 def test_where_there_is_no_folder_one_is_named_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from tiny_listener_supervisor.young_garbage import YOUNG, few_collections
+from tiny_listener_supervisor.worker.young_garbage import YOUNG, few_collections
 
 
 @pytest.fixture(autouse=True)

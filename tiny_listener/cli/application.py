@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from ..core.listener import Listener
 from ..errors import CannotLoad, WrongOptions
-from ..importing import import_from_string
-from ..listener import Listener
+from ..process.importing import import_from_string
 
 __all__ = ["HTTP_OPTIONS", "check_app_string", "load"]
 

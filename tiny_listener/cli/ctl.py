@@ -20,8 +20,8 @@ from .stdio import open_what_is_closed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tiny_listener_supervisor.control_messages import Answer, Request
-    from tiny_listener_supervisor.status import Status
+    from tiny_listener_supervisor.admin.status import Status
+    from tiny_listener_supervisor.control.messages import Answer, Request
 
 __all__ = ["command", "main"]
 
@@ -40,7 +40,7 @@ def ask(path: str, request: Request) -> Answer:
 
     :raises Refusal: nobody answers there, or not in time, or something else
     """
-    from tiny_listener_supervisor.control_messages import (  # noqa: PLC0415 - --help does without
+    from tiny_listener_supervisor.control.messages import (  # noqa: PLC0415 - --help does without
         ANSWER_LIMIT,
         TIME_LIMIT,
         read_answer,
@@ -75,7 +75,7 @@ def find(path: str | None, pid: int | None) -> str:
 
     :raises Refusal: there is none, or there are several
     """
-    from tiny_listener_supervisor.instances import control_folder, living  # noqa: PLC0415
+    from tiny_listener_supervisor.control.instances import control_folder, living  # noqa: PLC0415
 
     if path:
         return path
@@ -176,14 +176,14 @@ def _as_table(found: Status) -> str:
 
 
 def _as_json(found: Status) -> str:
-    from tiny_listener_supervisor.control_messages import to_line  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import to_line  # noqa: PLC0415
 
     return to_line(found).decode().removesuffix("\n")
 
 
 def _status(path: str) -> Status:
-    from tiny_listener_supervisor.control_messages import AskStatus  # noqa: PLC0415
-    from tiny_listener_supervisor.status import Status  # noqa: PLC0415
+    from tiny_listener_supervisor.admin.status import Status  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import AskStatus  # noqa: PLC0415
 
     answer = ask(path, AskStatus())
     if not isinstance(answer, Status):
@@ -201,7 +201,7 @@ def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
 
     Exit code 1 when a new worker cannot boot, or ends on probation: the old ones keep serving.
     """
-    from tiny_listener_supervisor.control_messages import Reload, Reloading  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import Reload, Reloading  # noqa: PLC0415
 
     path, began = find(*place), time.monotonic()
     answer = ask(path, Reload())
@@ -230,7 +230,7 @@ def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
 @click.pass_obj
 def scale(place: tuple[str | None, int | None], workers: int) -> None:
     """Have N workers."""
-    from tiny_listener_supervisor.control_messages import Scale  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import Scale  # noqa: PLC0415
 
     _tell(place, Scale(workers))
 
@@ -243,7 +243,7 @@ def stop(place: tuple[str | None, int | None], *, now: bool) -> None:
 
     What it has in hand it finishes first, and the command does not wait for that.
     """
-    from tiny_listener_supervisor.control_messages import StopServer  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import StopServer  # noqa: PLC0415
 
     _tell(place, StopServer(now))
 
@@ -255,13 +255,13 @@ def dump(place: tuple[str | None, int | None]) -> None:
 
     They are in the server's log.
     """
-    from tiny_listener_supervisor.control_messages import Dump  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import Dump  # noqa: PLC0415
 
     _tell(place, Dump())
 
 
 def _tell(place: tuple[str | None, int | None], request: Request) -> None:
-    from tiny_listener_supervisor.control_messages import Done  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import Done  # noqa: PLC0415
 
     answer = ask(find(*place), request)
     if not isinstance(answer, Done):
@@ -270,7 +270,7 @@ def _tell(place: tuple[str | None, int | None], request: Request) -> None:
 
 
 def _unexpected(answer: Answer) -> Refusal:
-    from tiny_listener_supervisor.control_messages import Denied  # noqa: PLC0415
+    from tiny_listener_supervisor.control.messages import Denied  # noqa: PLC0415
 
     return Refusal(answer.text if isinstance(answer, Denied) else "the answer was to another request")
 

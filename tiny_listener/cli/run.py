@@ -16,7 +16,7 @@ import click
 
 from .. import __version__
 from ..errors import CannotLoad, WrongOptions
-from ..inherited import take_from_systemd
+from ..net.inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
 from .logs import set_up_logging
 from .stdio import closed_at_the_start
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tiny_listener_metrics import ApplicationMetrics, Exposition
     from tiny_listener_supervisor import WatchPlan
 
-    from ..listener import Listener
+    from ..core.listener import Listener
 
 __all__ = ["run"]
 
@@ -256,7 +256,7 @@ def _watch(
 
 def _say_why(exc: Exception) -> int:
     """Say why the application cannot be loaded, and return the exit code."""
-    from tiny_listener_supervisor.failing import describe_boot_failure  # noqa: PLC0415
+    from tiny_listener_supervisor.worker.failures import describe_boot_failure  # noqa: PLC0415
 
     code, text = describe_boot_failure(exc)
     click.echo(text, err=True, nl=False)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from tiny_listener_supervisor.status import ProcessStatus, Status
+    from tiny_listener_supervisor.admin.status import ProcessStatus, Status
 
 __all__ = ["picture", "table"]
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..addresses import listen_error
+from ..net.addresses import listen_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..host import ListenAddress
-    from ..listener import Listener
+    from ..core.listener import Listener
+    from ..core.runtime import ListenAddress
 
 __all__ = ["PrivateSockets", "try_to_start"]
 

@@ -1,15 +1,15 @@
 """HTTP as a source of events."""
 
+from .body.files import FileResponse
+from .body.forms import Form, Upload
+from .body.json import Body
+from .body.streaming import StreamingResponse
 from .errors import BodyConsumedError, BodyTooLargeError, ClientDisconnectedError, HTTPError, ProtocolError
-from .files import FileResponse
-from .forms import Form, Upload
 from .headers import Headers
 from .listener import HTTPListener
 from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
-from .streaming import StreamingResponse
-from .typed import Body
 
 __all__ = [
     "Body",

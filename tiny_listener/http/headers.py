@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from .errors import HTTPError
 
 if TYPE_CHECKING:
-    from .fields import Field
+    from .h1.reading.fields import Field
 
 __all__ = ["MAX_QUERY_FIELDS", "Headers", "MultiDict", "parse_cookies", "parse_query"]
 

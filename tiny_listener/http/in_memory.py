@@ -11,9 +11,9 @@ from httptools import HttpResponseParser
 from .headers import Headers
 
 if TYPE_CHECKING:
-    from .connection import HTTPConnection
-    from .fields import Field
-    from .server import HTTPServer
+    from .h1.connection import HTTPConnection
+    from .h1.reading.fields import Field
+    from .h1.server import HTTPServer
 
 __all__ = ["TestResponse", "exchange", "failures_of"]
 

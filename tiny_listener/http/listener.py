@@ -9,12 +9,12 @@ import socket
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .._typing import CTX, F
-from ..addresses import name_of
-from ..inherited import open_inherited
-from ..listener import Listener
-from ..many_servers import ManyServers
-from .server import HTTPServer
+from ..core.aliases import CTX, F
+from ..core.listener import Listener
+from ..net.addresses import name_of
+from ..net.inherited import open_inherited
+from ..net.many_servers import ManyServers
+from .h1.server import HTTPServer
 from .settings import HTTPSettings
 from .tls import tls_context
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .body import Body
+    from .body.incoming import Body
     from .forwarded import Origin
     from .request import Request
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from ..errors import EventDataError
+from .body.forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .errors import BodyConsumedError, HTTPError
-from .forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .headers import Headers, MultiDict, parse_cookies, parse_query
 from .trace import TraceContext, read_trace
 
 if TYPE_CHECKING:
-    from .body import Body
-    from .fields import Field
+    from .body.incoming import Body
     from .forwarded import Origin
+    from .h1.reading.fields import Field
     from .ports import Wire
 
 __all__ = ["Request", "decode_json"]

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, final
 
-from ..event import Event
+from ..core.event import Event
 from .errors import ProtocolError
 from .response import Response
 from .target import SLASH, authority_of, path_of, unmask
 
 if TYPE_CHECKING:
-    from ..listener import Listener
-    from ..route import Route
+    from ..core.listener import Listener
+    from ..core.route import Route
     from ..router import Router
     from .request import Request
 

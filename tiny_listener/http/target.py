@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from .errors import ProtocolError
-from .fields import is_authority
+from .h1.reading.fields import is_authority
 
 __all__ = ["SLASH", "authority_of", "path_of", "unmask"]
 

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
-from ..loop import new_event_loop
+from ..net.loop import new_event_loop
+from .h1.server import HTTPServer
 from .in_memory import TestResponse, exchange
 from .listener import HTTPListener
 from .response import FieldsLike, json_bytes
-from .server import HTTPServer
 
 if TYPE_CHECKING:
     import httpx

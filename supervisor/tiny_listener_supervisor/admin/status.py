@@ -1,0 +1,132 @@
+"""What there is to know about a server at one instant: its slots and their processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ..fleet.reload_status import ReloadStatus
+from ..fleet.slot import Slot, State, Worker
+from ..system.proc import cpu_seconds, resident_bytes
+from ..worker.heartbeat import read_vitals
+
+__all__ = ["ProcessStatus", "Status", "of_the_only_process", "processes", "state_in_a_word"]
+
+
+class ProcessStatus(msgspec.Struct, frozen=True):
+    """A process in a slot, or a slot without a worker.
+
+    :ivar slot: its number
+    :ivar state: starting, ready, draining; of a slot without a worker: dead, or retired
+    :ivar pid: None without a worker, as are `age` and `version`
+    :ivar age: seconds since the fork
+    :ivar version: how many reloads had been asked for by then
+    :ivar restarts: how often a worker of the slot died and was followed by another
+    :ivar rss: bytes of resident memory
+    :ivar accept_queue: connections that wait at the slot's own sockets; None where it has none, and for those of its
+        processes that it is not shown with
+    :ivar events: those that the process has dispatched; None without metrics
+    :ivar last_exit: how the last process that ended in the slot did, in words; None while all live
+    :ivar cpu: seconds of processor time that the process has taken; None where the kernel does not tell
+    :ivar lag: the most seconds that its event loop was late in the last 15 to 30, or has stood still by now; None
+        unless it is ready
+    """
+
+    slot: int
+    state: str
+    pid: int | None = None
+    age: float | None = None
+    version: int | None = None
+    restarts: int = 0
+    rss: int = 0
+    accept_queue: int | None = None
+    events: int | None = None
+    last_exit: str | None = None
+    cpu: float | None = None
+    lag: float | None = None
+
+
+class Status(msgspec.Struct, frozen=True, tag=True):
+    """A server.
+
+    :ivar pid: of the supervisor, or of the only process
+    :ivar state: starting, ready, degraded (some slot has no ready worker), stopping
+    :ivar age: seconds since it started
+    :ivar version: how many reloads were asked for
+    :ivar workers: how many there are to be
+    :ivar addresses: where clients find it
+    :ivar shared_queue: connections that wait at unix sockets, which have one queue for all; None without
+    :ivar reload: the last one; None before the first
+    :ivar processes: by slot
+    """
+
+    pid: int
+    state: str
+    age: float
+    version: int
+    workers: int
+    addresses: list[str]
+    shared_queue: int | None
+    reload: ReloadStatus | None
+    processes: list[ProcessStatus]
+
+
+def processes(slots: Sequence[Slot], queues: Mapping[str, int], now: float) -> list[ProcessStatus]:
+    """Return the processes of all slots: first who serves, then who is about to, then who leaves.
+
+    :param queues: how many connections wait at each slot's sockets; see `SocketBroker.queues`
+    :param now: on the clock of the workers' starts
+    """
+    found = []
+    for slot in slots:
+        queue = queues.get(str(slot.number))
+        if slot.worker is None:
+            state = "retired" if slot.retired else "dead"
+            found.append(
+                ProcessStatus(slot.number, state, restarts=slot.restarts, accept_queue=queue, last_exit=slot.last_exit)
+            )
+        for worker in slot.workers():
+            found.append(_process(slot, worker, now, queue if worker is slot.worker else None))  # noqa: PERF401
+    return found
+
+
+def _process(slot: Slot, worker: Worker, now: float, queue: int | None) -> ProcessStatus:
+    return ProcessStatus(
+        slot.number,
+        worker.state.value,
+        worker.pid,
+        round(max(0.0, now - worker.started), 3),
+        worker.version,
+        slot.restarts,
+        resident_bytes(worker.pid),
+        queue,
+        worker.row.events() if worker.row is not None else None,
+        slot.last_exit,
+        cpu_seconds(worker.pid),
+        round(read_vitals(worker.shown, now).lag, 6) if worker.state is State.READY else None,
+    )
+
+
+def state_in_a_word(*, ready: bool, was_ready: bool, stopping: bool) -> str:
+    """Return the state of a server."""
+    if stopping:
+        return "stopping"
+    return "ready" if ready else "degraded" if was_ready else "starting"
+
+
+def of_the_only_process(
+    state: str, age: float, addresses: list[str], queue: int | None, events: int | None, *, lag: float
+) -> Status:
+    """Return the status of a server that is one process.
+
+    :param lag: as `ProcessStatus.lag`, in seconds
+    """
+    pid = os.getpid()
+    worker = "ready" if state == "ready" else "draining" if state == "stopping" else "starting"
+    shown_lag = round(lag, 6) if worker == "ready" else None
+    process = ProcessStatus(
+        0, worker, pid, age, 0, 0, resident_bytes(pid), queue, events, None, cpu_seconds(pid), shown_lag
+    )
+    return Status(pid, state, age, 0, 1, addresses, None, None, [process])

@@ -1,0 +1,64 @@
+"""What the metrics' page shows of processes, from what they show of themselves and what the kernel knows."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..fleet.slot import State
+from ..system.proc import process_numbers
+from ..worker.heartbeat import Vitals, read_vitals
+
+if TYPE_CHECKING:
+    from tiny_listener_metrics import ProcessView, ServerView
+
+    from ..fleet.slot import Slot
+
+__all__ = ["view_of", "view_of_the_only_process"]
+
+SUPERVISOR = "supervisor"
+"""What stands in place of a slot's number."""
+
+
+def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float, lag: float | None = None) -> ServerView:
+    """Return what there is to show of a supervisor and its workers.
+
+    :param restarts: how often, by reason
+    :param now: on the monotonic clock
+    :param lag: seconds that the supervisor's own loop was late
+    """
+    from tiny_listener_metrics import ServerView  # noqa: PLC0415 - only where there are metrics
+
+    views, in_progress, connections = [_process(SUPERVISOR, os.getpid(), None)], 0, 0
+    states: Counter[str] = Counter()
+    for slot in slots:
+        states["dead"] += slot.worker is None and not slot.retired
+        for worker in slot.workers():
+            states[worker.state.value] += 1
+            vitals = read_vitals(worker.shown, now)
+            in_progress += vitals.in_progress
+            connections += vitals.connections
+            if worker is slot.worker:  # one with this label
+                views.append(_process(str(slot.number), worker.pid, vitals if worker.state is State.READY else None))
+    return ServerView(views, in_progress, connections, {s.value: states[s.value] for s in State}, restarts, lag)
+
+
+def view_of_the_only_process(shown: memoryview[float], now: float) -> ServerView:
+    """Return what there is to show of a process without a supervisor."""
+    from tiny_listener_metrics import ServerView  # noqa: PLC0415 - only where there are metrics
+
+    vitals = read_vitals(shown, now)
+    return ServerView([_process("0", os.getpid(), vitals)], vitals.in_progress, vitals.connections)
+
+
+def _process(name: str, pid: int, vitals: Vitals | None) -> ProcessView:
+    from tiny_listener_metrics import ProcessView  # noqa: PLC0415 - only where there are metrics
+
+    lag = vitals.lag if vitals is not None else None
+    numbers = process_numbers(pid)
+    if numbers is None:
+        return ProcessView(name, lag)
+    cpu, resident, virtual, started, open_fds, max_fds = numbers
+    return ProcessView(name, lag, cpu, resident, virtual, started, open_fds, max_fds)

@@ -1,0 +1,1 @@
+"""The control socket, which tiny-listenerctl speaks to."""

@@ -1,0 +1,279 @@
+"""A new worker for an old one. The new one is ready, and has lived through its probation, before the old one drains.
+
+A reload begins with one slot, or a few (`--reload-batch`): no other gets new code until a worker with it has passed.
+Then the others follow, as many as the batch booting at a time, and each old worker waits for its own successor to
+pass. If one does not, all that have not passed are withdrawn: a slot whose worker serves old code keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from .slot import State, about
+
+if TYPE_CHECKING:
+    from .reload_status import Rollout
+    from .slot import Slot, Worker
+
+__all__ = ["Replacer", "may_begin"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
+
+RELOAD = "reload"
+"""Why slots are replaced a few at a time."""
+RETRY_AFTER = 30.0
+"""Seconds until a worker that is due is tried again, when its successor could not boot."""
+
+
+def may_begin(reason: str, batch: int, *, booting: int, on_probation: int, replacing: int, proven: bool) -> bool:
+    """Decide whether one slot more may get a successor now.
+
+    :param reason: why it is due; only those that a reload replaces need not go one by one
+    :param batch: how many slots a reload replaces at a time
+    :param booting: workers with the newest code that are not ready; older code may hang, and nobody waits for it
+    :param on_probation: workers with the newest code that are ready, and have not passed
+    :param replacing: slots with a successor that has not taken over
+    :param proven: whether any worker with the newest code has passed
+    """
+    if reason != RELOAD:
+        return replacing == 0
+    return (booting if proven else booting + on_probation) < batch
+
+
+class Replacer:
+    """Gives slots successors: to a reload a few at a time, otherwise one after the other.
+
+    :param rollout: hears which reload failed because a successor could not even be forked
+    :param fork: forks a worker for a slot
+    :param start: forks a worker into a slot that is empty
+    :param let_go: lets a worker finish what it has in flight, when it was replaced or withdrawn
+    :param is_stopping: whether nothing is replaced any more
+    :param counts: by reason, those that were replaced
+    :param batch: how many slots a reload replaces at a time
+    :param watch: begins the probation of a worker that is ready; None: there is none
+    :ivar version: how often a reload was asked for
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        rollout: Rollout,
+        fork: Callable[[Slot], Worker],
+        start: Callable[[Slot], None],
+        let_go: Callable[[Slot, Worker], None],
+        *,
+        is_stopping: Callable[[], bool],
+        counts: dict[str, int],
+        batch: int = 1,
+        watch: Callable[[Slot, Worker], None] | None = None,
+    ) -> None:
+        self.version = 0
+        self._slots = slots
+        self._rollout = rollout
+        self._fork = fork
+        self._start = start
+        self._let_go = let_go
+        self._counts = counts
+        self._is_stopping = is_stopping
+        self._batch = batch
+        self._watch = watch
+        self._proven = 0
+        self._due: deque[tuple[Slot, str]] = deque()
+        self._replacing: dict[Slot, str] = {}
+
+    def replace_all(self) -> None:
+        """Replace every worker that there is: a reload."""
+        # Code that is out of date by now need not be tried any longer. Its slots come first, so that reloads which
+        # come faster than they end reach every slot.
+        for slot in reversed(self._slots):
+            if slot.successor is not None and slot.successor.state is State.READY:
+                self._withdraw(slot)
+                self._due.appendleft((slot, RELOAD))
+        # Slots that wait for their turn get the newest code anyway; those that had it are due again.
+        waiting = {slot for slot, _ in self._due}
+        for slot in self._slots:
+            self._end_boot(slot)
+            if slot.is_empty:  # it may wait because of code that is out of date by now: the newest starts at once
+                slot.failures = 0
+                self._start(slot)
+            elif slot not in waiting and not slot.retired:
+                self._due.append((slot, RELOAD))
+        self.replace_next()
+
+    def _end_boot(self, slot: Slot) -> None:
+        """End a worker that boots with code of before a reload, in a slot where none serves: it may hang, and the
+        newest code need not wait for that.
+        """
+        worker = slot.worker
+        if worker is not None and worker.state is State.STARTING and worker.version < self.version:
+            slot.part()
+            self._let_go(slot, worker)
+
+    def replace(self, slot: Slot, reason: str) -> None:
+        """Replace a slot's worker, when its turn comes."""
+        if slot not in self._replacing and all(slot is not due for due, _ in self._due):
+            self._due.append((slot, reason))
+            self.replace_next()
+
+    def replace_next(self) -> None:
+        """Begin with whoever is due, if it need not wait for those that are being replaced."""
+        while self._due and not self._is_stopping():
+            slot, reason = self._due[0]
+            if not self._may_begin(reason):
+                break
+            self._due.popleft()
+            if slot.is_ready and not self._has_newest(slot, reason):  # any other will start with it as it is
+                assert slot.worker is not None
+                logger.info(
+                    "Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason,
+                    extra={**about(slot, slot.worker), "reason": reason},
+                )  # fmt: skip
+                self._replacing[slot] = reason
+                try:
+                    slot.successor = self._fork(slot)
+                except OSError as exc:  # such as EAGAIN of fork(2)
+                    words = f"cannot be forked ({exc.strerror or exc})"
+                    self._rollout.worker_failed(self.version, f"worker {slot.number} {words}")
+                    self.give_up(slot, words)
+
+    def _has_newest(self, slot: Slot, reason: str) -> bool:
+        """Whether a slot that waits for a reload has got a worker of it meanwhile, because the old one ended."""
+        return reason == RELOAD and slot.worker is not None and 0 < self.version <= slot.worker.version
+
+    def _may_begin(self, reason: str) -> bool:
+        # Counted where they are, so that no end of a worker can leave a count behind that holds up the next reload.
+        found = [worker for slot in self._slots for worker in (slot.worker, slot.successor) if worker is not None]
+        newest = [worker for worker in found if worker.version == self.version]
+        booting = [worker for worker in newest if worker.state is State.STARTING]
+        tried = [worker for worker in newest if worker.state is State.READY and worker.on_probation]
+        return may_begin(
+            reason,
+            self._batch,
+            booting=len(booting),
+            on_probation=len(tried),
+            replacing=len(self._replacing),
+            proven=self._watch is None or self._proven >= self.version,
+        )
+
+    def ready(self, slot: Slot, worker: Worker) -> None:
+        """A worker is ready: it takes over, now or after its probation."""
+        if worker is slot.successor:
+            if self._watch is None or not slot.is_ready:  # the worker it was to replace serves no more
+                if self._watch is not None:
+                    self._watch(slot, worker)
+                self.hand_over(slot)
+            elif worker.version < self.version:  # the slot is due for newer code
+                self._withdraw(slot)
+                self.replace_next()
+            else:
+                self._watch(slot, worker)
+                self.replace_next()
+        elif worker.version < self.version:  # it may have read the code before the reload was asked for
+            self.replace(slot, RELOAD)
+        elif self._watch is not None and self._rollout.is_running:
+            self._watch(slot, worker)
+
+    def passed(self, slot: Slot, worker: Worker) -> None:
+        """A worker has lived through its probation."""
+        self._proven = max(self._proven, worker.version)
+        if worker is slot.successor:
+            self.hand_over(slot)
+        else:
+            self.replace_next()
+
+    def hand_over(self, slot: Slot) -> None:
+        """Let the successor serve, which is ready."""
+        left = slot.promote()
+        if left is not None:
+            self._let_go(slot, left)
+        reason = self._replacing.pop(slot, RELOAD)
+        self._counts["reload" if reason == RELOAD else "recycle"] += 1
+        if slot.worker is not None and slot.worker.version < self.version:
+            self.replace(slot, RELOAD)
+        self.replace_next()
+
+    def step_in(self, slot: Slot) -> bool:
+        """The worker that serves is gone, or drains: let its successor serve, if that is ready; return whether it is.
+
+        Its probation goes on.
+        """
+        successor = slot.successor
+        if successor is None or successor.state is not State.READY or successor.fate is not None:
+            return False
+        self.hand_over(slot)
+        return True
+
+    def end_what_boots(self) -> None:
+        """End workers that may have read code from before a change; who develops does not wait for them."""
+        for slot in self._slots:
+            for worker in slot.workers():
+                if worker.state is State.STARTING:
+                    worker.doom("reload", "is out of date")
+                    worker.process.kill()
+
+    def start_over(self, slot: Slot) -> None:
+        """A worker did not boot, with code that is out of date since: the slot tries the newest."""
+        self._replacing.pop(slot, None)
+        self._start(slot)
+        self.replace_next()
+
+    def give_up(self, slot: Slot, words: str) -> None:
+        """A successor could not boot: whoever serves goes on."""
+        slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
+        self.fail_boot(slot, words)
+        if slot.worker is None:
+            self._start(slot)
+
+    def fail_boot(self, slot: Slot, words: str) -> None:
+        """The newest code did not boot in this slot: no other slot gets it from this reload."""
+        self.call_off()
+        if any(other.is_ready for other in self._slots):
+            logger.error(
+                "The new worker %d %s: the old ones keep serving", slot.number, words,
+                extra={"slot": slot.number, "reason": words},
+            )  # fmt: skip
+
+    def fail_probation(self, slot: Slot, worker: Worker, words: str, code: int) -> None:
+        """A worker ended on probation: who has the old code keeps it.
+
+        :param words: how it ended
+        :param code: its exit code, or minus the number of the signal that killed it; 0 unless it is known
+        """
+        worker.on_probation = False
+        lived = asyncio.get_running_loop().time() - worker.ready_since
+        failure = f"worker {slot.number} {words} as soon as it was ready"
+        failed = self._rollout.worker_failed(worker.version, f"{failure} (within {lived:.2g} s, on probation)", code)
+        if worker.version < self.version or not (failed or slot in self._replacing):
+            return  # of a reload that has ended, or that a newer one took the place of
+        self.call_off()
+        slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
+        logger.error(
+            "Worker %d %s as soon as it was ready: those who have the old code keep serving", slot.number, words,
+            extra={"slot": slot.number, "pid": worker.pid, "reason": words, "duration": round(lived, 3)},
+        )  # fmt: skip
+
+    def call_off(self) -> None:
+        """Replace nobody: successors that have not taken over are withdrawn."""
+        self._due.clear()
+        for slot in self._slots:
+            if slot.worker is not None:  # otherwise it is the only one that the slot has
+                self._withdraw(slot)
+        self._replacing.clear()
+
+    def _withdraw(self, slot: Slot) -> None:
+        """Let a successor go that has not taken over."""
+        self._replacing.pop(slot, None)
+        successor = slot.withdraw()
+        if successor is not None:
+            logger.info("Worker %d (pid %d) is withdrawn", slot.number, successor.pid, extra=about(slot, successor))
+            self._let_go(slot, successor)
+
+    def forget(self, slot: Slot) -> None:
+        """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""
+        self._due = deque(due for due in self._due if due[0] is not slot)
+        self._replacing.pop(slot, None)
+        self.replace_next()

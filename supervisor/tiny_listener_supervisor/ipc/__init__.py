@@ -1,0 +1,1 @@
+"""Between supervisor and workers: messages, file descriptors, listening sockets."""

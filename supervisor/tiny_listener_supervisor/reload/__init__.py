@@ -1,0 +1,1 @@
+"""--reload: files that change while somebody develops."""

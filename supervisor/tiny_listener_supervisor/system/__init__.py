@@ -1,0 +1,1 @@
+"""The operating system and the service manager: users, files, /proc, notifications."""

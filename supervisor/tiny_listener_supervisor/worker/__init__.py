@@ -1,0 +1,1 @@
+"""A worker, from its fork to its end."""

@@ -1,0 +1,354 @@
+"""A worker process, from the fork to its exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import faulthandler
+import gc
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tiny_listener.core.observer import NULL_OBSERVER, Observer
+from tiny_listener.core.runtime import Host, ListenAddress
+from tiny_listener.net.addresses import ListenError, listen_error
+from tiny_listener.process.after_fork import separate_children
+from tiny_listener.process.last_resort import LastResort, exit_code_of
+from tiny_listener.process.task_dump import log_tasks
+
+from ..ipc.channel import Channel, ChannelClosed, DescriptorsLost, GarbledMessage, fitting
+from ..ipc.fd_batches import Parcels
+from ..ipc.messages import (
+    Acquire,
+    Address,
+    BootFailed,
+    CannotBorrow,
+    CannotTakeLog,
+    Draining,
+    Due,
+    Dumped,
+    FromWorker,
+    GiveBack,
+    Granted,
+    Lend,
+    Ready,
+    Refused,
+    Stop,
+    TakeLog,
+    ToWorker,
+)
+from ..system.own_process import become_a_process_of_its_own, die_with_the_supervisor
+from .failures import cannot_listen, describe_boot_failure, say_that_it_failed
+from .heartbeat import Pulse
+from .young_garbage import few_collections
+
+if TYPE_CHECKING:
+    from tiny_listener import Listener
+    from tiny_listener.net.takeover import Borrower
+
+    from ..system.logfile import LogFile
+    from ..system.privileges import Identity
+
+__all__ = [
+    "SLOT_VARIABLE",
+    "Terms",
+    "WorkerPlan",
+    "dump_on_usr2",
+    "worker_main",
+]
+
+logger = logging.getLogger("tiny_listener.worker")
+
+SLOT_VARIABLE = "TINY_LISTENER_SLOT"
+"""The environment variable that tells a worker, and its children, the number of its slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPlan:
+    """What a worker does.
+
+    :ivar load: returns the application, configured; raises CannotLoad
+    :ivar graceful_timeout: seconds that running events may take after a stop
+    :ivar cpu_affinity: whether to stay on one core, by the number of the slot
+    :ivar log_file: where it logs, if that is not stderr
+    :ivar identity: the user that it becomes before it loads the application
+    :ivar preloaded: whether `load` returns what was imported before the fork, whatever became of its files
+    """
+
+    load: Callable[[], Listener[Any]]
+    graceful_timeout: float
+    cpu_affinity: bool = False
+    log_file: LogFile | None = None
+    identity: Identity | None = None
+    preloaded: bool = False
+
+    @property
+    def report(self) -> int | None:
+        """The file descriptor that faulthandler writes to, where this process ends by force; None: there is none."""
+        if self.log_file is not None:
+            return self.log_file.fd
+        try:
+            return sys.stderr.fileno()
+        except (AttributeError, OSError, ValueError):  # it is closed
+            return None
+
+    def pin(self, slot: int) -> None:
+        """Stay on one core, where that was asked for (sched_setaffinity(2))."""
+        if self.cpu_affinity:
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cores[slot % len(cores)]})
+
+
+def dump_on_usr2(fd: int, then: Callable[[], None] = lambda: None) -> None:
+    """Let SIGUSR2 write all threads' stacks to a file descriptor, and where the tasks are to the log.
+
+    :param then: called after that, when Python code is next run, if ever
+    """
+
+    def log_the_rest(*_: object) -> None:
+        log_tasks()
+        then()
+
+    signal.signal(signal.SIGUSR2, log_the_rest)
+    # Written by the C handler: it works while Python code, or a C function, never returns.
+    faulthandler.register(signal.SIGUSR2, file=fd, all_threads=True, chain=True)
+
+
+def _say_dumped(channel: Channel[ToWorker, FromWorker]) -> None:
+    with contextlib.suppress(ChannelClosed, BlockingIOError):  # it is looked at without a word too, a moment later
+        channel.send(Dumped())
+
+
+class SocketClient:
+    """The worker's end of the broker: asks the supervisor for sockets, and hears when to stop.
+
+    :ivar lent: those that came, by address
+    """
+
+    def __init__(
+        self, channel: Channel[ToWorker, FromWorker], on_stop: Callable[[], None], log_file: LogFile | None
+    ) -> None:
+        self._channel = channel
+        self._on_stop = on_stop
+        self._log_file = log_file
+        self._asked: dict[int, asyncio.Future[list[int]]] = {}
+        self.lent: dict[Address, socket.socket] = {}
+        self._parcels = Parcels()
+        self._next_id = 0
+
+    async def start(self) -> None:
+        """Begin to listen to the supervisor."""
+        _borrower().on_failure = self._cannot_borrow
+        asyncio.get_running_loop().add_reader(self._channel.fileno(), self._hear)
+
+    async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
+        """Return a socket for each address; see `tiny_listener.core.runtime.SocketProvider`."""
+        wanted = [self._address(address) for address in addresses]
+        self._next_id += 1
+        future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
+        self._asked[self._next_id] = future
+        self._channel.send(Acquire(self._next_id, wanted))
+        sockets = [socket.socket(fileno=fd) for fd in await future]
+        self.lent.update(zip(wanted, sockets, strict=True))
+        return sockets
+
+    def _address(self, address: ListenAddress) -> Address:
+        index = 0
+        while True:
+            wanted = Address(
+                address.family, address.host, address.port, address.backlog, index, address.mode, int(address.kind)
+            )
+            lent = self.lent.get(wanted)
+            if lent is None or lent.fileno() < 0:
+                return wanted
+            if address.port or address.family == socket.AF_UNIX:
+                taken = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                raise listen_error(taken, address.host, address.port or None)
+            index += 1
+
+    def _hear(self) -> None:
+        while True:
+            try:
+                received = self._channel.receive()
+            except DescriptorsLost as exc:
+                self._lose(exc.message)
+                continue
+            except (ChannelClosed, GarbledMessage) as exc:
+                what = "is gone" if isinstance(exc, ChannelClosed) else f"sent what is no message ({exc})"
+                logger.critical("The supervisor %s: this worker ends", what)
+                os._exit(1)
+            if received is None:
+                return
+            self._obey(*received)
+
+    def _obey(self, message: ToWorker, fds: list[int]) -> None:
+        match message:
+            case Granted():
+                granted = self._parcels.add(("granted", message.id), message, fds)
+                if granted is not None:
+                    self._grant(self._asked.pop(message.id), granted)
+            case Refused():
+                future = self._asked.pop(message.id)
+                if not future.done():
+                    future.set_exception(ListenError(message.errno, message.text))
+            case Lend():
+                lent = self._parcels.add(("lent", message.slot), message, fds)
+                if lent is not None:
+                    _borrower().borrow(message.slot, [socket.socket(fileno=fd) for fd in lent])
+            case GiveBack():
+                _borrower().give_back(message.slot)
+            case TakeLog():
+                if self._log_file is not None:
+                    self._log_file.take(fds[0])
+            case Stop():
+                self._on_stop()
+
+    @staticmethod
+    def _grant(future: asyncio.Future[list[int]], fds: list[int]) -> None:
+        if not future.done():
+            future.set_result(fds)
+            return
+        for fd in fds:  # cancelled meanwhile
+            os.close(fd)
+
+    def _lose(self, message: ToWorker) -> None:
+        """Say what did not arrive, so that nobody relies on it."""
+        match message:
+            case Granted():
+                self._parcels.drop(("granted", message.id))
+                future = self._asked.pop(message.id, None)
+                if future is not None and not future.done():
+                    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+                    why = f"no file descriptor is left of {limit} (RLIMIT_NOFILE); allow more with ulimit -n"
+                    future.set_exception(ListenError(errno.EMFILE, f"cannot listen: {why}"))
+            case Lend():
+                self._parcels.drop(("lent", message.slot))
+                self._cannot_borrow(message.slot)
+            case TakeLog():
+                self._tell(CannotTakeLog())
+
+    def _cannot_borrow(self, slot: int) -> None:
+        self._tell(CannotBorrow(slot))
+
+    def _tell(self, message: FromWorker) -> None:
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            self._channel.send(message)
+
+
+def _borrower() -> Borrower:
+    loop: Any = asyncio.get_running_loop()  # a ServerLoop: no other asks for sockets
+    borrower: Borrower = loop.borrower
+    return borrower
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the supervisor gives a worker at the fork.
+
+    :ivar make_observer: called in the worker; None: no metrics
+    :ivar keep_fds: file descriptors that the worker may keep; all others are the supervisor's
+    :ivar shown: shared memory, for the `Pulse`
+    :ivar stacks: the file descriptor of memory for the worker's stacks
+    :ivar before_load: called in the worker before it loads the application; None: nothing is
+    :ivar max_events: after so many the worker is due for a successor
+    """
+
+    slot: int
+    channel: Channel[ToWorker, FromWorker]
+    make_observer: Callable[[], Observer] | None
+    keep_fds: frozenset[int]
+    supervisor_pid: int
+    shown: memoryview[float]
+    max_events: int | None
+    stacks: int
+    before_load: Callable[[], None] | None = None
+
+
+def worker_main(plan: WorkerPlan, terms: Terms) -> None:
+    """Run a worker in a process that was just forked; exits by SystemExit."""
+    channel = terms.channel
+    become_a_process_of_its_own(terms.keep_fds | {channel.fileno(), terms.stacks}, terms.supervisor_pid)
+    separate_children((channel.fileno(), terms.stacks))
+    os.environ[SLOT_VARIABLE] = str(terms.slot)
+    plan.pin(terms.slot)
+    dump_on_usr2(terms.stacks, partial(_say_dumped, channel))
+    last_resort = LastResort(plan.graceful_timeout, report=plan.report)
+    ready = False
+    asked: Collection[Address] = ()
+
+    def on_ready() -> None:
+        nonlocal ready
+        ready = True
+        # What start-up made stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        channel.send(Ready())
+
+    async def say_when_it_drains() -> None:
+        async def say() -> None:
+            await listener.draining
+            with contextlib.suppress(ChannelClosed, BlockingIOError):
+                channel.send(Draining())
+
+        saying.append(asyncio.ensure_future(say()))  # the loop keeps only weak references to tasks
+
+    def on_due(events: int) -> None:
+        with contextlib.suppress(ChannelClosed, BlockingIOError):
+            channel.send(Due(events))
+
+    try:
+        if plan.identity is not None:
+            plan.identity.assume()
+            die_with_the_supervisor(terms.supervisor_pid)
+        if terms.before_load is not None:
+            terms.before_load()
+        with few_collections():
+            listener = plan.load()
+        stopping: list[asyncio.Future[None]] = []
+        saying: list[asyncio.Future[None]] = []
+
+        def on_stop() -> None:
+            # One that drains already need not hurry: a signal to the whole group may have told it so before.
+            if not listener.lifecycle.is_stopping:
+                stopping.append(asyncio.ensure_future(listener.graceful_shutdown()))
+
+        client = SocketClient(channel, on_stop, plan.log_file)
+        asked = client.lent
+        host = Host(
+            observer=terms.make_observer() if terms.make_observer is not None else NULL_OBSERVER,
+            sockets=client,
+            on_ready=on_ready,
+            signals=(signal.SIGTERM,),
+            graceful_timeout=plan.graceful_timeout,
+            slot=terms.slot,
+            last_resort=last_resort,
+        )
+        with few_collections():
+            listener.attach(host)
+        pulse = Pulse(terms.shown, listener, terms.max_events, on_due)
+        listener.lifecycle.startup[:0] = [client.start, pulse.start, say_when_it_drains]
+        listener.run()
+    except SystemExit as exc:
+        last_resort.exit_code = exit_code_of(exc)
+        raise
+    except BaseException as exc:
+        last_resort.exit_code = 1
+        if ready:
+            say_that_it_failed(exc)
+            raise SystemExit(1) from None
+        code, text = describe_boot_failure(cannot_listen(exc, asked, shared=True) or exc)
+        last_resort.exit_code = code
+        with contextlib.suppress(ChannelClosed, OSError):
+            channel.send(BootFailed(code, fitting(text)))
+        raise SystemExit(code) from None
+    finally:
+        last_resort.begin()

@@ -1,0 +1,1 @@
+"""What builds on the rest and is not needed by it."""

@@ -1,0 +1,163 @@
+"""Spans of OpenTelemetry: one for each event, whatever its source. `pip install 'tiny-listener[otel]'`.
+
+    from tiny_listener.otel import instrument
+
+    instrument(app)
+
+The official SDK makes and exports them; where to, and how many, its environment variables say (OTEL_SERVICE_NAME,
+OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER ...). Names and attributes are those of its semantic conventions for
+HTTP. https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+try:
+    from opentelemetry import context, trace
+    from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+    from opentelemetry.trace.span import TraceState
+except ImportError as exc:
+    raise ImportError(f"{exc}: pip install 'tiny-listener[otel]'") from exc
+
+from .. import __version__
+from ..http.errors import HTTPError
+from ..http.request import Request
+from ..http.response import DeferredResponse, Response
+
+if TYPE_CHECKING:
+    from ..core.aliases import AnyEvent
+    from ..core.listener import Listener
+
+__all__ = ["instrument"]
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY"})
+"""What http.request.method may say; others are _OTHER, or strangers would choose the names of spans."""
+
+
+def instrument(listener: Listener[Any], provider: Any = None) -> None:
+    """Make a span of each event of a listener; to be called when it is made, before it runs.
+
+    The span of a request goes on with the trace of its `traceparent`; that of an event which a handler triggers is the
+    child of the handler's. Handlers find it as the current span. Requests that no route serves have none.
+
+    :param provider: an `opentelemetry.trace.TracerProvider`; by default one that sends batches by OTLP over HTTP, made
+        when the worker starts, and flushed and shut down when it ends
+    """
+    spans = _Spans()
+    listener.hooks.add_watcher(spans)
+    if provider is not None:
+        spans.use(provider)
+        return
+
+    @listener.startup
+    async def begin_to_export() -> None:
+        spans.use(_exporting_provider())
+
+    @listener.shutdown
+    async def export_the_rest() -> None:
+        await asyncio.to_thread(spans.provider.shutdown)
+
+
+def _exporting_provider() -> Any:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
+
+
+class _Spans:
+    """See `Watcher`."""
+
+    def __init__(self) -> None:
+        self.provider: Any = None
+        self._tracer: trace.Tracer = trace.NoOpTracer()
+        self._open: dict[AnyEvent, Span] = {}
+
+    def use(self, provider: Any) -> None:
+        """Make spans with a provider from now on."""
+        self.provider = provider
+        self._tracer = provider.get_tracer("tiny_listener", __version__)
+
+    def began(self, event: AnyEvent) -> None:
+        """See `Watcher`."""
+        request = event.data.get("request")
+        if isinstance(request, Request):
+            span = self._of_request(request, event.route.path)
+            made = span.get_span_context()
+            if made.trace_flags.sampled:
+                request.traced_as = trace.format_trace_id(made.trace_id)
+        else:
+            span = self._tracer.start_span(
+                event.route.path, kind=SpanKind.INTERNAL, attributes={"tiny_listener.core.event": event.route.path}
+            )
+        self._open[event] = span
+        context.attach(trace.set_span_in_context(span))  # the context is the event's, and ends with it
+
+    def _of_request(self, request: Request, path: str) -> Span:
+        method = request.method if request.method in METHODS else "_OTHER"
+        route = path.partition(":")[2]
+        attributes: dict[str, Any] = {
+            "http.request.method": method,
+            "http.route": route,
+            "url.path": request.path,
+            "url.scheme": request.scheme,
+            "network.protocol.version": request.http_version,
+        }
+        if method == "_OTHER":
+            attributes["http.request.method_original"] = request.method
+        if request.query_string:
+            attributes["url.query"] = request.query_string
+        if request.client is not None:
+            attributes["client.address"], attributes["client.port"] = request.client
+        if agent := request.header("user-agent"):
+            attributes["user_agent.original"] = agent
+        name = f"{'HTTP' if method == '_OTHER' else method} {route}"
+        return self._tracer.start_span(name, _parent(request), SpanKind.SERVER, attributes)
+
+    def ended(self, event: AnyEvent) -> None:
+        """See `Watcher`."""
+        span = self._open.pop(event, None)
+        if span is None:
+            return
+        if isinstance(event.data.get("request"), Request) and (status := _status(event)) is not None:
+            span.set_attribute("http.response.status_code", status)
+            if status >= 500 and event.error is None:
+                span.set_attribute("error.type", str(status))
+                span.set_status(Status(StatusCode.ERROR))
+        error = event.error
+        if error is not None and not (isinstance(error, HTTPError) and error.status < 500):
+            span.record_exception(error)
+            span.set_attribute("error.type", type(error).__qualname__)
+            if event.result is None:  # no error handler has answered
+                span.set_status(Status(StatusCode.ERROR, str(error)))
+        span.end()
+
+
+def _parent(request: Request) -> context.Context:
+    """Return a context in which the caller's span is the current one, or none is."""
+    caller = request.trace
+    if caller is None:
+        return context.Context()
+    flags = TraceFlags(TraceFlags.SAMPLED if caller.sampled else TraceFlags.DEFAULT)
+    state = TraceState.from_header([caller.state]) if caller.state else None
+    parent = SpanContext(
+        int(caller.trace_id, 16), int(caller.parent_id, 16), is_remote=True, trace_flags=flags, trace_state=state
+    )
+    return trace.set_span_in_context(NonRecordingSpan(parent), context.Context())
+
+
+def _status(event: AnyEvent) -> int | None:
+    """Return the status of the response to an event's request; None when it is not known yet, as a file's."""
+    result = event.result
+    if isinstance(result, DeferredResponse):
+        return None
+    if isinstance(result, Response):
+        return result.status
+    if event.error is not None and result is None:
+        return event.error.status if isinstance(event.error, HTTPError) else 500
+    return 204 if result is None else 200

@@ -1,0 +1,133 @@
+"""Contexts: what the events of one conversation share, and how long it lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias
+from weakref import WeakValueDictionary
+
+from ..errors import ContextAlreadyExists
+from .aliases import CTX
+
+if TYPE_CHECKING:
+    from .dispatch import EventTask
+    from .event import Event
+    from .listener import Listener
+    from .route import Route
+
+__all__ = ["Context", "Contexts", "Scope"]
+
+Scope: TypeAlias = dict[str, Any]
+"""What an application keeps in a context, by name."""
+
+
+class Context:
+    """What the events of one conversation share.
+
+    A context with an id of its own lives, with its events and their results, until `drop()`. One that the
+    framework made, or that `new_ctx()` made without an id, is gone once its events are done and nothing
+    refers to it any more.
+
+    :param listener: the listener it belongs to
+    :param cid: its id
+    :param scope: what to keep in it from the start
+    """
+
+    def __init__(self, listener: Listener[Any], cid: str, scope: Scope | None = None) -> None:
+        self.cid: Final = cid
+        self.listener: Final = listener
+        self.scope: Final[Scope] = {} if scope is None else scope
+        self.cache: Final[dict[Any, Any]] = {}
+        """Results of dependencies, by their functions, see `Depends`."""
+        self.events: Final[defaultdict[Route, list[Event[Any]]]] = defaultdict(list)
+        """The events of this context, by route, in the order in which they were triggered."""
+        self._arrivals: list[asyncio.Future[None]] = []
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the listener still finds this context under its id."""
+        return self.listener.ctxs.get(self.cid) is self
+
+    def drop(self) -> bool:
+        """Let the listener forget this context; False when it had done so already."""
+        return self.listener.ctxs.remove(self)
+
+    def new_event(
+        self, route: Route, data: dict[str, Any] | None = None, params: dict[str, Any] | None = None
+    ) -> Event[Any]:
+        """Make an event of `route` in this context, without running it."""
+        from .event import Event  # noqa: PLC0415 - each of the two classes makes the other
+
+        event: Event[Any] = Event(self, route, data, params)
+        self.adopt(event)
+        return event
+
+    def adopt(self, event: Event[Any]) -> None:
+        """Count an event among those of this context, and wake those who wait for one."""
+        self.events[event.route].append(event)
+        if self._arrivals:
+            for waiter in self._arrivals:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._arrivals.clear()
+
+    async def wait_for_events(self, route: Route, n: int) -> list[Event[Any]]:
+        """Return the first `n` events of `route` in this context as soon as there are so many."""
+        while len(self.events.get(route, ())) < n:
+            waiter = asyncio.get_running_loop().create_future()
+            self._arrivals.append(waiter)
+            await waiter
+        return self.events[route][:n] if n else []
+
+    def trigger_event(
+        self,
+        path: str,
+        timeout: float | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> EventTask:
+        """Trigger an event in this context; see `Listener.trigger_event`."""
+        return self.listener.trigger_in(self, path, timeout, data)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(cid={self.cid!r}, scope={self.scope!r})"
+
+
+class Contexts(Mapping[str, CTX], Generic[CTX]):
+    """The living contexts of a listener, by id: named ones are kept, the others only remembered."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, CTX] = {}
+        self._anonymous: WeakValueDictionary[str, CTX] = WeakValueDictionary()
+
+    def add(self, ctx: CTX, *, named: bool) -> None:
+        """Keep (named) or remember (anonymous) a context.
+
+        :raises ContextAlreadyExists: its id is taken
+        """
+        if ctx.cid in self:
+            raise ContextAlreadyExists(f"Context {ctx.cid!r} already exists; get_ctx({ctx.cid!r}) returns it")
+        registry = self._named if named else self._anonymous
+        registry[ctx.cid] = ctx
+
+    def remove(self, ctx: Context) -> bool:
+        """Forget a context; False when it was unknown."""
+        for registry in (self._named, self._anonymous):
+            if registry.get(ctx.cid) is ctx:
+                del registry[ctx.cid]
+                return True
+        return False
+
+    def __getitem__(self, cid: str) -> CTX:
+        try:
+            return self._named[cid]
+        except KeyError:
+            return self._anonymous[cid]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._named
+        yield from self._anonymous
+
+    def __len__(self) -> int:
+        return len(self._named) + len(self._anonymous)

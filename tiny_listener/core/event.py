@@ -1,0 +1,181 @@
+"""One event: the text that matched a route, the data that came with it, and how its handling ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Generic
+
+from ..errors import EventAlreadyDone
+from .aliases import CTX
+
+if TYPE_CHECKING:
+    from .aliases import PathParams
+    from .listener import Listener
+    from .observer import Outcome
+    from .route import Route
+
+__all__ = ["Event"]
+
+
+class Event(Generic[CTX]):
+    """An event on its way through hooks and handler.
+
+    :param ctx: the context it belongs to; None: one of its own is made when somebody asks for it
+    :param route: the route that its text matched
+    :param data: what came with it, by name
+    :param params: the path parameters, converted, by name
+    :param listener: needed only where `ctx` is None
+    """
+
+    __slots__ = (
+        "_cache",
+        "_ctx",
+        "auto_done",
+        "data",
+        "error",
+        "is_done",
+        "listener",
+        "outcome",
+        "params",
+        "result",
+        "route",
+        "waiters",
+    )
+
+    route: Route
+    """The route that its text matched."""
+    listener: Listener[CTX]
+    """The listener that handles it."""
+    data: dict[str, Any]
+    """What the source or `trigger_event(data=...)` sent along."""
+    params: PathParams
+    """The path parameters, converted, by name."""
+    result: Any
+    """What the handler returned; None until then. Where an error was handled, what its handler returned."""
+    error: BaseException | None
+    """What the handler or a hook raised."""
+    outcome: Outcome
+    """How the handling ended, or will if nothing fails any more."""
+
+    auto_done: bool
+    """Whether the event will be done as soon as its handling ends; see `prevent_auto_done`."""
+    is_done: bool
+    """Whether the event is done: its handling ended, or `done()` was called."""
+    waiters: list[asyncio.Future[None]] | None
+    """Resolved when the event is done; None while nobody waits."""
+    _ctx: CTX | None
+    _cache: dict[Any, Any] | None
+
+    def __init__(
+        self,
+        ctx: CTX | None,
+        route: Route,
+        data: dict[str, Any] | None = None,
+        params: PathParams | None = None,
+        listener: Listener[CTX] | None = None,
+    ) -> None:
+        self.route = route
+        self.data = {} if data is None else data
+        self.params = {} if params is None else params
+        self.listener = ctx.listener if ctx is not None else listener  # type: ignore[assignment]
+        self.result = None
+        self.error = None
+        self.outcome = "ok"
+        self.is_done = False
+        self.auto_done = True
+        self.waiters = None
+        self._ctx = ctx
+        self._cache = None
+
+    @property
+    def ctx(self) -> CTX:
+        """The context of the event."""
+        if self._ctx is None:
+            # A request that never asks for its context need not pay for one.
+            self._ctx = self.listener.new_ctx()
+            self._ctx.adopt(self)
+            if self._cache is not None:
+                self._ctx.cache.update(self._cache)
+        return self._ctx
+
+    @property
+    def cache(self) -> dict[Any, Any]:
+        """Results of dependencies, by their functions: the cache of the context, see `Depends`."""
+        if self._ctx is not None:
+            return self._ctx.cache
+        if self._cache is None:  # PERF: dependencies alone are no reason to make a context
+            self._cache = {}
+        return self._cache
+
+    def prevent_auto_done(self) -> None:
+        """Leave it to the application to call `done()`, maybe long after the handler returned.
+
+        :raises EventAlreadyDone: too late
+        """
+        if self.is_done:
+            raise EventAlreadyDone(
+                f"Event {self.route.path!r} is done: call prevent_auto_done() while its handler runs"
+            )
+        self.auto_done = False
+
+    def fail(self, error: BaseException, outcome: Outcome) -> None:
+        """Keep what the handler or a hook raised."""
+        self.error = error
+        self.outcome = outcome
+
+    def done(self) -> None:
+        """Mark the event as done and wake those who wait for it; a second call changes nothing."""
+        if self.is_done:
+            return
+        self.is_done = True
+        if self.waiters:
+            for waiter in self.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self.waiters = None
+
+    async def wait_until_done(self) -> None:
+        """Return when the event is done."""
+        if self.is_done:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        if self.waiters is None:
+            self.waiters = []
+        self.waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if self.waiters is not None:
+                self.waiters.remove(waiter)
+
+    async def wait_event_done(self, name: str, n: int = 1, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
+        """Wait for `n` events of another route in this event's context, and return their results.
+
+        :param name: the route's name, that is its handler's
+        :param n: how many; the first `n` in the order in which they were triggered
+        :param timeout: seconds, None for no limit
+        :raises EventNotFound: no route has this name
+        :raises TimeoutError: fewer than `n` were done in time
+        """
+        route = self.listener.get_route(name)
+        async with asyncio.timeout(timeout):
+            events = await self.ctx.wait_for_events(route, n)
+            for event in events:
+                await event.wait_until_done()
+        return [event.result for event in events]
+
+    async def __call__(self, params: PathParams | None = None) -> Any:
+        """Run the handler, without hooks, and keep its result.
+
+        :param params: path parameters to use in place of those that the text gave
+        :raises EventAlreadyDone: the event was handled already
+        """
+        if self.is_done:
+            raise EventAlreadyDone(f"Event {self.route.path!r} is done: trigger a new one")
+        if params is not None:
+            self.params = params
+        self.result = await self.route.call(self)
+        return self.result
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(route={self.route.path!r}, params={self.params!r}, is_done={self.is_done})"

@@ -1,0 +1,270 @@
+"""Files as responses: validators, conditions and ranges (RFC 9110 sections 8.8, 13 and 14), and no way out of a folder.
+
+Whatever touches the disk runs in the loop's executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import stat
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import formatdate, parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import HTTPError
+from ..response import DeferredResponse, FieldsLike, Response
+from .file_body import FileBody
+from .file_fields import content_disposition, guess_content_type
+
+if TYPE_CHECKING:
+    from ..h1.reading.fields import Field
+    from ..request import Request
+
+__all__ = ["FileResponse"]
+
+RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*\Z", re.IGNORECASE)
+"""One range (RFC 9110 section 14.1.2). Several are answered with the whole, as section 14.2 allows."""
+ETAG = re.compile(r'(W/)?("[^"\x00-\x20\x7f]*")')
+_MISSING_NUMBERS = frozenset({errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO})
+MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError)
+READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+"""Opening a named pipe must not wait for who writes to it."""
+
+
+class FileResponse(DeferredResponse):
+    """A file, with ETag and Last-Modified; a client that has it already gets 304, one that asks for a range 206.
+
+    What is no ordinary file, cannot be read, or lies outside of `root`, is 404.
+
+    :param path: of the file; with `root` relative to it, and from whatever source
+    :param root: a folder that is not left: neither by `..`, nor by an absolute path, nor by a symbolic link
+    :param content_type: guessed by the extension of the file's own name by default
+    :param filename: under which name the client is to save it (RFC 6266)
+    :param headers: further fields, such as Cache-Control; a 304 and a 206 have them too (RFC 9110 section 15.4.5). Each
+        replaces the field that would be sent otherwise: an ETag and a Last-Modified are then those that the client's
+        conditions are about, and with another Accept-Ranges than `bytes` a range gets the whole
+    :raises ValueError: a content type or a header field that HTTP does not allow, or that the server writes itself
+    """
+
+    __slots__ = ("_guess", "_path", "_root")
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        root: str | os.PathLike[str] | None = None,
+        content_type: str | None = None,
+        filename: str | None = None,
+        headers: FieldsLike = (),
+    ) -> None:
+        further = []
+        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+            if name.lower() == "content-type":
+                content_type = value
+            elif name.lower() == "content-range":
+                raise ValueError(f"the server writes the header {name!r} of a file itself")
+            else:
+                further.append((name, value))
+        super().__init__(b"", headers=further, content_type=content_type)
+        self._path = os.fsdecode(path)
+        self._root = None if root is None else os.fsdecode(root)
+        self._guess = content_type is None
+        if filename is not None:
+            _add_missing(self.headers, [(b"content-disposition", content_disposition(filename))])
+
+    async def prepare(self, request: Request) -> Response:
+        """See `DeferredResponse`.
+
+        :raises HTTPError: 404, there is no such file; 412, it is not what the client wants; 416, no such range of it
+        """
+        opening = asyncio.get_running_loop().run_in_executor(None, _open, self._path, self._root, self._guess)
+        try:
+            opened = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unused)
+            raise
+        body = FileBody(opened.fd, 0, opened.size)
+        try:
+            return self._answer(request, opened, body)
+        except BaseException:
+            await body.aclose()
+            raise
+
+    def _answer(self, request: Request, opened: _Opened, body: FileBody) -> Response:
+        own = {name.lower(): value for name, value in self.headers}
+        if b"etag" in own:
+            opened = opened._replace(etag=own[b"etag"].decode("latin-1"))
+        if b"last-modified" in own:
+            opened = opened._replace(modified=_date(own[b"last-modified"].decode("latin-1")))
+        fields = [field for field in self.headers if field[0].lower() != b"content-type"]
+        _add_missing(fields, opened.fields())
+        status = 200
+        if not _is_wanted(request, opened):
+            raise HTTPError(412)
+        may_range = own.get(b"accept-ranges", b"bytes").lower() == b"bytes" and request.method == "GET"
+        if request.method in ("GET", "HEAD") and _has_it(request, opened):
+            status = 304
+            body.limit(0, 0)
+        elif may_range and (borders := _range(request, opened)) is not None:
+            status = 206
+            start, end = borders
+            body.limit(start, end - start)
+            fields.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, opened.size)))
+        response = Response(body, status)
+        response.headers = fields
+        guessed = (opened.content_type or "").encode("ascii")
+        response.content_type = own.get(b"content-type") or guessed or self.content_type
+        return response
+
+
+def _add_missing(fields: list[Field], more: list[Field]) -> None:
+    """Add fields, but none that the application has set itself."""
+    names = {name.lower() for name, _ in fields}
+    fields += [field for field in more if field[0] not in names]
+
+
+class _Opened(NamedTuple):
+    """An open file."""
+
+    fd: int
+    size: int
+    modified: float | None
+    """In seconds since 1970, and never to come (RFC 9110 section 8.8.2.1); None: the application's own is no date."""
+    etag: str
+    """An entity tag, which may be weak (RFC 9110 section 8.8.3)."""
+    content_type: str | None
+
+    def fields(self) -> list[Field]:
+        """Return the header fields that say so."""
+        return [
+            (b"etag", self.etag.encode("latin-1")),
+            (b"last-modified", formatdate(self.modified or 0, usegmt=True).encode()),
+            (b"accept-ranges", b"bytes"),
+        ]
+
+
+def _open(path: str, root: str | None, guess: bool) -> _Opened:
+    """Open an ordinary file.
+
+    :raises HTTPError: 404, it is none, or cannot be read, or lies outside of `root`
+    """
+    try:
+        fd = _open_regular(path, None) if root is None else _open_below(root, path)
+    except MISSING:
+        raise HTTPError(404) from None
+    except OSError as exc:
+        if exc.errno in _MISSING_NUMBERS:
+            raise HTTPError(404) from None
+        raise
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode):  # it was exchanged since it was looked at
+        os.close(fd)
+        raise HTTPError(404)
+    etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
+    modified = max(0, min(int(info.st_mtime), int(time.time())))
+    return _Opened(fd, info.st_size, modified, etag, guess_content_type(path) if guess else None)
+
+
+def _open_below(root: str, path: str) -> int:
+    """Open a file below a folder; no link is followed that was not looked at before."""
+    if path.startswith("/") or path.endswith("/") or ".." in path.split("/"):
+        raise FileNotFoundError(path)
+    base = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(base, path), strict=True)  # noqa: PTH118
+    if os.path.commonpath((base, real)) != base or real == base:
+        raise FileNotFoundError(path)
+    *folders, name = os.path.relpath(real, base).split("/")
+    at = os.open(base, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        for folder in folders:
+            below = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        return _open_regular(name, at)
+    finally:
+        os.close(at)
+
+
+def _open_regular(path: str, folder: int | None) -> int:
+    follow = folder is None
+    # To open a device may already do something.
+    if not stat.S_ISREG(os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode):
+        raise FileNotFoundError(path)
+    return os.open(path, READ if follow else READ | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def _close_unused(opening: asyncio.Future[_Opened]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result().fd)
+
+
+# --- conditions ---------------------------------------------------------------------------------
+
+
+def _is_wanted(request: Request, opened: _Opened) -> bool:
+    """Whether the file is one that the client has in mind (RFC 9110 sections 13.1.1, 13.1.4 and 13.2.2)."""
+    tags = request.headers.get("if-match")
+    if tags is not None:  # the strong comparison
+        return tags.strip() == "*" or any(not weak and tag == opened.etag for weak, tag in ETAG.findall(tags))
+    date = _date(request.headers.get("if-unmodified-since"))
+    return date is None or opened.modified is None or opened.modified <= date
+
+
+def _has_it(request: Request, opened: _Opened) -> bool:
+    """Whether the client has the file as it is (RFC 9110 sections 13.1.2, 13.1.3 and 13.2.2)."""
+    tags = request.headers.get("if-none-match")
+    if tags is not None:  # the weak comparison
+        mine = opened.etag.removeprefix("W/")
+        return tags.strip() == "*" or any(tag == mine for _, tag in ETAG.findall(tags))
+    date = _date(request.headers.get("if-modified-since"))
+    return date is not None and opened.modified is not None and opened.modified <= date
+
+
+def _range(request: Request, opened: _Opened) -> tuple[int, int] | None:
+    """Return where the range that is asked for begins and ends; None for the whole.
+
+    :raises HTTPError: 416
+    """
+    match = RANGE.match(request.headers.get("range", ""))
+    if match is None or not _may_be_joined(request.headers.get("if-range"), opened):
+        return None
+    first, last, suffix = match.groups()
+    size = opened.size
+    if suffix is not None:
+        start, end = max(0, size - int(suffix)), size
+        if not size and int(suffix):  # it can be had, but there is no way to say which bytes it is
+            return None
+    else:
+        start, end = int(first), size if last is None else min(int(last) + 1, size)
+        if last is not None and int(last) < start:
+            return None
+    if start >= size:
+        raise HTTPError(416, headers={"content-range": f"bytes */{size}"})
+    return start, end
+
+
+def _may_be_joined(validator: str | None, opened: _Opened) -> bool:
+    """Whether a range fits to what the client has (RFC 9110 section 13.1.5)."""
+    if validator is None:
+        return True
+    if validator.startswith(('"', "W/")):
+        return validator == opened.etag and validator[0] == '"'  # the strong comparison: a weak one never fits
+    # A date says enough only when the file has not changed within its second (section 8.8.2.2).
+    modified = opened.modified
+    return modified is not None and _date(validator) == modified and modified < int(time.time())
+
+
+def _date(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+        # RFC 9110 section 5.6.7: the form that says no zone is in UTC as well.
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,390 @@
+"""A request and its response, from the handler to the last byte: all that the fast path does not do in one piece.
+
+Whatever happens, a request ends in `Exchange.end`, and every way leads there: a result, an exception of any class, a
+cancellation, a client that is gone, a time limit, a drain. What a handler returns is made into bytes before its event
+is counted, so an event whose result cannot be sent has failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ...core.dispatch import conclude, log_failure, outcome_of, run_hooks
+from ...process.safe_logging import forget_frames, log_safely
+from ...process.task_pool import Suspended
+from ..body.file_body import FileBody
+from ..errors import ClientDisconnectedError, HTTPError, ProtocolError
+from ..response import NO_CONTENT, DeferredResponse, Response, as_response
+from ..routing import NOT_FOUND, Refusal
+from .states import ENDED, State
+from .writing.response_stream import send_body
+from .writing.wire import first_bytes
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from ...core.event import Event
+    from .connection import HTTPConnection
+    from .request import H1Request
+
+__all__ = ["Exchange", "Observe"]
+
+Observe: TypeAlias = "Callable[[str, int, float, str | None], None]"
+"""Counts a response; see `RouteObserver.http_response`."""
+
+logger = logging.getLogger("tiny_listener")
+INTERNAL_ERROR = Refusal(500, HTTPStatus(500).phrase)
+
+
+class Exchange:
+    """One request in flight; its connection has no other until this one has ended.
+
+    :param connection: where it came from
+    :param request: its head is read
+    :param target: the event that it stands for, or the reason why there is none
+    """
+
+    __slots__ = (
+        "_context",
+        "_handler",
+        "_is_cancelled",
+        "_is_concluded",
+        "_length",
+        "_observe",
+        "_seconds",
+        "_task",
+        "_task_has_begun",
+        "began",
+        "connection",
+        "event",
+        "request",
+        "target",
+        "was_suspended",
+    )
+
+    def __init__(self, connection: HTTPConnection, request: H1Request, target: Event[Any] | Refusal) -> None:
+        self.connection = connection
+        self.request = request
+        self.target = target
+        self.event: Event[Any] | None = target if target.route is not None else None
+        self.began = perf_counter()
+        """When the handling began, on the clock of perf_counter."""
+        self._seconds = 0.0  # that hooks and handler took
+        self._observe: Observe = (
+            connection.server.observer.http_unrouted if self.event is None else self.event.route.observer.http_response
+        )
+        self.was_suspended = False
+        """Whether the handler or the response took longer than one call."""
+        self._handler: Suspended | None = None  # while it is suspended
+        self._context: Context | None = None  # the handler's context variables
+        self._task: asyncio.Task[None] | None = None  # that prepares or sends a response
+        self._task_has_begun = False
+        self._is_cancelled = False  # by the server: that is no failure of the handler's
+        self._is_concluded = self.event is None
+        self._length: int | None = None  # bytes of a response that comes in pieces, where they are announced
+
+    def __repr__(self) -> str:
+        return repr(self.request)
+
+    # --- the handler ------------------------------------------------------------------------------
+
+    def handle(self) -> None:
+        """Answer; if it takes longer than this call, `resumed` or the end of a task follows."""
+        event = self.event
+        server = self.connection.server
+        if event is None:
+            if self.target is NOT_FOUND:
+                server.observer.not_found()
+            self._respond(self.target.response())  # type: ignore[union-attr]
+            return
+        try:
+            value = server.pool.run(run_hooks(event, server.hooks), self.resumed)
+        except BaseException as exc:
+            self._context = server.pool.context
+            self.conclude(None, exc)
+        else:
+            if type(value) is Suspended:
+                self.wait_for(value)
+            else:
+                self._context = server.pool.context
+                self.conclude(value, None)
+
+    def wait_for(self, handler: Suspended) -> None:
+        """The handler has suspended; `resumed` follows."""
+        self.was_suspended = True
+        self._handler = handler
+
+    def take_context(self) -> None:
+        """The handler, which the fast path ran, has just ended: keep its context variables."""
+        self._context = self.connection.server.pool.context
+
+    def resumed(self, value: Any, error: BaseException | None) -> None:
+        """The handler, which had suspended, has ended."""
+        self._handler = None
+        self._context = self.connection.server.pool.context
+        try:
+            self.conclude(value, error)
+        except BaseException as exc:
+            self.connection.fail(exc)
+
+    def conclude(self, value: Any, error: BaseException | None) -> None:
+        """Hooks and handler have ended: make the response, count the event, and write.
+
+        :param value: what was returned
+        :param error: what was raised
+        """
+        event = self.event
+        assert event is not None
+        self._seconds = perf_counter() - self.began
+        if error is None:
+            event.result = value
+            response = self._response_to_value(event, value)
+        else:
+            if event.error is not error:
+                event.fail(error, outcome_of(error))
+            response = self._response_to_error(event, error)
+        self._respond(response)
+
+    def _response_to_value(self, event: Event[Any], value: Any) -> Response:
+        if value is None and event.error is not None:  # an error handler looked, and answered nothing
+            raised = event.error
+            return raised.response() if isinstance(raised, HTTPError) else INTERNAL_ERROR.response()
+        try:
+            return as_response(value)
+        except BaseException as exc:
+            return self._failed(exc)
+
+    def _response_to_error(self, event: Event[Any], error: BaseException) -> Response:
+        if isinstance(error, ProtocolError):
+            self.connection.take_no_more()  # this is the last response
+            return Refusal(error.status, error.detail).response()
+        if isinstance(error, ClientDisconnectedError):
+            return Refusal(400, str(error)).response()  # its client may have closed its own side only
+        if isinstance(error, HTTPError):
+            try:
+                make = error.response
+                response = make() if self._context is None else self._context.run(make)
+                if not isinstance(response, Response):
+                    raise TypeError(f"response() of an error returned {type(response).__name__}, which is no Response")
+            except BaseException as exc:
+                return self._failed(exc)
+            if error.status >= 500:
+                log_failure(event, error)
+            return response
+        self._report(error)
+        return INTERNAL_ERROR.response()
+
+    def _refused(self, error: HTTPError) -> Response:
+        """What prepares the response has raised one."""
+        try:
+            if error.status >= 500:
+                self._failed(error)
+            return error.response()
+        except BaseException as exc:
+            return self._failed(exc)
+
+    def _failed(self, error: BaseException) -> Response:
+        """What the handler returned cannot be sent: the event has failed. Return the response that says so."""
+        event = self.event
+        if event is not None and not self._is_concluded:
+            event.result = None
+            event.fail(error, outcome_of(error))
+        self._report(error)
+        return INTERNAL_ERROR.response()
+
+    def _report(self, error: BaseException) -> None:
+        """Log a failure of the application's, once, with its route."""
+        if self._is_cancelled and isinstance(error, asyncio.CancelledError):
+            return
+        if self.event is not None:
+            log_failure(self.event, error)
+        else:
+            log_safely(logger, logging.ERROR, "The response to %r failed", self.request, exc_info=error)
+        self.connection.server.on_failure(self.connection, error)
+
+    def conclude_event(self) -> None:
+        """Count the event; whatever it becomes is known now, and before a client can see it."""
+        if not self._is_concluded:
+            self._is_concluded = True
+            assert self.event is not None
+            conclude(self.event, self.connection.server.hooks, self._seconds)
+            if isinstance(self.event.error, HTTPError):
+                forget_frames(self.event.error)
+
+    # --- the response -----------------------------------------------------------------------------
+
+    def _respond(self, response: Response) -> None:
+        """Write a response, or begin to."""
+        if isinstance(response, DeferredResponse):
+            self._go_on_in(State.RESPONDING)
+            self._start(self._prepare(response))
+        elif not self._write(response):
+            self._go_on_in(State.STREAMING)
+            self._start(self._stream(response))
+
+    def _go_on_in(self, state: State) -> None:
+        if self.connection.state in ENDED:  # nobody wants the rest
+            self._is_cancelled = True
+        else:
+            self.connection.step(state)
+            if state is State.STREAMING and self.connection.is_disconnected:
+                self.connection.departure.watch_stream()
+
+    def _write(self, response: Response) -> bool:
+        """Write a response that is whole, or the head of one that comes in pieces; return whether it was whole."""
+        close, method, version = self._is_last, self.request.method, self.request.version
+        if self.request.arriving is not None:
+            self.request.arriving.expects_continue = False  # an interim response comes before the final one, or never
+        try:
+            written = first_bytes(response, method, version, close=close)
+        except BaseException as exc:
+            self.connection.server.run_aside(self._close(response.body))
+            response = self._failed(exc)
+            written = first_bytes(response, method, version, close=close)
+        data, is_whole, close, self._length = written
+        if close:
+            self.connection.take_no_more()
+        if is_whole:
+            self.conclude_event()
+        request = self.request
+        seconds = perf_counter() - request.started
+        self._observe(method, response.status, seconds, request.recorded_trace_id)
+        if self.connection.server.access_log:
+            self.connection.server.log_access(request, response.status, seconds)
+        self.connection.write(data)
+        if is_whole:
+            self.end()
+        return is_whole
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether the connection ends with this response."""
+        request = self.request
+        if not request.keep_alive or self.connection.pipeline.is_last:
+            return True
+        body = request.arriving  # whether a body will come that the client was not asked to send is not known
+        return body is not None and body.expects_continue and not body.is_complete
+
+    # --- a response that takes a task ----------------------------------------------------------------
+
+    def _start(self, coro: Coroutine[Any, Any, None]) -> None:
+        """Run what prepares or sends the response, with the handler's context variables."""
+        server = self.connection.server
+        self.was_suspended = True
+        # Not by the loop's task factory: one of an application's may take no context.
+        self._task = asyncio.Task(coro, loop=server.loop, context=self._context or server.pool.new_context())
+        self._task.add_done_callback(self._task_ended)
+
+    async def _prepare(self, response: DeferredResponse) -> None:
+        self._task_has_begun = True
+        try:
+            if self._is_cancelled:
+                raise asyncio.CancelledError
+            ready = await response.prepare(self.request)
+            if isinstance(ready, DeferredResponse):
+                raise TypeError(f"prepare() returned {type(ready).__name__}, which is to be prepared itself")
+        except HTTPError as exc:
+            ready = self._refused(exc)
+        except BaseException as exc:
+            ready = self._failed(exc)
+        if not self._write(ready):
+            self._go_on_in(State.STREAMING)
+            await self._stream(ready)
+
+    async def _stream(self, response: Response) -> None:
+        self._task_has_begun = True
+        request = self.request
+        body: Any = response.body
+        try:
+            if self._is_cancelled:
+                raise asyncio.CancelledError
+            if request.method != "HEAD" and response.status not in NO_CONTENT:
+                await send_body(self, body, self._length)
+            self.conclude_event()
+        except BaseException as exc:
+            self._stream_failed(exc)
+        finally:
+            if type(body) is FileBody:
+                await body.aclose()
+            elif getattr(body, "ag_frame", body) is not None:  # a generator that has ended needs no more
+                self.connection.server.run_aside(self._close(body))
+
+    def _stream_failed(self, error: BaseException) -> None:
+        """A response ended early: so does its connection (RFC 9112 section 8: it must not look complete)."""
+        event = self.event
+        is_gone = not self.is_wanted
+        if event is not None and not self._is_concluded:
+            event.fail(error, "cancelled" if is_gone else "error")
+        if not is_gone:
+            self._report(error)
+        self.conclude_event()
+        self.connection.abort_transport()
+
+    async def _close(self, body: Any) -> None:
+        try:
+            if hasattr(body, "aclose"):
+                await body.aclose()
+        except BaseException as exc:
+            if not self._is_cancelled:
+                self._report(exc)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        """What prepared or sent the response has ended, or never began."""
+        if self.connection.pipeline.exchange is not self:  # what came too late concerns no later request
+            return
+        try:
+            if task.cancelled() or task.exception() is not None:
+                self._stream_failed(asyncio.CancelledError() if task.cancelled() else task.exception())  # type: ignore[arg-type]
+        except BaseException as exc:
+            self.connection.fail(exc)
+        finally:
+            self.end()
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the client may still read what is sent."""
+        return not (self._is_cancelled or self.connection.is_lost)
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a task prepares or sends the response."""
+        return self._task is not None
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the handler, or the response, is waited for."""
+        return self._handler is not None or self._task is not None
+
+    def cancel_response(self) -> None:
+        """The client is gone: nobody wants the rest of the response."""
+        if self._task is not None:
+            self._is_cancelled = True
+            if self._task_has_begun:  # a task that never began would run no `finally`
+                self._task.cancel()
+
+    def cancel(self) -> None:
+        """Cancel the handler, or the response; end at once where neither is waited for."""
+        self._is_cancelled = True
+        if self._handler is not None:
+            self._handler.cancel()
+        self.cancel_response()
+        if not self.is_suspended:
+            self.end()
+
+    def end(self) -> None:
+        """The one end of a request. A second call changes nothing."""
+        if self.connection.pipeline.exchange is self:
+            self._task = self._handler = None
+            if not self._is_concluded:  # it was dropped
+                assert self.event is not None
+                if self.event.error is None:
+                    self.event.outcome = "cancelled"
+                self.conclude_event()
+            self.connection.exchange_ended(self)

@@ -1,0 +1,244 @@
+"""The fast path of a request: all of it in one piece, from its bytes to the bytes of its response.
+
+It handles a request that is whole, on a connection where nothing waits (`State.IDLE`), whose handler does not suspend
+and returns a whole response or raises an `HTTPError`, or that no route serves. One function does for all that a loop
+iteration brought what `Intake`, `Pipeline` and `Exchange` do step by step, so that most requests cost few calls.
+
+It falls back to them for everything else. Up to the handler's call it has had no side effect then: bytes were looked
+at, and are read again. From there on the exchange takes over where it is.
+
+The walls: a connection that fails ends alone, and the others are served; one connection has a share of an iteration,
+and what it sent beyond that is read in the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ...core.dispatch import conclude, run_hooks
+from ...process.safe_logging import forget_frames
+from ...process.task_pool import Suspended
+from ..errors import HTTPError, ProtocolError
+from ..response import OK_TEXT, TEXT, Response
+from ..routing import NOT_FOUND
+from .pipeline import MAX_SHARED_TIME
+from .states import State
+from .writing.outbox import MAX_UNWRITTEN
+from .writing.wire import closing, plain_bytes, whole_response
+
+if TYPE_CHECKING:
+    from contextvars import Context
+
+    from ...core.aliases import AnyEvent
+    from ...core.observer import RouteObserver
+    from .connection import HTTPConnection
+    from .server import HTTPServer
+
+__all__ = ["MAX_SHARE", "Way", "fast_path", "slow_path"]
+
+MAX_SHARE = 64
+"""Pipelined requests of one connection that an iteration serves; they take less than a millisecond."""
+MAX_SHARED_BYTES = 32 * 1024
+"""Bytes of them: a request line that is all escapes takes a millisecond."""
+SLOW = 0.005
+"""Seconds from which each request is looked at for a trace that it is an example of."""
+NOT_FOUND_START = (404, TEXT)
+
+Way: TypeAlias = "Callable[[list[tuple[HTTPConnection, bytes]]], None]"
+"""Serves what connections received. Raises nothing."""
+
+
+def slow_path(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
+    """Let the connections read for themselves."""
+    for connection, data in arrived:
+        try:
+            connection.intake.read(data)
+        except BaseException as exc:
+            connection.fail(exc)
+
+
+def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's text
+    """Return what serves requests of a server's connections on the fast path, and leaves the others to them."""
+    find_event = server.find_event
+    hooks = server.hooks
+    run = server.pool.run
+    samples = server.samples
+    missed = server.missed
+    outbox = server.outbox
+    entries = outbox.entries
+    exchanges = server.exchanges
+    max_body = server.settings.max_body
+    limit = server.limit_concurrency or 0
+    limited = limit > 0
+    access_log = server.access_log
+    together = not (access_log or hooks.watchers)  # whether samples may be counted at the end of the iteration
+    idle = State.IDLE
+    ok = 0 if together else 200  # the status 200; 0 where it is counted with others
+
+    def count_with_trace(request: Any, observer: RouteObserver, seconds: float) -> bool:
+        trace_id = request.recorded_trace_id
+        if trace_id is None:
+            return False
+        hooks.dispatched += 1
+        observer.event_done(seconds, "ok")
+        observer.http_response(request.method, 200, seconds, trace_id)
+        return True
+
+    def count_alone(request: Any, event: AnyEvent, status: int, seconds: float) -> None:
+        conclude(event, hooks, seconds)
+        event.route.observer.http_response(request.method, status, seconds, request.recorded_trace_id)
+        if access_log:
+            server.log_access(request, status, seconds)
+
+    def serve(arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901
+        clock = perf_counter()  # when the request began, which is when the last one ended
+        now = server.now
+        notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
+        answer: bytes | None
+        error: BaseException | None = None
+        together_with: list[bytes] = []
+        for connection, data in arrived:
+            position, size, share, entered = 0, len(data), MAX_SHARE, clock
+            try:
+                reader, resumed = connection.reader, connection.pipeline.resumed
+                while connection.state is idle:
+                    try:
+                        request: Any = reader.read_head(data, position)
+                    except ProtocolError:
+                        request = None
+                    if request is None or not request.is_plain or (limited and len(exchanges) >= limit):
+                        reader.roll_back()
+                        break
+                    request.connection = connection
+                    request.started = clock
+                    method = request.method
+                    try:
+                        event = find_event(request)
+                    except BaseException:  # a convertor of the application's
+                        reader.roll_back()
+                        break
+                    if event.route is None:
+                        if event is not NOT_FOUND or method == "HEAD":
+                            reader.roll_back()
+                            break
+                        answer = plain_bytes(NOT_FOUND_START, event.body)
+                        ended = perf_counter()
+                        missed.append((method, ended - clock))
+                        if access_log:
+                            server.log_access(request, 404, ended - clock)
+                    else:
+                        route = event.route
+                        if request.length and request.length > route.opts.get("max_body", max_body):
+                            reader.roll_back()
+                            break
+                        value = None
+                        status = ok
+                        try:
+                            if hooks.present:
+                                value = run(run_hooks(event, hooks), resumed)
+                            else:  # a handler costs a third less without the coroutine that would run its hooks
+                                value = run(route.call(event), resumed)
+                            if type(value) is str:
+                                answer = plain_bytes(OK_TEXT, value.encode())
+                            elif type(value) is Suspended or not (whole := whole_response(value)):
+                                answer = None
+                            else:
+                                status, answer = whole
+                                if status == 200:
+                                    status = ok
+                        except BaseException as exc:
+                            # What has no bytes is looked at again by the exchange, which says so.
+                            answer = None
+                            if value is None:
+                                error = exc
+                                if isinstance(exc, HTTPError) and event.error is None:
+                                    status, answer = whole_error(event, exc, server.pool.context)
+                        if (
+                            answer is None
+                            or method == "HEAD"
+                            or event.error is not error
+                            or connection.state is not idle
+                        ):
+                            position = reader.position
+                            if type(value) is Suspended:
+                                connection.pipeline.suspended(request, event, value)
+                            else:
+                                connection.pipeline.conclude(request, event, value, error)
+                            value = error = None
+                            clock = perf_counter()
+                            break
+                        event.result = value
+                        ended = perf_counter()
+                        seconds = ended - clock
+                        if not status:
+                            if event.auto_done:
+                                if event.waiters is None:  # what `done` does where nobody waits
+                                    event.is_done = True
+                                else:
+                                    event.done()
+                            if seconds > notable and count_with_trace(request, route.observer, seconds):
+                                notable = SLOW
+                            else:
+                                notable = SLOW
+                                # PERF: an exception in a function as long as this costs as much as a request.
+                                pending = samples.get(route.observer)
+                                if pending is None:
+                                    pending = samples[route.observer] = []
+                                pending.append((method, seconds))
+                        else:
+                            count_alone(request, event, status, seconds)
+                            if error is not None:
+                                forget_frames(error)
+                                error = None
+                    clock = ended
+                    connection.last_active = now
+                    began, position = position, reader.position
+                    if reader.is_over:
+                        answer = closing(answer)
+                        size = position  # nobody is to see what may follow
+                    # Responses to requests that came together leave together; but they may not pile up.
+                    if began and entries and entries[-1][1] is together_with:
+                        together_with.append(answer)
+                        if len(together_with) == MAX_UNWRITTEN:
+                            outbox.flush()
+                    elif position == size and not began:
+                        entries.append((connection, answer))
+                    else:
+                        together_with = [answer]
+                        entries.append((connection, together_with))
+                    if position == size:
+                        if reader.is_over:
+                            connection.answered_last()
+                        break
+                    share -= 1
+                    if not share or position > MAX_SHARED_BYTES or ended - entered > MAX_SHARED_TIME:
+                        connection.intake.read_later(data[position:])
+                        position = size
+                        break
+                if position < size:
+                    connection.intake.read(data[position:])
+                    clock = perf_counter()
+            except BaseException as exc:
+                error = None
+                connection.fail(exc)
+
+    return serve
+
+
+def whole_error(event: AnyEvent, error: HTTPError, context: Context) -> tuple[int, bytes | None]:
+    """Return the status and the bytes of the response that was raised, and let its event have failed with it.
+
+    :param context: that of the request (contextvars), in which the response is made
+    :returns: None for the bytes when they cannot be made, or when the failure is to be logged: by the exchange
+    """
+    try:
+        response = context.run(error.response)
+        whole = whole_response(response) if isinstance(response, Response) and error.status < 500 else None
+    except BaseException:
+        return 500, None
+    if whole is None:
+        return 500, None
+    event.fail(error, "error")
+    return whole

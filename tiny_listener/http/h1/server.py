@@ -1,0 +1,344 @@
+"""The HTTP server of one process: its connections, what they share, and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from contextvars import copy_context
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ...process.safe_logging import log_safely
+from ...process.task_pool import TaskPool
+from ...process.ticks import call_at_next_tick
+from ..forwarded import Proxies
+from ..routing import finder
+from .connection import HTTPConnection
+from .drain_schedule import FRESH_GRACE
+from .fast_path import Way, fast_path, slow_path
+from .reading.grammar import Grammar
+from .states import State
+from .upkeep import enforce_limits, part
+from .writing.outbox import Outbox
+from .writing.wire import tick
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from ...core.listener import Listener
+    from ...core.observer import HTTPSamples, Observer, RouteObserver
+    from ..request import Request
+    from ..settings import HTTPSettings
+    from .exchange import Exchange
+
+__all__ = ["HTTPServer"]
+
+logger = logging.getLogger("tiny_listener")
+access_logger = logging.getLogger("tiny_listener.access")
+
+RESTING = 2.0
+"""Seconds between two sweeps while there is no connection: as often as the process wakes for other things."""
+DRAIN_TICK = 0.1
+"""Seconds between two looks in a drain."""
+
+
+class HTTPServer:
+    """A source of events: the HTTP connections of one listener.
+
+    :param listener: whose routes serve the requests
+    :param settings: limits and times
+    """
+
+    def __init__(self, listener: Listener[Any], settings: HTTPSettings) -> None:
+        self.listener = listener
+        self.settings = settings
+        self.scheme = "http" if settings.ssl_certfile is None else "https"
+        """That of all its connections."""
+        kind = settings.proxy_headers
+        self.proxies = None if kind is None else Proxies(kind, settings.forwarded_allow_ips)
+        """Whose word is taken for where requests come from."""
+        self.loop = asyncio.get_running_loop()
+        self.context = copy_context()
+        """The context (contextvars) of what the server does for many connections at once."""
+        self.grammar = Grammar()
+        self.connections: set[HTTPConnection] = set()
+        self.handshaking: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
+        """Connections that TLS has not let through yet; of those that fail their handshake nothing more is heard."""
+        self.exchanges: set[Exchange] = set()
+        """The requests in flight; those of the fast path begin and end within one call, and are not among them."""
+        self.draining = False
+        self.keeps_alive = settings.keep_alive_timeout > 0
+        """Whether a connection goes on when all that was asked on it is answered."""
+        self.limit_concurrency = settings.limit_concurrency
+        self.pool = TaskPool(self.loop)
+        self.hooks = listener.hooks
+        self.life = listener.lifecycle
+        self.observer: Observer = listener.host.observer
+        self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
+        """Told of each failure of the application's that was logged; a test client raises it."""
+        self.access_log = settings.access_log
+        self.arrived: list[tuple[HTTPConnection, bytes]] = []
+        """What was received and not read yet; the first to put something in calls `will_work`."""
+        self._aside: set[asyncio.Task[None]] = set()
+        self._reading_on: dict[HTTPConnection, None] = {}
+        """Connections that keep bytes there was no time for in this iteration."""
+        self.samples: dict[RouteObserver, HTTPSamples] = {}
+        """What the observers of routes are told before anything is written;"""
+        self.missed: HTTPSamples = []
+        """and the observer of the listener, of requests that no route serves."""
+        self.outbox = Outbox(self.call_soon, self._count)
+        self.find_event = finder(listener)
+        self.serve: Way = fast_path(self) if self.keeps_alive else slow_path
+        self._will_work = False
+        # PERF: as `call_soon`, without a frame of Python.
+        self._plan_work = partial(self.loop.call_soon, self._work_as_planned, context=self.context)
+        self.now = self.loop.time()
+        """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
+        self._drained: asyncio.Future[None] | None = None
+        times = (
+            settings.header_timeout,
+            settings.body_timeout,
+            settings.keep_alive_timeout or settings.header_timeout,
+            settings.write_timeout,
+            settings.linger_time,
+            settings.linger_timeout,
+        )
+        self._period = max(0.01, min(1.0, min(times) / 4))
+        self._plan_sweep(rests=False)
+        self._drainer: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> HTTPConnection:
+        """Make the protocol of a new connection."""
+        if self.life.stir is not None:
+            self.life.stir()
+        if self._rests:
+            self._sweeper.cancel()
+            self.now = self.loop.time()
+            self._plan_sweep(rests=False)
+        connection = HTTPConnection(self)
+        if self.scheme == "https":
+            self.handshaking.add(connection)
+        return connection
+
+    def log_access(self, request: Request, status: int, seconds: float) -> None:
+        """Write the access log's line of one response."""
+        client = "-"
+        if request.client is not None:
+            host, port = request.client
+            client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # RFC 5952 section 6
+        trace = request.trace
+        log_safely(
+            access_logger,
+            logging.INFO,
+            '%s - "%s %s HTTP/%s" %d %s %.1fms',
+            client,
+            request.method,
+            request.target,
+            request.http_version,
+            status,
+            HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "",
+            seconds * 1000,
+            extra={
+                "client": client,
+                "method": request.method,
+                "target": request.target,
+                "status": status,
+                "duration": round(seconds, 6),
+                **({"trace_id": trace.trace_id, "parent_id": trace.parent_id} if trace is not None else {}),
+            },
+        )
+
+    def connection_closed(self) -> None:
+        """A connection ended."""
+        self._see_whether_drained()
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """A request in flight ended."""
+        self.exchanges.discard(exchange)
+        if self._drained is not None:
+            self._see_whether_drained()
+
+    def _see_whether_drained(self) -> None:
+        if self._drained is not None and not self._is_busy and not self._drained.done():
+            self._drained.set_result(None)
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.connections or self.handshaking or self.exchanges)
+
+    # --- an iteration of the loop: all that can be read is read, then answered, then written -------
+
+    # PERF: a system call leaves cold caches behind. Between two of them the same Python takes two to three times
+    # as long as it does for one request after the other; and a client that is woken once reads many responses.
+
+    # NOTE: each of these passes over many connections has the same wall: what one of them raises ends that connection
+    # alone (`HTTPConnection.fail`), and what the pass needs to go on is done in `finally`.
+
+    def call_soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function in the next iteration, in a context (contextvars) of no request's."""
+        self.loop.call_soon(function, *args, context=self.context)
+
+    def outside(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function in a context (contextvars) of no request's: what keeps the context in which it was called."""
+        self.context.copy().run(function, *args)
+
+    def run_aside(self, coro: Coroutine[Any, Any, None]) -> None:
+        """Run what ends a response that cannot be sent; it raises nothing."""
+        task = asyncio.Task(coro, loop=self.loop, context=self.pool.new_context())
+        self._aside.add(task)  # the loop keeps only weak references to tasks
+        task.add_done_callback(self._aside.discard)
+
+    def will_work(self) -> None:
+        """Let connections read at the end of this loop iteration."""
+        if not self._will_work:
+            self._will_work = True
+            if self.life.stir is not None:
+                self.life.stir()
+            self._plan_work()
+
+    def _work_as_planned(self) -> None:
+        self._will_work = False
+        self.work()
+
+    def will_read_on(self, connection: HTTPConnection) -> None:
+        """Let a connection read in the next iteration what it kept, before anything else of it."""
+        self._reading_on[connection] = None
+        self.will_work()
+
+    def work(self) -> None:
+        """Let the connections read what arrived, and write what they have.
+
+        Within a pass, by a handler that runs the event loop itself, nothing is read: what arrives meanwhile on the
+        handler's own connection is not to be answered before it.
+        """
+        if (self.arrived or self._reading_on) and not self.outbox.is_held:
+            arrived = self.arrived.copy()
+            self.arrived.clear()
+            self.outbox.is_held = True
+            self.pool.enter()
+            try:
+                if self._reading_on:
+                    arrived[:0] = self._read_on()
+                self.serve(arrived)
+            finally:
+                self.pool.leave()
+                self.outbox.is_held = False
+                if self.arrived or self._reading_on:
+                    self.will_work()
+        self.outbox.flush()
+
+    def _read_on(self) -> list[tuple[HTTPConnection, bytes]]:
+        """Let the connections read on for which there was no time; return what the fast path may have."""
+        reading_on, self._reading_on = self._reading_on, {}
+        kept = []
+        for connection in reading_on:
+            try:
+                kept.append((connection, connection.intake.read_on()))
+            except BaseException as exc:
+                connection.fail(exc)
+        return [entry for entry in kept if entry[1]]
+
+    def _count(self) -> None:
+        """Count what the fast path served: who sees a response finds it counted."""
+        samples = self.samples
+        try:
+            for observer, of_route in samples.items():
+                self.hooks.dispatched += len(of_route)
+                observer.http_events(of_route)
+            if self.missed:
+                self.observer.http_not_found(self.missed)
+        except BaseException as exc:
+            log_safely(logger, logging.ERROR, "Counting requests failed", exc_info=exc)
+        finally:
+            samples.clear()
+            self.missed.clear()
+
+    def _sweep(self) -> None:
+        try:
+            tick()
+            self.work()  # what arrived is no connection's idleness
+            self.now = now = self.loop.time()
+            for connection in list(self.connections):
+                try:
+                    enforce_limits(connection, now)
+                except BaseException as exc:
+                    connection.fail(exc)
+        finally:
+            self._plan_sweep(rests=not self._is_busy)
+
+    def _plan_sweep(self, *, rests: bool) -> None:
+        """Sweep at the next tick; seldom while there is nothing to look at."""
+        self._rests = rests
+        period = max(self._period, RESTING) if rests else self._period
+        self._sweeper = call_at_next_tick(self.loop, period, self._sweep)
+
+    # --- as a source of events --------------------------------------------------------------------
+
+    @property
+    def in_hand(self) -> int:
+        """See `Source`: the requests in flight."""
+        return len(self.exchanges)
+
+    @property
+    def open_connections(self) -> int:
+        """See `Source`; with those whose client may still be sending after its last response."""
+        return len(self.connections)
+
+    @property
+    def lingering(self) -> list[HTTPConnection]:
+        """Connections that have their last response, and whose clients may still be sending."""
+        return [connection for connection in self.connections if connection.state is State.LINGERING]
+
+    def drain(self) -> None:
+        """Close idle connections one after the other, and every other with its last answer."""
+        self.work()
+        self.draining, self.keeps_alive = True, False
+        self.serve = slow_path
+        self._drain_idle(self.loop.time())
+
+    def _drain_idle(self, began: float) -> None:
+        """Look again and again which connections may be closed by now."""
+        try:
+            self.work()  # what arrived is no connection's idleness
+            self.now = now = self.loop.time()
+            slack = 1.5 * self._period  # stamps are those of a sweep
+            for connection in list(self.connections):
+                try:
+                    part(connection, now, began, slack)
+                except BaseException as exc:
+                    connection.fail(exc)
+            if now - began > FRESH_GRACE:
+                self.handshaking.clear()
+                self._see_whether_drained()
+        finally:
+            self._drainer = self.loop.call_later(DRAIN_TICK, self._drain_idle, began)
+
+    async def wait_drained(self) -> None:
+        """Return when no connection is left, and no request in flight."""
+        if self._is_busy:
+            self._drained = self.loop.create_future()
+            await self._drained
+        self._close()
+
+    def abort(self) -> list[str]:
+        """Drop all connections; return what was in flight."""
+        self._close()
+        dropped = []
+        for connection in list(self.connections):
+            try:
+                dropped.append(connection.abort())
+            except BaseException as exc:
+                connection.fail(exc)
+        for exchange in list(self.exchanges):  # of clients that are gone
+            if exchange.connection not in self.connections:
+                exchange.cancel()
+                dropped.append(repr(exchange))
+        return [what for what in dropped if what is not None]
+
+    def _close(self) -> None:
+        self._sweeper.cancel()
+        if self._drainer is not None:
+            self._drainer.cancel()
+        self.pool.close()

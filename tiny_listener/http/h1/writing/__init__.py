@@ -1,0 +1,1 @@
+"""Responses to bytes, and bytes to the transport."""

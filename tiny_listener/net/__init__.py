@@ -1,0 +1,1 @@
+"""Sockets: event loops that can take listening sockets over, addresses, datagrams, file descriptors."""
