@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_listener.core.lifecycle import State
 from tiny_listener.core.observer import NULL_OBSERVER, Observer
-from tiny_listener.core.runtime import Host, SocketProvider
+from tiny_listener.core.runtime import Host
 from tiny_listener.net.addresses import name_of
+from tiny_listener.net.provider import SocketProvider
 from tiny_listener.process.last_resort import LastResort, exit_code_of
 from tiny_listener.process.task_dump import log_tasks
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.server import COMMAND, command, free_port, serving
 from tiny_listener.cli.trial import PrivateSockets
-from tiny_listener.core.runtime import ListenAddress
 from tiny_listener.net.addresses import ListenError
+from tiny_listener.net.provider import ListenAddress
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from tiny_listener.core.runtime import ListenAddress
+from tiny_listener.net.provider import ListenAddress
 
 
 class Two:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tiny_listener.net import fd_watch as descriptors
-from tiny_listener.net.fd_watch import open_descriptors
+from tiny_listener.process.open_files import open_descriptors
 
 
 @pytest.mark.parametrize("folders", [("/proc/self/fd",), ("/nowhere", "/proc/self/fd"), (), ("/nowhere",)])

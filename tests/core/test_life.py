@@ -24,8 +24,8 @@ from tiny_listener import (
     get_current_running_listener,
 )
 from tiny_listener.core import lifecycle
-from tiny_listener.core.runtime import ListenAddress
 from tiny_listener.net.loop import AsyncioLoop, new_event_loop
+from tiny_listener.net.provider import ListenAddress
 from tiny_listener.process.last_resort import exit_code_of
 
 

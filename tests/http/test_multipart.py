@@ -15,7 +15,7 @@ from tiny_listener.http.body.multipart import (
     MultipartParser,
     parse_parameters,
 )
-from tiny_listener.http.h1.reading.fields import Field
+from tiny_listener.http.headers import Field
 
 Part = tuple[list[Field], bytes]
 

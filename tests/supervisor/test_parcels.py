@@ -18,9 +18,9 @@ from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS, Parcel, Parcels, pa
 from tiny_listener_supervisor.ipc.messages import Acquire, Address, CannotBorrow, CannotTakeLog, Granted, Lend, TakeLog
 from tiny_listener_supervisor.worker.process import SocketClient
 
-from tiny_listener.core.runtime import ListenAddress
 from tiny_listener.net.addresses import ListenError
 from tiny_listener.net.loop import AsyncioLoop
+from tiny_listener.net.provider import ListenAddress
 
 
 def is_open(fd: int) -> bool:

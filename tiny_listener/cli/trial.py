@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..core.listener import Listener
-    from ..core.runtime import ListenAddress
+    from ..net.provider import ListenAddress
 
 __all__ = ["PrivateSockets", "try_to_start"]
 

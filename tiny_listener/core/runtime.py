@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import signal
-import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from .observer import NULL_OBSERVER, Observer
 
 if TYPE_CHECKING:
+    from ..net.provider import SocketProvider
     from ..process.last_resort import LastResort
 
-__all__ = ["Host", "ListenAddress", "SocketProvider"]
-
-
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """A place to listen at: a resolved TCP address, or the path of a unix socket.
-
-    :param family: `socket.AF_INET`, `AF_INET6` or `AF_UNIX`
-    :param host: a numeric address; for a unix socket its path
-    :param port: 0 for a port of the system's choice
-    :param backlog: how many connections may wait to be accepted, see listen(2)
-    :param mode: of a unix socket's file; None: as the umask says
-    :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM` for UDP
-    """
-
-    family: int
-    host: str
-    port: int = 0
-    backlog: int = 2048
-    mode: int | None = None
-    kind: int = socket.SOCK_STREAM
-
-
-class SocketProvider(Protocol):
-    """Hands out listening sockets that somebody else owns and keeps (the supervisor)."""
-
-    async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
-        """Return a socket for each address.
-
-        :raises OSError: one of them cannot be had
-        """
+__all__ = ["Host"]
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from ..errors import WrongOptions
 
 if TYPE_CHECKING:
-    from .h1.reading.fields import Field
+    from .headers import Field
 
 __all__ = ["Origin", "Proxies", "ProxyHeaders"]
 

@@ -6,16 +6,15 @@ Each reads what it was given when it is asked, and changes nothing: who wants th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from .errors import HTTPError
 
-if TYPE_CHECKING:
-    from .h1.reading.fields import Field
+__all__ = ["MAX_QUERY_FIELDS", "Field", "Headers", "MultiDict", "parse_cookies", "parse_query"]
 
-__all__ = ["MAX_QUERY_FIELDS", "Headers", "MultiDict", "parse_cookies", "parse_query"]
-
+Field: TypeAlias = tuple[bytes, bytes]
+"""Of a header: its name in lower case and its value, as they came."""
 MAX_QUERY_FIELDS = 1000
 """Fields that a query may have: Django's DATA_UPLOAD_MAX_NUMBER_FIELDS. A request line of 8 KiB has room for more."""
 

@@ -12,8 +12,8 @@ from .headers import Headers
 
 if TYPE_CHECKING:
     from .h1.connection import HTTPConnection
-    from .h1.reading.fields import Field
     from .h1.server import HTTPServer
+    from .headers import Field
 
 __all__ = ["TestResponse", "exchange", "failures_of"]
 

@@ -17,7 +17,7 @@ from .trace import TraceContext, read_trace
 if TYPE_CHECKING:
     from .body.incoming import Body
     from .forwarded import Origin
-    from .h1.reading.fields import Field
+    from .headers import Field
     from .ports import Wire
 
 __all__ = ["Request", "decode_json"]

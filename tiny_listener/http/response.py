@@ -25,6 +25,7 @@ __all__ = [
     "as_body",
     "as_response",
     "json_bytes",
+    "piece_bytes",
     "redirect",
 ]
 
@@ -272,3 +273,16 @@ def as_response(value: Any) -> Response:
         f"a handler returned {type(value).__name__}, which is no response: return str, bytes, dict, list, a dataclass, "
         "None, a Response or an async iterator"
     )
+
+
+def piece_bytes(piece: Any) -> bytes:
+    """Return the bytes of a piece of a stream.
+
+    :raises TypeError: it is neither bytes nor a text
+    :raises UnicodeEncodeError: a text that UTF-8 has no form for
+    """
+    if isinstance(piece, (bytes, bytearray, memoryview)):
+        return exact(piece)
+    if isinstance(piece, str):
+        return str.encode(piece)
+    raise TypeError(f"a stream yields bytes or texts, not {type(piece).__name__}: encode it, with json.dumps() perhaps")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 from .errors import ProtocolError
-from .h1.reading.fields import is_authority
 
-__all__ = ["SLASH", "authority_of", "path_of", "unmask"]
+__all__ = ["SLASH", "authority_of", "is_authority", "path_of", "unmask"]
 
 SLASH = "\udc2f"
 """Stands for an encoded slash (`%2F`) while the path is matched, so that it never splits a segment. A lone
@@ -19,6 +19,12 @@ DIGITS = "0123456789abcdefABCDEF"
 BYTES = {high + low: bytes([int(high + low, 16)]) for high in DIGITS for low in DIGITS}
 """What the two digits of an escape stand for."""
 SLASHES = ("2F", "2f")
+
+AUTHORITY = re.compile(
+    rb"(?:\[([0-9A-Fa-f:.]+)\]|\[v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+\]"
+    rb"|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?\Z"
+)
+"""A host that is not empty, and a port (RFC 3986 section 3.2). User information is none of HTTP's: RFC 9110 4.2.4."""
 
 
 def path_of(method: str, target: str) -> str:
@@ -78,3 +84,16 @@ def _decode(path: str) -> str:
 def unmask(params: dict[str, Any]) -> dict[str, Any]:
     """Put slashes where their stand-ins are in the values of path parameters."""
     return {k: v.replace(SLASH, "/") if isinstance(v, str) else v for k, v in params.items()}
+
+
+def is_authority(text: bytes) -> bool:
+    """Whether a text is a host and perhaps a port, as in a Host header or in an `http` URI."""
+    match = AUTHORITY.match(text)
+    if match is None:
+        return False
+    if match[1]:
+        try:
+            IPv6Address(match[1].decode("ascii"))
+        except AddressValueError:
+            return False
+    return True

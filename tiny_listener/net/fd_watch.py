@@ -1,4 +1,4 @@
-"""Which file descriptors are open; and says when the process has none left, and when it has again.
+"""Says when the process has no file descriptor left, and when it has again.
 
 Event loops are of no help there: asyncio's logs a traceback for each connection that might wait, thousands in a row,
 and stops to accept for a second; uvloop's closes at once whom it accepts with its last descriptor (libuv's
@@ -12,49 +12,16 @@ import errno
 import logging
 import os
 import resource
-import select
 from typing import Any
 
 from ..process.ticks import call_at_next_tick
 
-__all__ = ["DescriptorWatch", "open_descriptors"]
+__all__ = ["DescriptorWatch"]
 
 logger = logging.getLogger("tiny_listener")
 
 TICK = 2.0
 """Seconds between two looks: as often as an idle worker wakes for other things (see `ticks`)."""
-FOLDERS = ("/proc/self/fd", "/dev/fd")
-"""What lists a process's descriptors, see proc_pid_fd(5)."""
-MOST = 1 << 16
-"""The descriptors that are looked at one by one, where nothing lists them; it takes 20 ms."""
-
-
-def open_descriptors() -> list[int]:
-    """Return the file descriptors that are open, in their order.
-
-    Where neither /proc nor /dev/fd is there, as in some sandboxes, poll(2) tells (POLLNVAL): of the first 65,536.
-    """
-    for folder in FOLDERS:
-        try:
-            listed = [int(name) for name in os.listdir(folder)]
-        except (OSError, ValueError):
-            continue
-        return [fd for fd in sorted(listed) if _is_open(fd)]
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    numbers = range(MOST if limit == resource.RLIM_INFINITY else min(limit, MOST))
-    poll = select.poll()
-    for fd in numbers:
-        poll.register(fd, 0)
-    closed = {fd for fd, event in poll.poll(0) if event & select.POLLNVAL}
-    return [fd for fd in numbers if fd not in closed]
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:  # the one that listed the folder
-        return False
-    return True
 
 
 class DescriptorWatch:

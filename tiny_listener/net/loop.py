@@ -15,11 +15,11 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ..core.runtime import ListenAddress, SocketProvider
 from ..process.after_fork import Address, address_of
 from .addresses import listen_error
 from .datagrams import DatagramServer, LentDatagrams
 from .many_servers import ManyServers
+from .provider import ListenAddress, SocketProvider
 from .takeover import Borrower
 from .unix import UnixSocket, listen_unix
 

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..net.fd_watch import open_descriptors
+from .open_files import open_descriptors
 
 __all__ = ["Shared", "address_of", "end_if_forked", "forget_server", "remember_server", "separate_children"]
 

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from tiny_listener.net.fd_watch import open_descriptors
+from tiny_listener.process.open_files import open_descriptors
 
 from ..ipc.channel import channel_pair
 from ..system.temporary import needless_folder

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from watchfiles import Change, DefaultFilter, watch
 
-from tiny_listener.net.fd_watch import open_descriptors
+from tiny_listener.process.open_files import open_descriptors
 
 from ..ipc.channel import Channel, ChannelClosed
 from ..ipc.messages import Changed, FromWatcher, Watching

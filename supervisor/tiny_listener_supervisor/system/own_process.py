@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-from tiny_listener.net.fd_watch import open_descriptors
+from tiny_listener.process.open_files import open_descriptors
 
 __all__ = ["become_a_process_of_its_own", "die_with_the_supervisor"]
 

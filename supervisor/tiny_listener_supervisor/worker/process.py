@@ -19,8 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tiny_listener.core.observer import NULL_OBSERVER, Observer
-from tiny_listener.core.runtime import Host, ListenAddress
+from tiny_listener.core.runtime import Host
 from tiny_listener.net.addresses import ListenError, listen_error
+from tiny_listener.net.provider import ListenAddress
 from tiny_listener.process.after_fork import separate_children
 from tiny_listener.process.last_resort import LastResort, exit_code_of
 from tiny_listener.process.task_dump import log_tasks

@@ -22,7 +22,7 @@ from .file_body import FileBody
 from .file_fields import content_disposition, guess_content_type
 
 if TYPE_CHECKING:
-    from ..h1.reading.fields import Field
+    from ..headers import Field
     from ..request import Request
 
 __all__ = ["FileResponse"]

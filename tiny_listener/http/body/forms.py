@@ -18,7 +18,7 @@ from .urlencoded import TooLongError, TooManyError, UrlencodedParser
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..h1.reading.fields import Field
+    from ..headers import Field
     from ..request import Request
 
 __all__ = ["MAX_FIELDS", "MAX_FIELD_SIZE", "MAX_FILES", "SPOOL", "Form", "Upload", "read_form"]

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from ..h1.reading.fields import Field
+    from ..headers import Field
 
 __all__ = [
     "MAX_BOUNDARY",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
-from ..h1.writing.wire import piece_bytes
-from ..response import FieldsLike, Response
+from ..response import FieldsLike, Response, piece_bytes
 
 __all__ = ["StreamingResponse"]
 

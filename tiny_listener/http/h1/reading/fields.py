@@ -5,23 +5,22 @@ section 6). Pure.
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv6Address
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import ProtocolError
+from ...target import is_authority
+
+if TYPE_CHECKING:
+    from ...headers import Field
 
 __all__ = [
     "NO_FRAMING",
-    "Field",
     "Framing",
     "framing_lines",
     "framing_of",
     "further_framing",
-    "is_authority",
     "read_fields",
 ]
-
-Field: TypeAlias = tuple[bytes, bytes]
 
 # PERF: two letters are looked at before any name is compared, which spares a third of the time.
 framing_lines = re.compile(rb"\n[HhCcTtEe][OoRrXx](?i:st|ntent-length|nnection|ansfer-encoding|pect):[^\r\n]*").findall
@@ -34,11 +33,6 @@ OWS = b" \t"
 """Whitespace around a field's value, which is no part of it (RFC 9110 section 5.6.3)."""
 CONTENT_LENGTH = re.compile(rb"0*+([0-9]{0,19})\Z")
 """RFC 9110 section 8.6: any number of digits; those that count fit 64 bits."""
-AUTHORITY = re.compile(
-    rb"(?:\[([0-9A-Fa-f:.]+)\]|\[v[0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+\]"
-    rb"|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?\Z"
-)
-"""A host that is not empty, and a port (RFC 3986 section 3.2). User information is none of HTTP's: RFC 9110 4.2.4."""
 
 
 class Framing(NamedTuple):
@@ -80,19 +74,6 @@ def framing_of(lines: list[bytes], version: int) -> Framing:
         version == 1 and _expects_continue(_listed(values.get(b"expect", []))),
     )
     return NO_FRAMING if version == 1 and framing == NO_FRAMING else framing
-
-
-def is_authority(text: bytes) -> bool:
-    """Whether a text is a host and perhaps a port, as in a Host header or in an `http` URI."""
-    match = AUTHORITY.match(text)
-    if match is None:
-        return False
-    if match[1]:
-        try:
-            IPv6Address(match[1].decode("ascii"))
-        except AddressValueError:
-            return False
-    return True
 
 
 def _listed(values: list[bytes]) -> list[bytes]:

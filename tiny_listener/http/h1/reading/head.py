@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import ProtocolError
-from .fields import Field, is_authority, read_fields
+from ...target import is_authority
+from .fields import read_fields
 
 if TYPE_CHECKING:
+    from ...headers import Field
     from ...settings import HTTPSettings
 
 __all__ = [

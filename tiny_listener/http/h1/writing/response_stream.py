@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ...body.file_body import FileBody
+from ...response import piece_bytes
 from .sendfile import send_file
-from .wire import piece_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

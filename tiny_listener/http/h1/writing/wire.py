@@ -9,7 +9,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
-from ...response import FRAMING, NO_CONTENT, TOKEN, DeferredResponse, Response, as_body, exact
+from ...response import FRAMING, NO_CONTENT, TOKEN, DeferredResponse, Response, as_body
 
 __all__ = [
     "announced_length",
@@ -17,7 +17,6 @@ __all__ = [
     "content_of",
     "first_bytes",
     "head_bytes",
-    "piece_bytes",
     "plain_bytes",
     "tick",
     "whole_response",
@@ -213,16 +212,3 @@ def first_bytes(response: Response, method: str, version: int, *, close: bool) -
     length = announced_length(response.body)
     close = close or (version == 0 and length is None)
     return head_bytes(response, close=close, length=length, version=version), False, close, length
-
-
-def piece_bytes(piece: Any) -> bytes:
-    """Return the bytes of a piece of a stream.
-
-    :raises TypeError: it is neither bytes nor a text
-    :raises UnicodeEncodeError: a text that UTF-8 has no form for
-    """
-    if isinstance(piece, (bytes, bytearray, memoryview)):
-        return exact(piece)
-    if isinstance(piece, str):
-        return str.encode(piece)
-    raise TypeError(f"a stream yields bytes or texts, not {type(piece).__name__}: encode it, with json.dumps() perhaps")
