@@ -28,18 +28,13 @@ MAY_IMPORT = {
     "http.h1": BASE | {"http", "http.body"},
     "http's own": BASE | {"http", "http.body", "http.h1"},
     "metrics": BASE,
-    "supervisor": BASE | {"tiny_listener", "http", "http's own", "metrics"},
+    "supervisor": BASE | {"tiny_listener", "http", "http's own", "http.h1", "metrics"},  # admin/crowd: connections
     "cli": BASE | {"tiny_listener", "http", "http's own", "metrics", "supervisor"},
     "contrib": BASE | {"tiny_listener", "http", "http's own"},
     "tiny_listener": BASE,
 }
 """By folder; who is not named may be imported by nobody. Imports for types count as well."""
-COMPOSE = {
-    "tiny_listener.http",
-    "tiny_listener.http.listener",
-    "tiny_listener.http.testing",
-    "tiny_listener.http.in_memory",
-}
+COMPOSE = {f"tiny_listener.http{name}" for name in ("", ".listener", ".testing", ".in_memory")}
 """Modules of http that put HTTP/1 in its place."""
 MAIN = {"tiny_listener.__main__": "cli", "tiny_listener.otel": "contrib"}
 

@@ -6,8 +6,9 @@ from .core.context import Context, Scope
 from .core.dispatch import EventTask
 from .core.event import Event
 from .core.injection import Data, Depends, Hook, Param, check_coro_func, depend
-from .core.listener import Listener, get_current_running_listener, is_main_thread
+from .core.listener import Listener
 from .core.route import Route
+from .core.running import get_current_running_listener, is_main_thread
 from .errors import (
     ContextAlreadyExists,
     ContextNotFound,

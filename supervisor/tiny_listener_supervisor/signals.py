@@ -62,7 +62,7 @@ class Signals:
         supervisor = self._supervisor
         count = len(in_use(supervisor.slots))
         if sig == signal.SIGCHLD:
-            supervisor.reap()
+            supervisor.deaths.reap()
         elif sig == signal.SIGHUP:
             supervisor.reload()
         elif sig in (signal.SIGTTIN, signal.SIGTTOU):

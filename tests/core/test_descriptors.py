@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tiny_listener.net import fd_watch as descriptors
+from tiny_listener.process import open_files as descriptors
 from tiny_listener.process.open_files import open_descriptors
 
 

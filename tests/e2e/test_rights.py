@@ -149,8 +149,8 @@ def test_a_socket_in_a_folder_of_root_s_is_for_the_command_line_to_name(public: 
 
 ASKING = """
 import socket
-from tiny_listener_supervisor import worker
-from tiny_listener_supervisor.messages import Address
+from tiny_listener_supervisor.worker import process as worker
+from tiny_listener_supervisor.ipc.messages import Address
 from tiny_listener.http import HTTPListener
 asked = [{}]
 app = HTTPListener()

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import tiny_listener_supervisor
 from tiny_listener_metrics import Exposition, Ledger, ProcessView, ServerView
 from tiny_listener_supervisor import Admin, Supervisor
 from tiny_listener_supervisor.admin.access import challenges, is_allowed
@@ -137,7 +136,7 @@ def test_the_page_holds_all_that_it_needs_and_nothing_else_may_run() -> None:
 
 
 def test_every_asset_is_in_the_page() -> None:
-    assets = resources.files(tiny_listener_supervisor) / "assets"
+    assets = resources.files("tiny_listener_supervisor.admin") / "assets"
     assert {one.name for one in assets.iterdir()} == {"page.html", "page.css", *SCRIPTS}
     body = page().body.decode()
     assert all((assets / name).read_text(encoding="utf-8") in body for name in SCRIPTS)

@@ -71,7 +71,7 @@ def test_other_names_are_no_claims(text: str) -> None:
 
 HOLDER = """
 import sys
-from tiny_listener_supervisor.claims import claim, locked
+from tiny_listener_supervisor.ipc.claims import claim, locked
 held = claim(2, 1, sys.argv[1], int(sys.argv[2]))
 print("held", flush=True)
 sys.stdin.read()

@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, get_args
+from typing import TYPE_CHECKING, Any, Generic, get_args
 
 from ..errors import (
     ContextNotFound,
-    DuplicateListener,
     EventAlreadyExists,
     EventNotFound,
     ListenerError,
-    ListenerNotFound,
 )
 from ..net.loop import ServerLoop, new_event_loop
 from ..process.after_fork import forget_server, remember_server
@@ -28,6 +25,7 @@ from .dispatch import EventTask, Hooks, dispatch
 from .injection import Hook, check_coro_func
 from .lifecycle import Draining, Lifecycle, State
 from .route import Route
+from .running import begin_to_run, is_main_thread, run_no_more
 from .runtime import Host
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
     from .event import Event
     from .source import Source
 
-__all__ = ["Listener", "get_current_running_listener", "is_main_thread"]
+__all__ = ["Listener"]
 
 
 class Listener(Generic[CTX]):
@@ -44,7 +42,6 @@ class Listener(Generic[CTX]):
     Subclass it and say in `listen()` where events come from.
     """
 
-    _running_in: ClassVar[dict[int, Listener[Any]]] = {}
     _context_cls: type[Context] = Context
 
     def __init__(self) -> None:
@@ -345,10 +342,7 @@ class Listener(Generic[CTX]):
         :raises BaseException: what a startup callback or `listen()` raised; SystemExit or KeyboardInterrupt, whatever
             code raised it in the loop, when what is in flight has finished
         """
-        ident = threading.get_ident()
-        if ident in Listener._running_in:
-            raise DuplicateListener(f"Only one listener can run in a thread; {Listener._running_in[ident]!r} runs here")
-        Listener._running_in[ident] = self
+        begin_to_run(self)
         self._was_signalled = False
         loop = server = take_back = None
         try:
@@ -366,7 +360,7 @@ class Listener(Generic[CTX]):
                 forget_server(server)
             if take_back is not None:
                 take_back()
-            del Listener._running_in[ident]
+            run_no_more()
 
     def _leave(self, exit_code: int) -> None:
         """The application has left the loop, which runs again: what is in flight finishes."""
@@ -404,19 +398,3 @@ class Listener(Generic[CTX]):
 
 def _nothing() -> None:
     """A loop of the application's own has no files to remove."""
-
-
-def is_main_thread() -> bool:
-    """Whether this is the main thread, where signals can be handled."""
-    return threading.current_thread() is threading.main_thread()
-
-
-def get_current_running_listener() -> Listener[Any]:
-    """Return the listener that runs in this thread.
-
-    :raises ListenerNotFound: none does
-    """
-    try:
-        return Listener._running_in[threading.get_ident()]  # noqa: SLF001
-    except KeyError:
-        raise ListenerNotFound("No listener runs in this thread: call this from a handler, or from listen()") from None

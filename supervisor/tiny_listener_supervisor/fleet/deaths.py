@@ -1,0 +1,138 @@
+"""The ends of workers: what each calls for, which is mostly another worker."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..policy import describe_exit
+from .backoff import GAVE_UP
+from .slot import Slot, State, Worker, about
+
+if TYPE_CHECKING:
+    from ..supervisor import Supervisor
+
+__all__ = ["SETTLES", "Deaths"]
+
+logger = logging.getLogger("tiny_listener.supervisor")
+
+SETTLES = 0.1
+"""Seconds from a worker's word that it drains to a look at why: a signal to the whole group is here by then."""
+
+
+class Deaths:
+    """Sees to slots whose workers have ended, or drain though nobody told them to.
+
+    :param supervisor: whose workers they are
+    """
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+
+    def reap(self) -> None:
+        """Take leave of the workers that are dead."""
+        supervisor = self._supervisor
+        for slot in supervisor.slots:
+            for worker in slot.workers():
+                if worker.process.exitcode is not None:
+                    self._bury(slot, worker, worker.process.exitcode)
+
+    def _bury(self, slot: Slot, worker: Worker, code: int) -> None:
+        """Take leave of a worker that is dead, and see to it that its slot has another."""
+        supervisor = self._supervisor
+        if worker.channel.fileno() >= 0:
+            supervisor.hear(slot, worker)  # its last words
+            supervisor.loop.remove_reader(worker.channel.fileno())
+            worker.channel.close()
+        was = worker.state
+        worker.step(State.DEAD)
+        worker.release()
+        supervisor.broker.bury(worker.pid)
+        role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
+        slot.remove(worker)
+        supervisor.forker.fold(worker)
+        supervisor.lender.look()
+        supervisor.notifier.status(supervisor.readiness())
+        words = slot.last_exit = worker.fate or describe_exit(code)
+        if was is State.STARTING:
+            failed = f"worker {slot.number} {words} before it was ready"
+            if (
+                supervisor.rollout.worker_failed(worker.version, failed, code)
+                and role == "worker"
+                and not supervisor.stopping
+            ):
+                supervisor.replacer.fail_boot(slot, f"{words} before it was ready")
+        if worker.on_probation and was is State.READY and not supervisor.stopping:
+            supervisor.replacer.fail_probation(slot, worker, words, code)
+        if role == "worker" and not supervisor.stopping:
+            supervisor.replacer.step_in(slot)
+        self._go_on_without(slot, worker, role, was, words, code)
+
+    def _go_on_without(self, slot: Slot, worker: Worker, role: str, was: State, words: str, code: int) -> None:  # noqa: PLR0917
+        """Do what a worker's end calls for: mostly another worker."""
+        supervisor = self._supervisor
+        lived = supervisor.loop.time() - worker.started
+        fields = {**about(slot, worker), "reason": words, "duration": round(lived, 3)}
+        if supervisor.stopping:
+            supervisor.finish_if_empty()
+        elif was is State.STARTING and worker.version < supervisor.replacer.version:
+            supervisor.replacer.start_over(slot)
+        elif role == "leaving":
+            pass
+        elif role == "successor":
+            if was is State.STARTING:
+                supervisor.replacer.give_up(slot, f"{words} before it was ready")
+            elif was is State.DRAINING:
+                supervisor.loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
+            supervisor.start_worker(slot)  # unless the old worker serves
+        elif was is State.STARTING and supervisor.reloader is not None:
+            if supervisor.reloader.is_news("waiting"):
+                logger.error(
+                    "Worker %d %s before it was ready: waiting for the next change", slot.number, words, extra=fields
+                )
+        elif not supervisor.all_were_ready and supervisor.reloader is None:
+            text = f"Error: worker {slot.number} {words} before it was ready\n"
+            logger.critical("A worker ended before it was ready", extra={"as_is": text, **fields})
+            supervisor.stop(3, at_once=True)
+        elif role == "worker" and was is State.DRAINING and worker.fate is None:
+            # A signal to the whole group may have told it so, and be on its way here.
+            supervisor.loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
+        elif role == "worker":
+            self._restart(slot, worker, words, was, code)
+
+    def _drained(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
+        """A worker has drained that nobody told to, and no stop came since."""
+        supervisor = self._supervisor
+        if not supervisor.stopping and worker.on_probation:
+            supervisor.replacer.fail_probation(slot, worker, words, code)
+        if slot.is_empty:
+            self._restart(slot, worker, words, was, code)
+
+    def _restart(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
+        supervisor = self._supervisor
+        if supervisor.stopping:
+            return
+        now, cause = supervisor.loop.time(), worker.cause or ("signal" if code < 0 else "exit")
+        lived, alone = now - worker.started, not supervisor.health.any_serves()
+        delay = supervisor.restarts.after(slot, words, was, lived, now, alone=alone, pid=worker.pid, cause=cause)
+        if delay is None:
+            supervisor.stop(GAVE_UP)
+        else:
+            supervisor.start_later(slot, delay)
+
+    def left_by_itself(self, slot: Slot, worker: Worker) -> None:
+        """A worker drains that nobody told to: another takes its place beside it."""
+        supervisor = self._supervisor
+        if supervisor.stopping:
+            return
+        supervisor.ender.let_go(slot, worker)
+        words = "drains by itself"
+        if worker is slot.successor:
+            slot.withdraw()
+            supervisor.replacer.fail_probation(slot, worker, words, 0)
+        elif worker is slot.worker and not supervisor.replacer.step_in(slot):
+            if worker.on_probation:
+                supervisor.replacer.fail_probation(slot, worker, words, 0)
+            if slot.successor is None and (supervisor.all_were_ready or supervisor.reloader is not None):
+                slot.part()
+                self._restart(slot, worker, words, State.READY, 0)
