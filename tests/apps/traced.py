@@ -3,7 +3,7 @@
 import os
 
 from tiny_listener import Param
-from tiny_listener.contrib.otel import instrument
+from tiny_listener.otel import instrument
 from tiny_listener.http import HTTPListener
 
 app = HTTPListener()

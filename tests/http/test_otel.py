@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from tests.http.readings import Counting
 from tests.server import serving
 from tiny_listener import Listener, Param
-from tiny_listener.contrib.otel import instrument
+from tiny_listener.otel import instrument
 from tiny_listener.http import FileResponse, HTTPError, HTTPListener, Response
 from tiny_listener.http.testing import TestClient
 
