@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
+.PHONY: help quick serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -56,6 +56,9 @@ export PYTEST_ADDOPTS := --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 
 test: tools $(VENV)/.dev test-here test-others  ## all tests, here and on the other Pythons that are installed
 
+quick: $(VENV)/.dev  ## unit tests on one Python, for while you write
+	$(BIN)/pytest -q -n auto -m 'not e2e' tests/core tests/router tests/metrics tests/supervisor tests/docs tests/test_layers.py
+
 test-here: $(VENV)/.dev
 	$(BIN)/pytest
 
@@ -78,6 +81,7 @@ bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
 
 bench-metrics: tools $(VENV)/.dev  ## what an observation, a scrape and metrics at all cost
 	$(BIN)/python loadtest/bench_metrics.py
+	$(BIN)/python loadtest/bench_kill_in_scrape.py
 
 bench-memory: $(VENV)/.dev  ## memory over 1,000,000 events
 	$(BIN)/python loadtest/bench_memory.py
