@@ -3,8 +3,8 @@
 import os
 
 from tiny_listener import Param
-from tiny_listener.otel import instrument
 from tiny_listener.http import HTTPListener
+from tiny_listener.otel import instrument
 
 app = HTTPListener()
 instrument(app)

@@ -19,9 +19,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from tests.http.readings import Counting
 from tests.server import serving
 from tiny_listener import Listener, Param
-from tiny_listener.otel import instrument
 from tiny_listener.http import FileResponse, HTTPError, HTTPListener, Response
 from tiny_listener.http.testing import TestClient
+from tiny_listener.otel import instrument
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
