@@ -1,9 +1,10 @@
-"""What many reloads leave behind in a supervisor: open files, processes, shared memory, memory.
+"""What many reloads under load lose, and leave behind in a supervisor: open files, processes, shared memory, memory.
 
-    python loadtest/bench_reloads.py [RELOADS] [WORKERS]
+    python loadtest/bench_reloads.py [RELOADS] [WORKERS] [--clients 4]
 
-Reloads a server (1,000 times and 4 workers unless told) by its control socket, and prints every tenth part what there
-is once the old workers have ended. Exit code 1 when anything is more at the end than after the first tenth, in which
+Reloads a server (1,000 times and 4 workers unless told) by its control socket, without probation, while clients connect
+anew for each request, and prints every tenth part what there is once the old workers have ended. Exit code 1 when a
+request was not answered. Exit code 1 when anything is more at the end than after the first tenth, in which
 caches and the allocator's arenas fill. Memory goes up and down by 2 MiB as the allocator takes and gives back; the
 least of the last five looks may be 1 MiB more.
 """
@@ -13,11 +14,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from arguments import WORKERS, Arguments, Number
+from chaos_clients import ANEW, Client
 from processes import ask, children, free_port, running
 
 MAY_GROW_KIB = 1024
@@ -37,6 +41,27 @@ class Belongings(NamedTuple):
     """Files in /dev/shm."""
     kib: int
     """Resident, of the supervisor alone."""
+
+
+class Asking:
+    """A client that connects anew for each request, in a thread of its own, a hundred times a second or so."""
+
+    def __init__(self, port: int) -> None:
+        self._client = Client(port, ANEW)
+        self._over = threading.Event()
+        self._outcomes: Counter[str] = Counter()
+        self._thread = threading.Thread(target=self._ask)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        while not self._over.wait(0.01):
+            self._outcomes[self._client.ask()] += 1
+
+    def stop(self) -> Counter[str]:
+        """Let it end; return what became of its requests."""
+        self._over.set()
+        self._thread.join()
+        return self._outcomes
 
 
 def look(pid: int) -> Belongings:
@@ -74,6 +99,7 @@ def main() -> int:
     parser = Arguments(__doc__)
     parser.add_argument("reloads", nargs="?", type=Number(1, 10**6), default=1000)
     parser.add_argument("workers", nargs="?", type=WORKERS, default=4)
+    parser.add_argument("--clients", type=Number(0, 1000), default=4, help="that connect anew for each request")
     options = parser.parse_args()
     workers: int = options.workers
     os.chdir(EXAMPLES)
@@ -88,6 +114,7 @@ def main() -> int:
         with running(command, port) as process:
             while ask(path, "AskStatus")["state"] != "ready":
                 time.sleep(0.01)
+            asking = [Asking(port) for _ in range(options.clients)]
             started, looks = time.monotonic(), [look(process.pid)]
             print("reloads   files  processes  shared maps  /dev/shm  supervisor KiB   ms each")
             for number in range(1, options.reloads + 1):
@@ -97,13 +124,16 @@ def main() -> int:
                     print(f"{number:7,}{now.files:8}{now.processes:11}{now.maps:13}{now.segments:10}", end="")
                     print(f"{now.kib:16,}{each:10.0f}", flush=True)
                     looks.append(now)
+            outcomes = sum((one.stop() for one in asking), Counter[str]())
     settled, end = looks[1], looks[-1]
     grown = [name for name in ("files", "processes", "maps", "segments") if getattr(end, name) > getattr(settled, name)]
     kib = min(now.kib for now in looks[-5:]) - settled.kib
     print(f"memory grew by {kib:,} KiB after the first tenth; {MAY_GROW_KIB:,} are allowed")
     if grown:
         print(f"more than after the first tenth: {', '.join(grown)}")
-    return int(bool(grown) or kib > MAY_GROW_KIB)
+    lost = outcomes.total() - outcomes["answered"]
+    print(f"{outcomes['answered']:,} requests were answered, {lost} were not: {dict(outcomes)}")
+    return int(bool(grown) or kib > MAY_GROW_KIB or lost > 0)
 
 
 if __name__ == "__main__":
