@@ -23,7 +23,7 @@ logger = logging.getLogger("orders")
 
 class Orders(Listener):
     async def listen(self) -> None:
-        """Consume until the drain begins; what is in hand is finished, and the rest is another worker's."""
+        """Consume until the drain begins; what is in flight is finished, and the rest is another worker's."""
         connection = await aio_pika.connect_robust(URL)
         async with connection:
             self.channel = await connection.channel()

@@ -5,7 +5,7 @@
 Each worker has all label sets of the application's own metrics. Clients connect anew for each request, throughout. A
 worker is killed, first in peace, and then while one scrape follows on another. Prints, for both, how long requests took
 that began within a second after a kill, and the greatest lag of the supervisor's loop that the scrapes told of; exit
-code 1 when a request that the killed worker did not have in hand took longer than 0.1 s beyond the slowest in peace, or
+code 1 when a request that the killed worker did not have in flight took longer than 0.1 s beyond the slowest in peace, or
 was lost.
 """
 
@@ -159,7 +159,7 @@ def main() -> int:
     print(
         f"{options.workers} workers with {options.labels:,} label sets each, {options.kills} kills; "
         f"{describe(sys.executable)}\n\n"
-        "| kills | requests | p99 ms | max ms | lost | in hand |\n|---|---:|---:|---:|---:|---:|"
+        "| kills | requests | p99 ms | max ms | lost | in flight |\n|---|---:|---:|---:|---:|---:|"
     )
     for name, seen in (("in peace", peace), (f"in one of {scraper.pages} scrapes", scraped)):
         waits = sorted(seen.waits)

@@ -7,7 +7,7 @@ Most clients connect anew for each request, for a connection that is lost while 
 would notice first; two keep theirs, and one reads a slow stream. With locust they do all that the load tests do; others
 than ours are only asked by those who connect anew. Every request has one outcome: answered, refused,
 late, or lost (reset, or closed without a whole answer). Prints Markdown and leaves it in loadtest/results/. Exit code
-1 when ours lost a request that it need not lose: a worker that is killed takes with it what it has in hand, which is no
+1 when ours lost a request that it need not lose: a worker that is killed takes with it what it has in flight, which is no
 more than the connections that it has accepted; they are counted before it is killed. Nothing else is ever lost.
 """
 
@@ -132,7 +132,7 @@ class Scenario:
     :ivar recycles: whether workers are to end after so many requests
     :ivar options: further ones of ours
     :ivar only_ours: no other server has what this needs
-    :ivar may_lose: of ours, beside what killed workers had in hand: requests of each client, for each disturbance
+    :ivar may_lose: of ours, beside what killed workers had in flight: requests of each client, for each disturbance
     """
 
     title: str
@@ -151,7 +151,7 @@ SCENARIOS = {
     "recycle": Scenario(f"workers end after {MAX_REQUESTS} requests", nothing, recycles=True),
     "ctl": Scenario(f"`tiny-listenerctl scale` 1 to 8 every {PERIOD:g} s", scale_far, only_ours=True),
     "hang": Scenario(
-        f"a worker blocked for ever every {PERIOD:g} s, `--hang-timeout 1`", block_a_worker,
+        f"a worker blocked forever every {PERIOD:g} s, `--hang-timeout 1`", block_a_worker,
         options=("--hang-timeout", "1"), only_ours=True, may_lose=1,
     ),
 }  # fmt: skip
@@ -237,7 +237,7 @@ def _until(end: float) -> Iterator[float]:
 
 
 HEAD = """\
-| disturbance | server | answered | refused | lost | late | p99 ms | max ms | kept | failed | streams | cut | in hand |
+| disturbance | server | answered | refused | lost | late | p99 ms | max ms | kept | failed | streams | cut | in flight |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
@@ -290,7 +290,7 @@ def main() -> int:
         )
         + "that keep their connection (kept, failed), "
         + ("and that read streams" if locust else "one that reads a stream of five seconds")
-        + " (streams, cut); in hand: connections that killed workers had accepted",
+        + " (streams, cut); in flight: connections that killed workers had accepted",
         "",
         HEAD,
     ]

@@ -9,7 +9,7 @@ Others send datagrams, each of which is to be answered. A client that finds its 
 pools of connections do. A request on a connection is answered; or it is closed, when the client sent it in the instant
 in which the server said that it closes, and nothing of an answer came: RFC 9112 section 9.3.1 lets it ask again; or it
 is lost: reset, refused, late after ten seconds, or cut off. Prints Markdown, and the seed; exit code 1 when anything is
-lost that a killed worker did not have in hand, or a steady client ever found a request unanswered.
+lost that a killed worker did not have in flight, or a steady client ever found a request unanswered.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def end_a_worker(server: Server, count: int) -> None:
 class Scenario:
     """How the server is disturbed.
 
-    :ivar kills: whether what killed workers had in hand may be lost
+    :ivar kills: whether what killed workers had in flight may be lost
     """
 
     title: str
@@ -245,7 +245,7 @@ class Crowd:
 
 
 HEAD = """\
-| disturbance | times | steady: answered | closed | lost | idle: answered | closed | lost | datagrams: answered | lost | in hand |
+| disturbance | times | steady: answered | closed | lost | idle: answered | closed | lost | datagrams: answered | lost | in flight |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""  # noqa: E501 - a table
 
 

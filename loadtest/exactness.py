@@ -329,7 +329,7 @@ def run(scenario: Scenario) -> Outcome:
         outcome.sent = answered.total() + outcome.lost
         outcome.recycled = int(page[Sample.of("tiny_listener_worker_restarts_total", reason="recycle")])
         if outcome.lost > outcome.in_hand:
-            outcome.faults.append(f"{outcome.lost} requests died, and killed workers had {outcome.in_hand} in hand")
+            outcome.faults.append(f"{outcome.lost} requests died, and killed workers had {outcome.in_hand} in flight")
         judge_by_prometheus(prometheus, admin, outcome)
     return outcome
 
@@ -347,7 +347,7 @@ def table(scenario: Scenario, outcome: Outcome) -> str:
             (
                 f"{outcome.sent:,} requests and lines to {scenario.workers} workers, {outcome.seconds:.0f} s;",
                 f"{done:,} had an HTTP response, {outcome.lost} died with a worker; {outcome.kills} killed (with",
-                f"{outcome.in_hand} connections in hand), {outcome.reloads} reloads, {outcome.recycled} recycled;",
+                f"{outcome.in_hand} connections in flight), {outcome.reloads} reloads, {outcome.recycled} recycled;",
                 f"{outcome.scrapes} scrapes by Prometheus: {outcome.series} series,",
                 f"{sum('went back' in fault for fault in outcome.faults)} of which went back.",
             )

@@ -25,7 +25,7 @@ class Counted(HTTPListener[Context]):
     def __init__(self) -> None:
         super().__init__()
         self.lines: set[asyncio.Task[None]] = set()
-        """One for each line that is in hand."""
+        """One for each line that is in flight."""
 
     async def listen(self) -> None:
         """Open both."""

@@ -37,7 +37,7 @@ class Floor(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve forever."""
     server = await asyncio.get_running_loop().create_server(Floor, "127.0.0.1", int(sys.argv[1]), backlog=2048)
     await server.serve_forever()
 

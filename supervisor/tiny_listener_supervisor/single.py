@@ -200,7 +200,7 @@ class Single:
         if self._admin is not None:
             self._admin.warm_up()
         self._notifier.ready("ready")
-        self._notifier.watch(asyncio.get_running_loop(), lambda: True)  # a loop that stands still says nothing
+        self._notifier.watch(asyncio.get_running_loop(), lambda: True)  # a loop that is blocked says nothing
         self._life.shutdown.append(self._stop_admin)
         if self._trial is not None:
             self._life.begin_stop(self._host)

@@ -112,7 +112,7 @@ class Supervisor:
         on_probation = hang_limit(settings.reload_probation, settings.hang_timeout)
         self.health = Health(self.slots, settings.limits, settings.hang_timeout, self.replacer.replace, on_probation)
         self.lender = Lender(self.slots, self.broker, lambda: self._draining)
-        # Who develops mends what fails: --reload goes on for ever.
+        # Who develops mends what fails: --reload goes on forever.
         max_restarts = settings.max_restarts if watch is None else None
         self.restarts = Restarts(RestartBudget(max_restarts, settings.max_restarts_window), self.restart_counts)
 
@@ -192,7 +192,7 @@ class Supervisor:
         return Status(os.getpid(), state, age, version, workers, where, shared, reload, found)
 
     def stop(self, exit_code: int = 0, *, at_once: bool = False) -> None:
-        """Stop all workers and then the supervisor; what they have in hand finishes, unless `at_once`."""
+        """Stop all workers and then the supervisor; what they have in flight finishes, unless `at_once`."""
         first = not self.stopping
         if first and not at_once:
             self._hear_who_boots()
@@ -391,7 +391,7 @@ class Supervisor:
         """Let the workers of a slot that was retired go."""
         self.lender.look()  # a sibling takes its queue over, and those it served, before it stops to accept
         for worker in leaving:
-            words = "Worker %d (pid %d) leaves: siblings serve its queue"
+            words = "Worker %d (pid %d) is retired: siblings take over its accept queue"
             logger.info(words, slot.number, worker.pid, extra=about(slot, worker))
             self.ender.let_go(slot, worker)
         self.replacer.forget(slot)

@@ -1,4 +1,4 @@
-"""A listener that consumes for ever and opens no server."""
+"""A listener that consumes forever and opens no server."""
 
 import asyncio
 

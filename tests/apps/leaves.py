@@ -1,4 +1,4 @@
-"""Whose workers may leave while they have requests in hand."""
+"""Whose workers may leave while they have requests in flight."""
 
 import asyncio
 

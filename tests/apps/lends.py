@@ -1,4 +1,4 @@
-"""Workers that boot only when a gate is open, and one that can be stopped for ever by a request."""
+"""Workers that boot only when a gate is open, and one that can be stopped forever by a request."""
 
 import os
 import time

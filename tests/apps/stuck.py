@@ -9,5 +9,5 @@ app = HTTPListener()
 
 @app.get("/")
 async def wait() -> None:
-    print("in hand", flush=True)
+    print("in flight", flush=True)
     await asyncio.Event().wait()

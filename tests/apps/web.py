@@ -126,5 +126,5 @@ async def ignore() -> str:
 
 @app.get("/slow")
 async def slow() -> str:
-    await asyncio.sleep(0.5)  # long enough to be in hand when a signal comes
+    await asyncio.sleep(0.5)  # long enough to be in flight when a signal comes
     return "slow"

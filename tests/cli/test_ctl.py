@@ -95,7 +95,7 @@ def test_a_server_is_found_shown_scaled_and_stopped(run: Path) -> None:
         page = json.loads(server.admin("/status.json")[1])
         assert page["processes"][0]["pid"] == shown["processes"][0]["pid"]
         assert page.keys() == shown.keys()
-        assert ctl(run, "stop").stdout == "the server stops when it has finished what it has in hand\n"
+        assert ctl(run, "stop").stdout == "the server stops when it has finished what it has in flight\n"
         assert server.process.wait(15) == 0
         assert not socket_file.exists()
 

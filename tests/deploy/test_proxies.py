@@ -116,7 +116,7 @@ def test_reloads_and_scaling_are_not_noticed(kind: Kind, uds: bool, tmp_path: Pa
         it.more(300)
         for count in (1, 2, 3):
             server.process.send_signal(signal.SIGHUP)
-            wait_for(lambda count=count: server.log.count("gets a successor: reload") == 2 * count)  # type: ignore[misc]
+            wait_for(lambda count=count: server.log.count("is being replaced: reload") == 2 * count)  # type: ignore[misc]
             wait_for(lambda: len(server.workers()) == 2, what="the old workers are gone")
             it.more(300)
         for sig, workers in [

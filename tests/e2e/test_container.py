@@ -62,7 +62,7 @@ def test_signals_are_handed_on() -> None:
     with contained("--workers", "2") as (server, init):
         os.kill(init, signal.SIGHUP)
         wait_for(lambda: "SIGHUP: reloading 2 workers" in server.log)
-        wait_for(lambda: server.log.count("gets a successor: reload") == 2)
+        wait_for(lambda: server.log.count("is being replaced: reload") == 2)
         os.kill(init, signal.SIGTTIN)
         wait_for(lambda: "SIGTTIN: 3 workers in place of 2" in server.log)
         os.kill(init, signal.SIGUSR2)

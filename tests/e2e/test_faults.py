@@ -234,7 +234,7 @@ def test_a_loan_that_its_borrower_could_not_take_is_lent_again_when_it_can() -> 
 
             wait_for(one_more)
             server.process.send_signal(signal.SIGTTOU)
-            wait_for(lambda: "siblings serve its queue" in server.log)
+            wait_for(lambda: "siblings take over its accept queue" in server.log)
         wait_for(lambda: len(server.workers()) == 1)
         # Every second connection is in the queue of the slot that was left.
         wait_for(lambda: all(answered(server.port) for _ in range(16)))

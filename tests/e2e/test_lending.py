@@ -54,7 +54,7 @@ def test_a_dead_slot_is_served_by_a_sibling_and_given_back(gate: Path) -> None:
             # Half of them are in the dead slot's queue: without a loan all clients soon wait there.
             wait_for(lambda: outcomes["200"] > seen + 500)
             lost = sum(outcomes.values()) - outcomes["200"]
-            assert lost <= 8  # what the killed worker had in hand
+            assert lost <= 8  # what the killed worker had in flight
             assert not server.is_ready()
             gate.touch()
             wait_for(server.is_ready)
@@ -75,7 +75,7 @@ def test_a_slot_whose_worker_stands_still_is_served_meanwhile(how: str, gate: Pa
                 wait_for(lambda: "blocked" in server.log)
             else:
                 os.kill(workers[0], signal.SIGSTOP)
-            # Without a loan those in its queue would wait for ever.
+            # Without a loan those in its queue would wait forever.
             assert len(answers(server)) == 2
             if how == "stopped":
                 os.kill(workers[0], signal.SIGCONT)
@@ -144,7 +144,7 @@ def test_a_worker_that_drains_by_itself_is_replaced_beside_it_and_its_queue_serv
                 seen = outcomes["200"]
                 wait_for(lambda: outcomes["200"] > seen + 200)
             assert set(outcomes) == {"200"}, outcomes
-            assert len(set(workers) & set(server.workers())) == 2  # it still has requests in hand
+            assert len(set(workers) & set(server.workers())) == 2  # it still has requests in flight
             assert server.stop(signal.SIGQUIT) == 0
         finally:
             for client in clients:

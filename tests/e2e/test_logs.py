@@ -116,7 +116,7 @@ def test_stacks_of_many_workers_are_whole(style: str) -> None:
     with serving("web:app", "--workers", str(workers), "--log-format", style) as server:
         for n in range(1, times + 1):
             server.process.send_signal(signal.SIGUSR2)
-            wait_for(lambda n=n: server.log.count("shows its stacks:") == n * workers)  # type: ignore[misc]
+            wait_for(lambda n=n: server.log.count("wrote its stacks:") == n * workers)  # type: ignore[misc]
         if style == "json":
             stacks = [entry["stacks"] for entry in entries(server.log) if "stacks" in entry]
             assert len(stacks) == workers * times

@@ -23,7 +23,7 @@ def test_one_end_too_many_drains_the_server_and_has_its_own_exit_code() -> None:
         wait_for(replaced(server, first, 2))
         wait_for(server.is_ready)
         os.kill(server.process.pid, signal.SIGHUP)  # what is planned uses nothing up
-        wait_for(lambda: server.log.count("gets a successor: reload") == 2)
+        wait_for(lambda: server.log.count("is being replaced: reload") == 2)
         wait_for(lambda: server.is_ready() and len(server.workers()) == 2)
         workers = server.workers()
         answers = [pool.submit(server.get, "/slow") for _ in range(6)]

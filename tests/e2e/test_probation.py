@@ -237,7 +237,7 @@ def test_a_successor_by_recycling_is_on_probation_too(version: Path) -> None:
     with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
         first = server.workers()
         version.write_text("ends,kill,0.5,all")
-        wait_for(lambda: server.get("/")[0] == 200 and "gets a successor: it has dispatched" in server.log)
+        wait_for(lambda: server.get("/")[0] == 200 and "is being replaced: it has dispatched" in server.log)
         wait_for(lambda: "as soon as it was ready: those who have the old code keep serving" in server.log)
         wait_for(lambda: server.workers() == first)
         assert server.is_ready()

@@ -33,7 +33,7 @@ async def hello() -> str:
 
 @app.get("/slow")
 async def slow() -> None:
-    print("in hand")
+    print("in flight")
     await asyncio.Event().wait()
 """
 BROKEN = "def\n"
@@ -209,7 +209,7 @@ def test_requests_in_hand_and_idle_connections_do_not_hold_the_old_code(file: Pa
             idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert idle.recv(4096).endswith(b"one")
             busy.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for(lambda: "in hand" in server.log)
+            wait_for(lambda: "in flight" in server.log)
             save(file, APP.format(text="two"))
             wait_for(lambda: says(server, "two"))
             assert idle.recv(4096) == b""

@@ -82,7 +82,7 @@ def test_a_reload_brings_new_code_and_loses_nothing(version: Path) -> None:
 def test_a_second_reload_during_the_first_is_honoured(version: Path) -> None:
     with serving("changing:app", "--workers", "3", env={"VERSION_FILE": str(version)}) as server:
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "gets a successor: reload" in server.log)
+        wait_for(lambda: "is being replaced: reload" in server.log)
         version.write_text("2")
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: versions(server) == {"2"} and len(server.workers()) == 3)
@@ -113,7 +113,7 @@ def test_a_reload_replaces_as_many_at_a_time_as_it_may(tmp_path: Path) -> None:
     options = ("--workers", "4", "--reload-batch", "2", "--app-dir", str(tmp_path))
     with serving("meeting:app", *options, env={"FOLDER": str(tmp_path)}) as server:
         before = set(server.workers())
-        (tmp_path / "meet").write_text("2")  # one at a time would wait for ever
+        (tmp_path / "meet").write_text("2")  # one at a time would wait forever
         with load(server, 4) as outcomes:
             server.process.send_signal(signal.SIGHUP)
             wait_for(lambda: len(server.workers()) == 4 and not before & set(server.workers()))
@@ -167,7 +167,7 @@ def test_a_drain_is_bounded_when_a_worker_is_replaced(version: Path) -> None:
         first = set(server.workers())
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for(lambda: "in hand" in server.log)
+            wait_for(lambda: "in flight" in server.log)
             server.process.send_signal(signal.SIGHUP)
             wait_for(lambda: len(server.workers()) == 2 and not first & set(server.workers()))
 

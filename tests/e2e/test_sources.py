@@ -93,7 +93,7 @@ def test_amqp_orders(tmp_path: Path) -> None:
             for number in range(count):
                 items = [{"price": 3, "count": number}, {"price": 1, "count": 2}]
                 await send("order.created", json.dumps({"id": number, "items": items}).encode())
-                if number == count // 2:  # what is in the queue, and in hand, is for the new workers
+                if number == count // 2:  # what is in the queue, and in flight, is for the new workers
                     server.process.send_signal(signal.SIGHUP)
             await send("order.created", b"{")
             await send("order.eaten", b"{}")

@@ -96,7 +96,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
         workers = server.workers()
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for(lambda: "in hand" in server.log)
+            wait_for(lambda: "in flight" in server.log)
             server.process.send_signal(signal.SIGINT)
             wait_for(lambda: "draining" in server.log)
             assert alive(server.process.pid)
@@ -111,7 +111,7 @@ def test_the_graceful_timeout_bounds_a_stop(workers: str) -> None:
         client = socket.create_connection(("127.0.0.1", server.port))
         with client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for(lambda: "in hand" in server.log)
+            wait_for(lambda: "in flight" in server.log)
             assert server.stop() == 0
             assert "Cancelled after the graceful timeout of 0.2 s: Request(GET '/')" in server.log
 
@@ -123,7 +123,7 @@ def test_the_admin_endpoint_answers_during_a_drain(workers: str) -> None:
         socket.create_connection(("127.0.0.1", server.port)) as client,
     ):
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        wait_for(lambda: "in hand" in server.log)
+        wait_for(lambda: "in flight" in server.log)
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: server.admin("/readyz") == (503, b"not ready\n"))
         assert b"tiny_listener_events_total" in server.admin("/metrics")[1]

@@ -1,4 +1,4 @@
-"""The last response reaches a client that still sends, and such a client is not borne for ever."""
+"""The last response reaches a client that still sends, and such a client is not borne forever."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_an_abort_ends_it(runner: asyncio.Runner) -> None:
     async def main() -> None:
         async with serving() as server:
             _, http = await refused(server)
-            assert http.abort() == []  # nothing is in hand
+            assert http.abort() == []  # nothing is in flight
             await asyncio.wait_for(until(lambda: not http.lingering), 10)
 
     runner.run(main())

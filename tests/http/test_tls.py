@@ -187,7 +187,7 @@ def test_a_drain_waits_for_handshakes(runner: asyncio.Runner, files: tuple[str, 
             with pytest.raises(ssl.SSLWantReadError):
                 tls.do_handshake()
             await client.send(outgoing.read())
-            incoming.write(await client.reader.read(1 << 16))  # so the server has the connection in hand
+            incoming.write(await client.reader.read(1 << 16))  # so the server has the connection in flight
             source.drain()
             drained = asyncio.ensure_future(source.wait_drained())
             assert await asyncio.wait({drained}, timeout=0) == (set(), {drained})

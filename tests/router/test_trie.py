@@ -166,7 +166,7 @@ def test_ten_thousand_parameters() -> None:
     assert list(trie.walk()) == ["it", "without the last slash"]
 
 
-# Texts that would make a backtracking regex take for ever: the steps of the search, never the time, and the
+# Texts that would make a backtracking regex take forever: the steps of the search, never the time, and the
 # number of nodes that its bound is made of. Two for each: one node, and one look at a piece's end.
 
 HOSTILE = [

@@ -25,7 +25,7 @@ from tiny_listener_supervisor.worker.heartbeat import STAMP
         (10.9, 10.9, pytest.approx(0.1)),
         (10.9, 11.0, 0.0),
         (11.0 - STEADY, 11.0, 0.0),
-        (11.0 - STEADY - 0.01, 11.0, LOOK_AGAIN),  # its loop stands still
+        (11.0 - STEADY - 0.01, 11.0, LOOK_AGAIN),  # its loop is blocked
         (13.9, 14.0, 0.0),  # and goes on
         (9.9, 10.1, pytest.approx(0.9)),
     ],

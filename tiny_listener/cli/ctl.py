@@ -236,12 +236,12 @@ def scale(place: tuple[str | None, int | None], workers: int) -> None:
 
 
 @command.command()
-@click.option("--now", is_flag=True, help="Kill the workers, with what they have in hand, as QUIT does.")
+@click.option("--now", is_flag=True, help="Kill the workers, with what they have in flight, as QUIT does.")
 @click.pass_obj
 def stop(place: tuple[str | None, int | None], *, now: bool) -> None:
     """Stop the server, as TERM does.
 
-    What it has in hand it finishes first, and the command does not wait for that.
+    What it has in flight it finishes first, and the command does not wait for that.
     """
     from tiny_listener_supervisor.control.messages import StopServer  # noqa: PLC0415
 

@@ -121,7 +121,7 @@ class Command(click.Command):
 @click.option(
     "--limit-concurrency",
     type=Whole(min=1),
-    help="Requests in hand in one worker; past it the answer is 503.",
+    help="Requests in flight in one worker; past it the answer is 503.",
 )
 @click.option(
     "--keep-alive-timeout",
@@ -213,7 +213,7 @@ class Command(click.Command):
     type=seconds,
     default=30,
     show_default=True,
-    help="Seconds that a worker's event loop may stand still; then it is killed and replaced. 0: for ever, as with "
+    help="Seconds that a worker's event loop may stand still; then it is killed and replaced. 0: forever, as with "
     "--reload, unless given.",
 )
 @click.option(

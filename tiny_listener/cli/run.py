@@ -86,7 +86,7 @@ def _leave_process_1() -> None:
 
 
 def _refuse_another_place(given: set[str]) -> None:
-    """Whoever passes sockets accepts for us: clients that nobody serves would wait for ever."""
+    """Whoever passes sockets accepts for us: clients that nobody serves would wait forever."""
     for name in ("host", "port", "uds", "fd"):
         if name in given:
             raise WrongOptions(f"systemd passed sockets (LISTEN_FDS), and --{name} names another place: choose one")

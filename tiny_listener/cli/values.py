@@ -37,7 +37,7 @@ class Seconds(click.FloatRange):
         if not math.isfinite(number):
             # Neither can be waited for: nothing compares with the one, and no clock reaches the other.
             self.fail(
-                f"{value} is no number of seconds; a large one, such as 1000000, is as good as for ever", param, ctx
+                f"{value} is no number of seconds; a large one, such as 1000000, is as good as forever", param, ctx
             )
         seconds: float = super().convert(number, param, ctx)
         return seconds

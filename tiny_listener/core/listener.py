@@ -188,7 +188,7 @@ class Listener(Generic[CTX]):
         self.lifecycle.shutdown.append(check_coro_func(fn))
 
     def add_source(self, source: Source) -> None:
-        """Let a shutdown wait for what `source` has in hand."""
+        """Let a shutdown wait for what `source` has in flight."""
         self.lifecycle.sources.append(source)
 
     # --- contexts -------------------------------------------------------------------------------

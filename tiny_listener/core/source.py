@@ -19,10 +19,10 @@ class Source(Protocol):
         """How many connections clients have with it."""
 
     def drain(self) -> None:
-        """Take nothing new; let what is in hand finish."""
+        """Take nothing new; let what is in flight finish."""
 
     async def wait_drained(self) -> None:
-        """Return when nothing is in hand any more."""
+        """Return when nothing is in flight any more."""
 
     def abort(self) -> list[str]:
-        """Drop what is still in hand; return a description of each, for the log."""
+        """Drop what is still in flight; return a description of each, for the log."""

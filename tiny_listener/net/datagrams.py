@@ -267,7 +267,7 @@ class DatagramServer:
         self.endpoint.pause_reading()
 
     async def wait_closed(self) -> None:
-        """Close the endpoint: whoever waits has nothing in hand any more."""
+        """Close the endpoint: whoever waits has nothing in flight any more."""
         self.endpoint.close()
 
 

@@ -196,7 +196,7 @@ def _identity_of(path: str) -> tuple[int, ...]:
 def _locked(path: str) -> Iterator[None]:
     """Hold the lock on the folder of a path (flock(2)): it leaves no file behind, and ends with its holder.
 
-    Where it cannot be had things go on without: anybody who reads a folder can hold its lock for ever.
+    Where it cannot be had things go on without: anybody who reads a folder can hold its lock forever.
     """
     fd = -1
     with contextlib.suppress(OSError):

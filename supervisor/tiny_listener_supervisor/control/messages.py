@@ -50,7 +50,7 @@ class Scale(msgspec.Struct, tag=True, frozen=True):
 
 
 class StopServer(msgspec.Struct, tag=True, frozen=True):
-    """Stop, as TERM does: what is in hand finishes; or as QUIT does.
+    """Stop, as TERM does: what is in flight finishes; or as QUIT does.
 
     :ivar at_once: as QUIT does
     """

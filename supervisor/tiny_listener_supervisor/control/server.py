@@ -91,7 +91,7 @@ def obey(commanded: Commanded, request: Request) -> Answer:
         case StopServer():
             logger.info("%s: stopping%s", CAUSE, " at once" if request.at_once else "")
             commanded.stop(at_once=request.at_once)
-            when = "at once" if request.at_once else "when it has finished what it has in hand"
+            when = "at once" if request.at_once else "when it has finished what it has in flight"
             refusal, done = None, f"the server stops {when}"
         case Dump():
             refusal, done = None, f"{workers_in_words(commanded.dump())} told to write stacks to the server's log"

@@ -1,12 +1,12 @@
 """Lending: the queue of a slot whose worker does not serve is served by a sibling meanwhile.
 
-The kernel goes on putting connections into the queue of a slot whose worker is dead, boots, or stands still
+The kernel goes on putting connections into the queue of a slot whose worker is dead, boots, or is blocked
 (SO_REUSEPORT knows nothing of that). So a sibling is lent the slot's sockets, accepts from them beside its own,
 and gives them back when the slot has a worker that serves. A lent socket is a copy: closing it ends nothing.
 
-A worker that has nothing in hand rests, and stamps every two seconds (see `pulse`): its stamp tells nothing for as
+A worker that has nothing in flight rests, and stamps every two seconds (see `pulse`): its stamp tells nothing for as
 long. But a loop that turns wakes for whoever comes, and takes them in at once. So where somebody waits at such a
-worker's sockets in looks that are a tenth of a second apart, and it has not stamped meanwhile, it stands still: no
+worker's sockets in looks that are a tenth of a second apart, and it has not stamped meanwhile, it is blocked: no
 stall is missed for which anybody waits, and none that lasts longer than a rest.
 """
 

@@ -129,7 +129,7 @@ class Replacer:
             if slot.is_ready and not self._has_newest(slot, reason):  # any other will start with it as it is
                 assert slot.worker is not None
                 logger.info(
-                    "Worker %d (pid %d) gets a successor: %s", slot.number, slot.worker.pid, reason,
+                    "Worker %d (pid %d) is being replaced: %s", slot.number, slot.worker.pid, reason,
                     extra={**about(slot, slot.worker), "reason": reason},
                 )  # fmt: skip
                 self._replacing[slot] = reason

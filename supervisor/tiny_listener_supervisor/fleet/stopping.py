@@ -32,7 +32,7 @@ BOOT_GRACE = 0.5
 class Ender:
     """Ends workers.
 
-    :param graceful_timeout: seconds that what they have in hand may take
+    :param graceful_timeout: seconds that what they have in flight may take
     """
 
     def __init__(self, slots: Sequence[Slot], graceful_timeout: float) -> None:
@@ -41,7 +41,7 @@ class Ender:
         """Seconds until a worker that drains is killed."""
 
     def drain(self, slot: Slot, worker: Worker) -> None:
-        """Let a worker finish what it has in hand and exit."""
+        """Let a worker finish what it has in flight and exit."""
         if worker.state not in (State.STARTING, State.READY):
             return
         booting = worker.state is State.STARTING

@@ -7,7 +7,7 @@ all slots.
 
 To close one resets whoever waits in its queue. So an address is given up only when nobody will ever serve it: the
 code that asked for it was never ready, or new code listens elsewhere. Clients are refused there then, and need not wait
-for ever.
+forever.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
 
 
 class Draining(msgspec.Struct, tag=True, frozen=True):
-    """Worker: nothing new is accepted any more, whoever asked for that; what is in hand finishes."""
+    """Worker: nothing new is accepted any more, whoever asked for that; what is in flight finishes."""
 
 
 class BootFailed(msgspec.Struct, tag=True, frozen=True):

@@ -68,7 +68,7 @@ def distrust_bytecode(since: float) -> None:
     """Compile sources at every import in this process, without reading or writing `.pyc`, when they are young.
 
     A `.pyc` names its source's size and the second of its last change (PEP 552 calls that its timestamp): of two
-    changes within a second that leave the size as it was, it shows the first for ever.
+    changes within a second that leave the size as it was, it shows the first forever.
 
     :param since: seconds since the epoch; a source that was changed later is young
     """

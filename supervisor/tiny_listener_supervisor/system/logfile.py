@@ -33,7 +33,7 @@ class LogFile:
 
     :param rights: those with which it is opened: whoever may exchange the path could have root write anywhere
     :ivar path: absolute
-    :ivar fd: its file descriptor, the same for ever
+    :ivar fd: its file descriptor, the same forever
     :raises CannotLoad: it cannot be opened
     """
 

@@ -11,7 +11,7 @@ in use, and every two seconds while it is not.
 Each is a double, aligned, with one writer: it is read whole, or a tenth of a second old, but never torn. The stamp is
 written before the rest, so that who reads between the two finds the loop no later than it is.
 
-A worker rests when no event was in hand for a second. What takes events in ends the rest before it does anything else
+A worker rests when no event was in flight for a second. What takes events in ends the rest before it does anything else
 (`Lifecycle.stir`), so that a handler which blocks the loop is found as late as ever. What else might stand still within
 a rest, a worker that is stopped or a callback of the application's own, is found when the rest is over, or, where
 somebody waits at its sockets, by that: see `lending`.
@@ -165,7 +165,7 @@ class Pulse:
         self._listener.lifecycle.stir = loop.stir = stir
 
     def _is_quiet(self) -> bool:
-        """Whether no event was in hand for some beats."""
+        """Whether no event was in flight for some beats."""
         before, self._dispatched = self._dispatched, self._listener.hooks.dispatched
         is_busy = before != self._dispatched or self._listener.lifecycle.in_progress
         self._quiet = 0 if is_busy else min(self._quiet + 1, QUIET)

@@ -50,4 +50,4 @@ def log_stacks(slot: Slot, worker: Worker) -> None:
         os.lseek(worker.stacks, 0, os.SEEK_SET)  # the worker writes at the same position
         os.ftruncate(worker.stacks, 0)
         fields = {**about(slot, worker), "stacks": text}
-        logger.warning("Worker %d (pid %d) shows its stacks:", slot.number, worker.pid, extra=fields)
+        logger.warning("Worker %d (pid %d) wrote its stacks:", slot.number, worker.pid, extra=fields)
