@@ -5,8 +5,8 @@
 Each worker has all label sets of the application's own metrics. Clients connect anew for each request, throughout. A
 worker is killed, first in peace, and then while one scrape follows on another. Prints, for both, how long requests took
 that began within a second after a kill, and the greatest lag of the supervisor's loop that the scrapes told of; exit
-code 1 when a request that the killed worker did not have in flight took longer than 0.1 s beyond the slowest in peace, or
-was lost.
+code 1 when a request that the killed worker did not have in flight took longer than 0.1 s beyond the slowest in peace,
+or was lost.
 """
 
 from __future__ import annotations

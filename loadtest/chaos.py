@@ -7,8 +7,8 @@ Most clients connect anew for each request, for a connection that is lost while 
 would notice first; two keep theirs, and one reads a slow stream. With locust they do all that the load tests do; others
 than ours are only asked by those who connect anew. Every request has one outcome: answered, refused,
 late, or lost (reset, or closed without a whole answer). Prints Markdown and leaves it in loadtest/results/. Exit code
-1 when ours lost a request that it need not lose: a worker that is killed takes with it what it has in flight, which is no
-more than the connections that it has accepted; they are counted before it is killed. Nothing else is ever lost.
+1 when ours lost a request that it need not lose: a worker that is killed takes with it what it has in flight, which is
+no more than the connections that it has accepted; they are counted before it is killed. Nothing else is ever lost.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def _until(end: float) -> Iterator[float]:
 
 
 HEAD = """\
-| disturbance | server | answered | refused | lost | late | p99 ms | max ms | kept | failed | streams | cut | in flight |
+| disturbance | server | answered | refused | lost | late | p99 ms | max ms | kept | failed | streams | cut | in hand |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
