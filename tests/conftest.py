@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,3 +78,19 @@ def _own_logger() -> Iterator[None]:
     yield
     logger.handlers, logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    """The file that says which version of the application there is."""
+    file = tmp_path / "version"
+    file.write_text("1")
+    return file
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """The file that lets workers boot, while it is there."""
+    file = tmp_path / "gate"
+    file.touch()
+    return file

@@ -127,3 +127,13 @@ def test_rooms_are_small(folder: Path) -> None:
     assert len(list(folder.glob("*.py"))) <= 16
     for path in folder.glob("*.py"):
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_no_test_module_imports_another() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.name == "broken_syntax.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                parts = (node.module or "").split(".")
+                assert parts[0] != "tests" or not parts[-1].startswith("test_"), f"{path} imports {node.module}"

@@ -24,14 +24,11 @@ from tiny_listener_supervisor.control.messages import REQUEST_LIMIT
 from tiny_listener_supervisor.control.server import MAX_CLIENTS
 from tiny_listener_supervisor.fleet.reload_status import ReloadStatus
 
-from tests.e2e.test_replacing import load, version
-from tests.e2e.test_supervisor import established
+from tests.e2e.probes import established, load
 from tests.server import Server, serving
 from tests.waiting import wait_for
 from tiny_listener.cli.ctl import command
 from tiny_listener.cli.status_table import COLUMNS, table
-
-__all__ = ["version"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

@@ -13,51 +13,11 @@ import anyio
 import pytest
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 
+from tests.core.pools import pooled, until, warm
 from tiny_listener.process import task_pool
-from tiny_listener.process.task_pool import Suspended, TaskPool
+from tiny_listener.process.task_pool import TaskPool
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
-
-
-async def pooled(pool: TaskPool, coro: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine in the pool, from a callback as a transport would, and return its result."""
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-
-    def done(result: Any, error: BaseException | None) -> None:
-        if error is not None:
-            future.set_exception(RuntimeError("cancelled") if isinstance(error, asyncio.CancelledError) else error)
-        else:
-            future.set_result(result)
-
-    def run() -> None:
-        try:
-            result = pool.run(coro, done)
-        except BaseException as exc:
-            done(None, exc)
-        else:
-            if not isinstance(result, Suspended):
-                done(result, None)
-
-    loop.call_soon(run)
-    return await future
-
-
-async def warm(pool: TaskPool) -> None:
-    """See to it that one task waits in the pool, at least."""
-    await until(lambda: pool.probe is None)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    if not pool.idle:
-        await pooled(pool, asyncio.sleep(0))
-    await until(lambda: pool.idle > 0)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds, within 10 s."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 def run(runner: asyncio.Runner, test: Callable[[TaskPool], Coroutine[Any, Any, None]]) -> None:

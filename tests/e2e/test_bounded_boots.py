@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.test_bounded_ends import LATE, PATIENT
+from tests.e2e.probes import LATE, PATIENT
 from tests.server import Server, serving
 from tests.waiting import wait_for
 

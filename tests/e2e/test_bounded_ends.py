@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.probes import LATE, PATIENT
 from tests.server import Server, serving
 from tests.waiting import wait_for
 
@@ -19,10 +20,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
 GRACEFUL = 0.3
 """Seconds; with one more each of these stops has to be over."""
-LATE = 4.0
-"""Seconds more that a busy machine may take, far less than what hangs does and than the patience of `PATIENT`."""
-PATIENT = ("--graceful-timeout", "600")
-"""Where an end does not wait for it."""
 
 LEFT = {
     "awaits": "Cancelled after",

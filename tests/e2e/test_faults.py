@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_supervisor import alive, established, listening
+from tests.e2e.probes import alive, established, listening
 from tests.server import APPS, COMMAND, ROOT, Server, command, free_port, free_ports, request, serving
 from tests.waiting import wait_for
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.test_supervisor import alive, listening
+from tests.e2e.probes import alive, listening
 from tests.server import Server, serving
 from tests.waiting import wait_for
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_replacing import load
-from tests.e2e.test_supervisor import alive
+from tests.e2e.probes import alive, load
 from tests.server import Server, command, serving
 from tests.waiting import wait_for
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -12,34 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_replacing import load
-from tests.server import Server, serving
+from tests.e2e.probes import answers, listeners, load
+from tests.server import serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """The file that lets workers boot, while it is there."""
-    file = tmp_path / "gate"
-    file.touch()
-    return file
-
-
-def answers(server: Server, requests: int = 60) -> Counter[str]:
-    """Who answers so many requests, each on a connection of its own."""
-    return Counter(server.get("/")[1].decode() for _ in range(requests))
-
-
-def listeners(pid: int) -> int:
-    """How many listening TCP sockets a process has open."""
-    inodes = {row.split()[9] for row in Path("/proc/net/tcp").read_text().splitlines()[1:] if row.split()[3] == "0A"}
-    count = 0
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):  # closed by now
-            count += os.readlink(fd).removeprefix("socket:[").removesuffix("]") in inodes
-    return count
 
 
 def test_a_dead_slot_is_served_by_a_sibling_and_given_back(gate: Path) -> None:

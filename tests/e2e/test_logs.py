@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_replacing import load, version
+from tests.e2e.probes import load
 from tests.server import APPS, COMMAND, command, free_port, request, serving
 from tests.waiting import wait_for
-
-__all__ = ["version"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.test_supervisor import alive, established, replaced
+from tests.e2e.probes import alive, established, replaced
 from tests.server import serving
 from tests.waiting import wait_for
 

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_replacing import load, versions
-from tests.e2e.test_supervisor import alive
+from tests.e2e.probes import alive, load, versions
 from tests.server import Server, command, serving
 from tests.waiting import wait_for
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_replacing import load
-from tests.e2e.test_supervisor import alive
+from tests.e2e.probes import alive, load
 from tests.server import Server, serving
 from tests.waiting import wait_for
 

@@ -8,58 +8,16 @@ import os
 import re
 import signal
 import socket
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_supervisor import alive
-from tests.server import Server, command, serving
+from tests.e2e.probes import alive, load, versions
+from tests.server import command, serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def version(tmp_path: Path) -> Path:
-    """The file that says which version of the application there is."""
-    file = tmp_path / "version"
-    file.write_text("1")
-    return file
-
-
-@contextlib.contextmanager
-def load(server: Server, clients: int = 8) -> Iterator[Counter[str]]:
-    """Clients that connect anew for each request, while the block runs; what became of each request."""
-    outcomes: Counter[str] = Counter()
-    stop = threading.Event()
-
-    def client() -> None:
-        while not stop.is_set():
-            try:
-                outcome = str(server.get("/")[0])
-            except Exception as exc:
-                outcome = type(exc).__name__
-            outcomes[outcome] += 1
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        wait_for(lambda: outcomes["200"] > 50)
-        yield outcomes
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def versions(server: Server, requests: int = 40) -> set[str]:
-    """Return the versions that answer."""
-    return {json.loads(server.get("/")[1])["version"] for _ in range(requests)}
 
 
 def test_a_reload_brings_new_code_and_loses_nothing(version: Path) -> None:

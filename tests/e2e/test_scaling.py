@@ -9,13 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_lending import answers, gate, listeners
-from tests.e2e.test_replacing import load, version, versions
-from tests.e2e.test_supervisor import established
+from tests.e2e.probes import answers, established, listeners, load, versions
 from tests.server import Server, serving
 from tests.waiting import wait_for
-
-__all__ = ["gate", "version"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 

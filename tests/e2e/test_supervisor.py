@@ -12,31 +12,17 @@ import stat
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.probes import alive, established, listening, replaced
 from tests.server import APPS, COMMAND, Server, command, free_port, request, serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs: exists, and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def listening(port: int) -> int:
-    """Return how many sockets listen at a port."""
-    out = subprocess.run(["ss", "-ltnH", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
-    return out.count("LISTEN")
 
 
 def test_workers_share_the_port_and_know_their_slots() -> None:
@@ -72,14 +58,6 @@ def test_a_stop_finishes_what_is_in_hand(workers: str, sig: int) -> None:
         assert [answer.result() for answer in answers] == [(200, b"slow")] * 6
         assert "Traceback" not in server.log
         assert "never retrieved" not in server.log
-
-
-def established(port: int) -> int:
-    """Return how many connections clients have to a port."""
-    out = subprocess.run(
-        ["ss", "-tnH", "state", "established", f"sport = :{port}"], capture_output=True, text=True, check=True
-    )
-    return len(out.stdout.splitlines())
 
 
 def test_ctrl_c_reaches_the_whole_group_and_still_drains() -> None:
@@ -196,16 +174,6 @@ def test_a_dead_worker_is_replaced_and_said() -> None:
         wait_for(server.is_ready)
         assert server.get("/") == (200, b"Welcome!")
         assert listening(server.port) == 2
-
-
-def replaced(server: Server, worker: int, workers: int) -> Callable[[], bool]:
-    """Return a condition: the worker is gone, and there are so many again."""
-
-    def condition() -> bool:
-        now = server.workers()
-        return worker not in now and len(now) == workers
-
-    return condition
 
 
 def _more_than(outcomes: Counter[str], count: int) -> bool:

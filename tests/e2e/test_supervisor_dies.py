@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_supervisor import alive, listening
+from tests.e2e.probes import alive, listening
 from tests.server import serving
 from tests.waiting import wait_for
 

@@ -11,11 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_replacing import version
 from tests.server import Server, serving
 from tests.waiting import wait_for
-
-__all__ = ["version"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
