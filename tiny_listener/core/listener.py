@@ -22,6 +22,7 @@ from ..router import Router
 from .aliases import CTX, F
 from .context import Context, Contexts, Scope
 from .dispatch import EventTask, Hooks, dispatch
+from .event import Event
 from .injection import Hook, check_coro_func
 from .lifecycle import Draining, Lifecycle, State
 from .route import Route
@@ -30,7 +31,6 @@ from .runtime import Host
 
 if TYPE_CHECKING:
     from .aliases import CoroFunc, PathParams
-    from .event import Event
     from .source import Source
 
 __all__ = ["Listener"]
@@ -270,7 +270,8 @@ class Listener(Generic[CTX]):
         except EventNotFound:
             self.host.observer.not_found()
             raise
-        event: Event[Any] = (ctx or self.new_ctx()).new_event(route, data, params)
+        # A context of its own is made when somebody asks for it; most events never do.
+        event = Event(None, route, data, params, self) if ctx is None else ctx.new_event(route, data, params)
         return self.run_event(event, timeout)
 
     def run_event(self, event: Event[Any], timeout: float | None = None) -> EventTask:
