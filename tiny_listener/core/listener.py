@@ -350,7 +350,7 @@ class Listener(Generic[CTX]):
             loop = self.setup_event_loop()
             self._lend_sockets(loop)
             asyncio.set_event_loop(loop)
-            take_back = on_forced_exit(getattr(loop, "remove_files", _nothing))
+            take_back = on_forced_exit(getattr(loop, "remove_files", lambda: None))
             server = remember_server(loop, lambda: getattr(loop, "addresses", ()))
             self.install_signal_handlers()
             run_main(loop, self.main(), self._leave)
@@ -388,14 +388,11 @@ class Listener(Generic[CTX]):
         self._stopping: asyncio.Future[None] = asyncio.ensure_future(self._graceful(sig, hurry=hurry))
 
     async def _graceful(self, sig: signal.Signals, *, hurry: bool) -> None:
-        if self.lifecycle.state is State.STARTING:
-            self.lifecycle.begin_stop(self.host, cut=True)
-        elif hurry or not self.lifecycle.is_stopping:
+        life = self.lifecycle
+        if life.state is State.STARTING:
+            life.begin_stop(self.host, cut=True)
+        elif hurry or not life.is_stopping:
             await self.graceful_shutdown(sig)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(routes={len(self.routes)})"
-
-
-def _nothing() -> None:
-    """A loop of the application's own has no files to remove."""
