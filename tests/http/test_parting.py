@@ -84,6 +84,28 @@ def test_bytes_that_wait_are_answered_before_a_connection_is_closed(
     runner.run(main())
 
 
+def test_a_request_that_comes_as_keep_alive_ends_is_answered_or_meets_no_reset(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            assert (await client.ask(get("/user/Bob"))).status == 200
+            http = server.app.server
+            assert http is not None
+            (connection,) = http.connections
+            await client.send(get("/user/Ann"))
+            assert has_unread(connection.transport)
+            enforce_limits(connection, http.loop.time() + 100)  # nobody has read it yet
+            assert (await client.receive()).body == b"Hello, Ann!"
+            enforce_limits(connection, http.loop.time() + 100)
+            assert connection.state is State.LINGERING
+            await client.send(get("/user/Eve"))
+            with pytest.raises(asyncio.IncompleteReadError):  # closed, and no ConnectionResetError
+                await client.receive()
+            await until(lambda: not http.connections)
+
+    runner.run(main())
+
+
 def test_a_loop_that_stood_still_resets_nobody(runner: asyncio.Runner) -> None:
     """What a client sent while nobody read is discarded before its connection closes; but only once."""
     app = HTTPListener()

@@ -44,7 +44,7 @@ def enforce_limits(connection: HTTPConnection, now: float) -> None:
         draining=connection.server.draining,
     )
     if late is Overdue.IDLE:
-        connection.close()
+        _leave(connection, now)
     elif late is Overdue.HEAD:
         connection.pipeline.refuse(408, f"the head was not complete after {settings.header_timeout:g} seconds")
         connection.go_on()
@@ -80,7 +80,15 @@ def part(connection: HTTPConnection, now: float, began: float, slack: float) -> 
     has_asked = bool(connection.reader.position)
     if now < leaves_at(began, last_active=connection.last_active, slack=slack, has_asked=has_asked, share=share):
         return
-    if has_unread(connection.transport):  # the next iteration reads it, and its answer says that it is the last
+    _leave(connection, now)
+
+
+def _leave(connection: HTTPConnection, now: float) -> None:
+    """Close an idle connection, unless a request has come that nobody has read yet: the next iteration reads it."""
+    if has_unread(connection.transport):
         return
+    settings = connection.server.settings
+    limit = settings.linger_timeout if connection.server.draining else settings.linger_time
     connection.pipeline.takes_more = False
-    connection.linger(now - max(0.0, connection.server.settings.linger_timeout - PARTING_LINGER))
+    # A request that is on its way now meets no reset: it is discarded, and its client finds the connection closed.
+    connection.linger(now - max(0.0, limit - PARTING_LINGER))
