@@ -110,7 +110,7 @@ def test_a_slot_leaves_while_it_is_being_replaced(version: Path, tmp_path: Path)
         with barrier.open("w") as opened:
             opened.write("2")
         # Slot 0 has its new worker; that of slot 1 boots, and waits.
-        wait_for(lambda: server.log.count("gets a successor") == 2 and len(set(first) & set(server.workers())) == 1)
+        wait_for(lambda: server.log.count("is being replaced") == 2 and len(set(first) & set(server.workers())) == 1)
         server.process.send_signal(signal.SIGTTOU)
         wait_for(lambda: len(server.workers()) == 1)
         assert versions(server) == {"2"}
