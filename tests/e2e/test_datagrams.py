@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -100,7 +101,9 @@ def test_a_loan_leaves_the_transport_of_the_application_alone() -> None:
     with serving("datagram_styles:app", *options, env=env, pass_port=False) as server:
 
         def nothing_is_lent() -> bool:
-            return server.log.count(" go to pid") == server.log.count(" go no longer to pid")
+            # A slot whose worker opens one socket after another may be lent again and again, and is given back once.
+            lent = dict(re.findall(r"New connections of slot (\d+) go (to|no longer)", server.log))
+            return "to" not in lent.values()
 
         def all_answer() -> None:
             answered([ask(socket.AF_INET, port, 40) for port in ports])
