@@ -86,7 +86,7 @@ def test_who_holds_connections_keeps_neither_workers_nor_clients_away(workers: i
         for _ in range(5):
             before = lost[0]
             wait_for(server.is_ready, seconds=5)  # of so few places another may take ours, once or twice
-            assert descriptors(server) <= LIMIT - 12  # what comes within one turn of the loop included
+            assert descriptors(server) <= LIMIT - 12  # what comes within one loop iteration included
             wait_for(lambda before=before: lost[0] > before)  # type: ignore[misc]
         if workers > 1:
             old = server.workers()

@@ -74,7 +74,7 @@ def test_no_line_is_lost_when_the_file_is_renamed_under_load(tmp_path: Path, wor
             for turn in range(5):
                 log.rename(tmp_path / f"web.log.{turn}")
                 server.process.send_signal(signal.SIGUSR1)
-                wait_for(lambda: log.exists() and "is open anew" in log.read_text())
+                wait_for(lambda: log.exists() and "is reopened" in log.read_text())
                 seen = outcomes["200"]
                 wait_for(lambda seen=seen: outcomes["200"] > seen + 50)  # type: ignore[misc]
                 wait_for(lambda: '"GET / HTTP/1.1" 200' in log.read_text())

@@ -58,7 +58,7 @@ def test_pipelined_requests_are_answered_in_order(runner: asyncio.Runner) -> Non
 
 
 def test_a_piece_too_large_to_wait_is_read_at_once(runner: asyncio.Runner) -> None:
-    """A turn of the loop may bring many of them; what follows may have to be stopped before."""
+    """A loop iteration may bring many of them; what follows may have to be stopped before."""
 
     async def main() -> None:
         async with serving() as server:

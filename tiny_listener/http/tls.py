@@ -1,6 +1,6 @@
 """TLS: the context that a server's settings ask for.
 
-Certificates are read when a listener begins to listen, in each worker: a reload reads them anew, and a worker that
+Certificates are read when a listener begins to listen, in each worker: a reload reads them again, and a worker that
 cannot read them does not become ready, so that those before it go on.
 """
 

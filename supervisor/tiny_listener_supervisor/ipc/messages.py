@@ -158,7 +158,7 @@ class GiveBack(msgspec.Struct, tag=True, frozen=True):
 
 
 class TakeLog(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor: the log file was opened anew; it comes with this. Go on there."""
+    """Supervisor: the log file was reopened; it comes with this. Go on there."""
 
 
 class Watching(msgspec.Struct, tag=True, frozen=True):

@@ -1,6 +1,6 @@
 """The log file that all processes of a server append to, and its change under their hands.
 
-After logrotate(8) has renamed it, USR1 lets the supervisor open the path anew and send each worker the new file. It is
+After logrotate(8) has renamed it, USR1 lets the supervisor reopen the path and send each worker the new file. It is
 put at the number that the old one had, with dup2(2), in one step: nothing that is written meanwhile is lost, it is at
 the end of the one file or in the other. Workers do not open it themselves: theirs may be a user who must not.
 """
@@ -50,7 +50,7 @@ class LogFile:
         return self._rights.open(str(self.path), flags, 0o666)
 
     def reopen(self) -> None:
-        """Open the path anew.
+        """Reopen the path.
 
         :raises OSError: that cannot be; the old file stays in use
         """
@@ -63,7 +63,7 @@ class LogFile:
 
 
 def reopen(log_file: LogFile | None, workers: Iterable[Worker] = ()) -> None:
-    """Open the log file anew and have the workers go on in it too; what that came to is logged."""
+    """Reopen the log file and have the workers go on in it too; what that came to is logged."""
     if log_file is None:
         logger.warning("SIGUSR1: there is no --log-file to reopen")
         return
@@ -74,7 +74,7 @@ def reopen(log_file: LogFile | None, workers: Iterable[Worker] = ()) -> None:
         return
     for worker in workers:
         pass_on(log_file, worker)
-    logger.info("SIGUSR1: %s is open anew", log_file.path)
+    logger.info("SIGUSR1: %s is reopened", log_file.path)
 
 
 def pass_on(log_file: LogFile, worker: Worker) -> None:
