@@ -167,6 +167,9 @@ def serving(
             if until_ready:
                 wait_for(server.is_ready, what=f"{app} is ready")
             yield server
+        except BaseException:
+            print(f"What {app} logged:\n{server.log[-20_000:]}")  # pytest shows it with the failure
+            raise
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -41,20 +41,37 @@ ENDS = {
 }
 """How code ends that was ready."""
 
-if VERSION.startswith("ends,"):  # how, after how many seconds, and in which slots
+FROZEN = gc.get_freeze_count()
+
+
+async def ready() -> None:
+    """Wait until the supervisor was told that this worker is ready, which is when it froze what start-up made."""
+    while gc.get_freeze_count() == FROZEN:
+        await asyncio.sleep(0.005)
+
+
+if VERSION.startswith("ends,"):  # how, how many seconds after it is ready, and in which slots
     _, HOW, AFTER, SLOTS = VERSION.split(",")
+
+    async def end_once_ready() -> None:
+        await ready()
+        asyncio.get_running_loop().call_later(float(AFTER), ENDS[HOW])
 
     @app.startup
     async def end() -> None:
         if SLOTS == "all" or str(app.slot) in SLOTS:
-            asyncio.get_running_loop().call_later(float(AFTER), ENDS[HOW])
+            app.ending = asyncio.ensure_future(end_once_ready())  # type: ignore[attr-defined]
 
 
 if VERSION == "dies":  # as soon as it is ready
 
+    async def die_once_ready() -> None:
+        await ready()
+        os._exit(9)
+
     @app.startup
     async def die() -> None:
-        asyncio.get_running_loop().call_later(0.02, os._exit, 9)
+        app.dying = asyncio.ensure_future(die_once_ready())  # type: ignore[attr-defined]
 
 
 @app.get("/")

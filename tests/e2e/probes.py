@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import socket
 import subprocess
 import threading
 from collections import Counter
@@ -40,6 +42,29 @@ def established(port: int) -> int:
         ["ss", "-tnH", "state", "established", f"sport = :{port}"], capture_output=True, text=True, check=True
     )
     return len(out.stdout.splitlines())
+
+
+def holders(port: int) -> Counter[int]:
+    """Return how many connections each process has accepted at a port."""
+    rows = subprocess.run(
+        ["ss", "-tnpH", "state", "established", f"sport = :{port}"], capture_output=True, text=True, check=True
+    )
+    return Counter(int(pid) for pid in re.findall(r"pid=(\d+)", rows.stdout))
+
+
+def occupy(server: Server, path: str, clients: contextlib.ExitStack) -> list[socket.socket]:
+    """Ask for a path that does not answer soon, until every worker has such a request; return the connections.
+
+    The kernel chooses the worker: no fixed number of connections is enough for sure.
+    """
+    opened: list[socket.socket] = []
+    while set(holders(server.port)) < set(server.workers()):
+        client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        opened.append(client)
+        wait_for(lambda: holders(server.port).total() == len(opened), what="a worker accepts the connection")
+    wait_for(lambda: server.total("tiny_listener_events_in_progress") == len(opened), what=f"{path} is in flight")
+    return opened
 
 
 def replaced(server: Server, worker: int, workers: int) -> Callable[[], bool]:

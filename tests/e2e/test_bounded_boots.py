@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.probes import LATE, PATIENT
+from tests.e2e.probes import LATE, PATIENT, occupy
 from tests.server import Server, serving
 from tests.waiting import wait_for
 
@@ -113,11 +114,10 @@ def test_who_leaves_the_loop_of_one_process_lets_it_finish(what: str, way: str, 
 
 @pytest.mark.parametrize(("what", "way", "code"), LEAVES)
 def test_who_leaves_the_loop_of_a_worker_is_replaced_beside_it(what: str, way: str, code: int) -> None:
-    with serving("hangs:app", "--workers", "2", *PATIENT) as server, ThreadPoolExecutor(8) as pool:
+    with serving("hangs:app", "--workers", "2", *PATIENT) as server, contextlib.ExitStack() as clients:
         before = set(server.workers())
         # It has something in flight until the test has seen that others serve meanwhile.
-        waiting = [pool.submit(server.get, "/wait") for _ in range(8)]
-        wait_for(lambda: server.log.count("waits") == 8)
+        waiting = occupy(server, "/wait", clients)
         assert server.get(f"/{what}/{way}") == (200, b"begun")
         wait_for(lambda: "drains by itself" in server.log)
         wait_for(lambda: len(server.workers()) == 3 and server.is_ready())
@@ -125,5 +125,5 @@ def test_who_leaves_the_loop_of_a_worker_is_replaced_beside_it(what: str, way: s
         assert {server.get("/")[0] for _ in range(60)} == {200}  # a third of them met its queue
         assert f"draining, then exit code {code}" in server.log
         assert server.stop(signal.SIGQUIT) == 0
-        for one in waiting:
-            assert one.exception(20) is not None
+        for client in waiting:
+            assert client.recv(100) == b""

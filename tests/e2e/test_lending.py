@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.probes import answers, listeners, load
+from tests.e2e.probes import answers, listeners, load, occupy
 from tests.server import serving
 from tests.waiting import wait_for
 
@@ -103,28 +104,21 @@ def test_a_handler_that_blocks_for_ever_costs_others_a_moment_until_it_is_replac
 
 @pytest.mark.parametrize("who", ["somebody", "the application"])
 def test_a_worker_that_drains_by_itself_is_replaced_beside_it_and_its_queue_served(who: str) -> None:
-    with serving("leaves:app", "--workers", "2") as server:
+    with serving("leaves:app", "--workers", "2") as server, contextlib.ExitStack() as clients:
         workers = server.workers()
-        clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
-        try:
-            for client in clients:
-                client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for(lambda: server.total("tiny_listener_events_in_progress") == 8)
-            if who == "somebody":
-                os.kill(workers[0], signal.SIGTERM)
-            else:
-                assert server.get("/leave")[0] == 200
-            with load(server) as outcomes:
-                wait_for(lambda: "drains by itself, ready after" in server.log)
-                wait_for(lambda: len(server.workers()) == 3 and server.is_ready())
-                seen = outcomes["200"]
-                wait_for(lambda: outcomes["200"] > seen + 200)
-            assert set(outcomes) == {"200"}, outcomes
-            assert len(set(workers) & set(server.workers())) == 2  # it still has requests in flight
-            assert server.stop(signal.SIGQUIT) == 0
-        finally:
-            for client in clients:
-                client.close()
+        occupy(server, "/wait", clients)
+        if who == "somebody":
+            os.kill(workers[0], signal.SIGTERM)
+        else:
+            assert server.get("/leave")[0] == 200
+        with load(server) as outcomes:
+            wait_for(lambda: "drains by itself, ready after" in server.log)
+            wait_for(lambda: len(server.workers()) == 3 and server.is_ready())
+            seen = outcomes["200"]
+            wait_for(lambda: outcomes["200"] > seen + 200)
+        assert set(outcomes) == {"200"}, outcomes
+        assert len(set(workers) & set(server.workers())) == 2  # it still has requests in flight
+        assert server.stop(signal.SIGQUIT) == 0
 
 
 def test_a_signal_to_the_whole_group_is_no_worker_s_own_idea() -> None:

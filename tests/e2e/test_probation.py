@@ -197,6 +197,7 @@ def test_workers_come_and_go_during_a_probation(version: Path) -> None:
         server.process.send_signal(signal.SIGTTIN)
         wait_for(lambda: reload_status(server)["state"] == "done")
         wait_for(lambda: code_versions(server) == {0: 1, 1: 1, 2: 1})
+        wait_for(lambda: len(server.workers()) == 3)  # the old ones have drained
         assert versions(server) == {"2"}
 
 
@@ -211,6 +212,7 @@ def test_the_slot_on_probation_is_taken_away(version: Path) -> None:
         on_probation(server, server.workers())
         server.process.send_signal(signal.SIGTTOU)
         wait_for(lambda: reload_status(server)["state"] == "done")
+        wait_for(lambda: len(server.workers()) == 1)  # the old one has drained
         assert versions(server) == {"2"}
         assert server.is_ready()
 
@@ -261,6 +263,7 @@ def test_a_reload_with_mended_code_does_not_wait_for_what_broken_code_waits_for(
         (took,) = re.findall(r"Reload 1 is done after ([0-9.]+) s", server.log)
         assert float(took) < 4
         assert server.is_ready()
+        wait_for(lambda: len(server.workers()) == 2)  # the old ones have drained
         assert versions(server) == {"2"}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.probes import alive, load, versions
+from tests.e2e.probes import alive, load, occupy, versions
 from tests.server import command, serving
 from tests.waiting import wait_for
 
@@ -222,14 +222,10 @@ def test_a_worker_that_is_stopped_hangs_too(version: Path) -> None:
 def test_a_worker_that_hangs_is_told_to_abort_before_it_is_killed(version: Path, tmp_path: Path) -> None:
     options = ["--workers", "2", "--hang-timeout", "1"]
     env = {"VERSION_FILE": str(version), "ABORTED_FILE": str(tmp_path / "aborted")}
-    waits = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving("changing:app", *options, env=env) as server, contextlib.ExitStack() as clients:
-        for _ in range(8):  # on both workers
-            client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            client.sendall(waits)
-        wait_for(lambda: server.total("tiny_listener_events_in_progress") == 8)
+        occupy(server, "/wait", clients)
         blocking = clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-        blocking.sendall(waits.replace(b"/wait", b"/block"))
+        blocking.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_for((tmp_path / "aborted").exists)
         wait_for(lambda: "hung for 1 s" in server.log)
         assert re.search(r"Task \S+ waits: .*the_waiting_call", server.log)
