@@ -18,7 +18,6 @@ from tests.http.memory import MemoryTransport
 from tiny_listener import Event
 from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPError, HTTPListener, HTTPSettings, Request, Response
-from tiny_listener.http.h1.fast_path import slow_path
 from tiny_listener.http.h1.server import HTTPServer
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
@@ -271,7 +270,7 @@ async def answered(
     app.attach(Host(observer=observer))
     server = HTTPServer(app, HTTPSettings(max_request_line=200, max_header=300, max_headers=600, max_header_fields=20))
     if not usual:
-        server.serve = slow_path
+        server.takes_fast_path = False
     transport, innocent = MemoryTransport(server), Innocent(server)
     for piece in data:
         await innocent.go_on()

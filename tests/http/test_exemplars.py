@@ -13,7 +13,6 @@ from tests.http.readings import Counting, application
 from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPSettings
 from tiny_listener.http.h1 import fast_path
-from tiny_listener.http.h1.fast_path import slow_path
 from tiny_listener.http.h1.server import HTTPServer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -49,7 +48,7 @@ async def told(*requests: bytes, is_usual: bool = True) -> tuple[list[tuple[str,
     app.attach(Host(observer=observer))
     server = HTTPServer(app, HTTPSettings())
     if not is_usual:
-        server.serve = slow_path
+        server.takes_fast_path = False
     transport = MemoryTransport(server)
     await transport.feed(ask("/"))  # from now on there is a task in whose name handlers run at once
     while not transport.written:

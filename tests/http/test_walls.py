@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from tiny_listener.http import HTTPListener, Request, Response, StreamingRespons
 from tiny_listener.http.h1.connection import HTTPConnection
 from tiny_listener.http.h1.server import HTTPServer
 from tiny_listener.http.h1.states import STEPS, IllegalConnectionStep, State
+from tiny_listener.http.routing import Routing
 
 HOST = b"Host: x\r\n\r\n"
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
@@ -468,22 +468,21 @@ def test_one_connection_has_a_share_of_an_iteration(runner: asyncio.Runner) -> N
 
 
 def test_a_route_that_cannot_be_found_for_a_fault_of_a_convertors(
-    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = application()
 
     async def main() -> None:
         app.attach(Host())
-        server = HTTPServer(app, app.settings)
+        real = Routing.find_event
 
-        def find_event(request: Request) -> Any:
+        def find_event(self: Routing, request: Request) -> Any:
             if request.target == "/broken":
                 raise Own
-            return real(request)
+            return real(self, request)
 
-        real = server.find_event
-        server.find_event = find_event
-        server.serve = sys.modules["tiny_listener.http.h1.fast_path"].fast_path(server)  # which found it before
+        monkeypatch.setattr(Routing, "find_event", find_event)
+        server = HTTPServer(app, app.settings)
         broken, innocent = MemoryTransport(server), MemoryTransport(server)
         await broken.feed(get("/broken") + get("/hello/next"))
         await innocent.feed(get("/hello/innocent"))

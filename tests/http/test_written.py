@@ -267,7 +267,6 @@ def test_a_client_in_the_access_log(
 @pytest.mark.parametrize("zeros", [1, 19, 20, 21, 4301, 7000])
 def test_zeros_before_a_length_change_nothing(runner: asyncio.Runner, zeros: int) -> None:
     """RFC 9110 section 8.6: a length is any number of digits; on the fast path and on the other alike."""
-    from tiny_listener.http.h1.fast_path import slow_path
 
     app = HTTPListener()
 
@@ -280,7 +279,7 @@ def test_zeros_before_a_length_change_nothing(runner: asyncio.Runner, zeros: int
         for is_slow in (False, True):
             server = HTTPServer(app, app.settings)
             if is_slow:
-                server.serve = slow_path
+                server.takes_fast_path = False
             transport = MemoryTransport(server)
             for length, body in ((b"", b""), (b"3", b"abc")):
                 transport.written.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, final
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ..router import Router
     from .request import Request
 
-__all__ = ["METHODS", "NOT_FOUND", "Refusal", "finder", "is_http"]
+__all__ = ["METHODS", "NOT_FOUND", "Refusal", "Routing", "is_http"]
 
 new = object.__new__
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -76,19 +75,30 @@ def is_http(route: Route) -> bool:
     return route.is_http
 
 
-def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]:
-    """Return a function that returns the event that a request stands for."""
-    router = listener.router
-    match = router.match
-    methods = _Methods(router)
+@final
+class Routing:
+    """Finds the events that the requests of a listener stand for.
 
-    def refuse(method: str, path: str) -> Refusal:
-        allowed = methods.allowed(path, method)
+    :param listener: whose routes serve them
+    """
+
+    def __init__(self, listener: Listener[Any]) -> None:
+        self._listener = listener
+        self._match = listener.router.match
+        self._methods = _Methods(listener.router)
+
+    def _refuse(self, method: str, path: str) -> Refusal:
+        allowed = self._methods.allowed(path, method)
         if not allowed and path != "*":  # PERF: what scanners send
             return NOT_FOUND
         return _refuse(method, path, allowed)
 
-    def find_event(request: Request) -> Event[Any] | Refusal:
+    def find_event(self, request: Request) -> Event[Any] | Refusal:
+        """Return the event that a request stands for, or why there is none; sets the request's path.
+
+        :raises Exception: what a convertor of the application's raised
+        """
+        match = self._match
         method = request.method
         path = request.target
         is_encoded = "%" in path
@@ -106,10 +116,10 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
         if method == "HEAD" and (found is None or not is_http(found[0])):
             found = match(f"GET:{path}")
         if found is None:
-            return refuse(method, path)
+            return self._refuse(method, path)
         route, params = found
         if not (route.is_http or is_http(route)):
-            return refuse(method, path)
+            return self._refuse(method, path)
         if is_encoded and SLASH in path:
             path = path.replace(SLASH, "/")
             params = unmask(params)
@@ -119,7 +129,7 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
         event.route = route
         event.data = {"request": request}
         event.params = params
-        event.listener = listener
+        event.listener = self._listener
         event.result = None
         event.error = None
         event.outcome = "ok"
@@ -129,8 +139,6 @@ def finder(listener: Listener[Any]) -> Callable[[Request], Event[Any] | Refusal]
         event.auto_done = True
         event.waiters = None
         return event
-
-    return find_event
 
 
 class _Methods:

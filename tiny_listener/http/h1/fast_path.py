@@ -13,9 +13,8 @@ and what it sent beyond that is read in the next one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, final
 
 from ...core.dispatch import conclude, run_hooks
 from ...process.safe_logging import forget_frames
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from .connection import HTTPConnection
     from .server import HTTPServer
 
-__all__ = ["MAX_SHARE", "Way", "fast_path", "slow_path"]
+__all__ = ["MAX_SHARE", "FastPath", "serve_slowly"]
 
 MAX_SHARE = 64
 """Pipelined requests of one connection that an iteration serves; they take less than a millisecond."""
@@ -46,12 +45,9 @@ SLOW = 0.005
 """Seconds from which each request is looked at for a trace that it is an example of."""
 NOT_FOUND_START = (404, TEXT)
 
-Way: TypeAlias = "Callable[[list[tuple[HTTPConnection, bytes]]], None]"
-"""Serves what connections received. Raises nothing."""
 
-
-def slow_path(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
-    """Let the connections read for themselves."""
+def serve_slowly(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
+    """Let the connections read for themselves: the slow path, for all of them. Raises nothing."""
     for connection, data in arrived:
         try:
             connection.intake.read(data)
@@ -59,40 +55,59 @@ def slow_path(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
             connection.fail(exc)
 
 
-def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's text
-    """Return what serves requests of a server's connections on the fast path, and leaves the others to them."""
-    find_event = server.find_event
-    hooks = server.hooks
-    run = server.pool.run
-    samples = server.samples
-    missed = server.missed
-    outbox = server.outbox
-    entries = outbox.entries
-    exchanges = server.exchanges
-    max_body = server.settings.max_body
-    limit = server.limit_concurrency or 0
-    limited = limit > 0
-    access_log = server.access_log
-    together = not (access_log or hooks.watchers)  # whether samples may be counted at the end of the iteration
-    idle = State.IDLE
-    ok = 0 if together else 200  # the status 200; 0 where it is counted with others
+@final
+class FastPath:
+    """Serves requests of a server's connections on the fast path, and leaves the others to them.
 
-    def count_with_trace(request: Any, observer: RouteObserver, seconds: float) -> bool:
+    :param server: whose connections they are
+    """
+
+    def __init__(self, server: HTTPServer) -> None:
+        self._server = server
+        # PERF: bound once; a pass over few connections would spend 150 ns on it.
+        self._find_event = server.routing.find_event
+        self._run = server.pool.run
+        self._hooks = server.hooks
+        self._samples = server.samples
+        self._outbox = server.outbox
+        self._entries = server.outbox.entries
+        self._exchanges = server.exchanges
+        self._limit = server.limit_concurrency or 0
+        self._max_body = server.settings.max_body
+        self._access_log = server.access_log
+        # Otherwise samples are counted at the end of the iteration, together.
+        self._counts_alone = bool(server.access_log or server.hooks.watchers)
+
+    def _count_with_trace(self, request: Any, observer: RouteObserver, seconds: float) -> bool:
         trace_id = request.recorded_trace_id
         if trace_id is None:
             return False
-        hooks.dispatched += 1
+        self._hooks.dispatched += 1
         observer.event_done(seconds, "ok")
         observer.http_response(request.method, 200, seconds, trace_id)
         return True
 
-    def count_alone(request: Any, event: AnyEvent, status: int, seconds: float) -> None:
-        conclude(event, hooks, seconds)
+    def _count_alone(self, request: Any, event: AnyEvent, status: int, seconds: float) -> None:
+        conclude(event, self._hooks, seconds)
         event.route.observer.http_response(request.method, status, seconds, request.recorded_trace_id)
-        if access_log:
-            server.log_access(request, status, seconds)
+        if self._access_log:
+            self._server.log_access(request, status, seconds)
 
-    def serve(arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901
+    def serve(self, arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901 - PERF: see the module's text
+        """Serve what connections received. Raises nothing."""
+        server = self._server
+        find_event = self._find_event
+        run = self._run
+        hooks = self._hooks
+        samples = self._samples
+        outbox = self._outbox
+        entries = self._entries
+        exchanges = self._exchanges
+        limit = self._limit
+        max_body = self._max_body
+        access_log = self._access_log
+        idle = State.IDLE
+        ok = 200 if self._counts_alone else 0  # the status 200; 0 where it is counted with others
         clock = perf_counter()  # when the request began, which is when the last one ended
         now = server.now
         notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
@@ -108,7 +123,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                         request: Any = reader.read_head(data, position)
                     except ProtocolError:
                         request = None
-                    if request is None or not request.is_plain or (limited and len(exchanges) >= limit):
+                    if request is None or not request.is_plain or (limit and len(exchanges) >= limit):
                         reader.roll_back()
                         break
                     request.connection = connection
@@ -125,7 +140,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                             break
                         answer = plain_bytes(NOT_FOUND_START, event.body)
                         ended = perf_counter()
-                        missed.append((method, ended - clock))
+                        server.missed.append((method, ended - clock))
                         if access_log:
                             server.log_access(request, 404, ended - clock)
                     else:
@@ -178,7 +193,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                                     event.is_done = True
                                 else:
                                     event.done()
-                            if seconds > notable and count_with_trace(request, route.observer, seconds):
+                            if seconds > notable and self._count_with_trace(request, route.observer, seconds):
                                 notable = SLOW
                             else:
                                 notable = SLOW
@@ -188,7 +203,7 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
                                     pending = samples[route.observer] = []
                                 pending.append((method, seconds))
                         else:
-                            count_alone(request, event, status, seconds)
+                            self._count_alone(request, event, status, seconds)
                             if error is not None:
                                 forget_frames(error)
                                 error = None
@@ -223,8 +238,6 @@ def fast_path(server: HTTPServer) -> Way:  # noqa: C901 - PERF: see the module's
             except BaseException as exc:
                 error = None
                 connection.fail(exc)
-
-    return serve
 
 
 def whole_error(event: AnyEvent, error: HTTPError, context: Context) -> tuple[int, bytes | None]:

@@ -135,7 +135,7 @@ class Intake:
         request.connection = connection
         request.started = perf_counter()
         try:
-            target = server.find_event(request)
+            target = server.routing.find_event(request)
         except BaseException as exc:  # a convertor of the application's
             log_safely(logger, logging.ERROR, "Routing %r failed", request, exc_info=exc)
             target = INTERNAL_ERROR

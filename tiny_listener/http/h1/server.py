@@ -14,10 +14,10 @@ from ...process.safe_logging import log_safely
 from ...process.task_pool import TaskPool
 from ...process.ticks import call_at_next_tick
 from ..forwarded import Proxies
-from ..routing import finder
+from ..routing import Routing
 from .connection import HTTPConnection
 from .drain_schedule import FRESH_GRACE
-from .fast_path import Way, fast_path, slow_path
+from .fast_path import FastPath, serve_slowly
 from .reading.grammar import Grammar
 from .states import State
 from .upkeep import enforce_limits, part
@@ -89,8 +89,10 @@ class HTTPServer:
         self.missed: HTTPSamples = []
         """and the observer of the listener, of requests that no route serves."""
         self.outbox = Outbox(self.call_soon, self._count)
-        self.find_event = finder(listener)
-        self.serve: Way = fast_path(self) if self.keeps_alive else slow_path
+        self.routing = Routing(listener)
+        self._fast_path = FastPath(self)
+        self.takes_fast_path = self.keeps_alive
+        """Otherwise connections read for themselves: a response that is its connection's last leaves the fast path."""
         self._will_work = False
         # PERF: as `call_soon`, without a frame of Python.
         self._plan_work = partial(self.loop.call_soon, self._work_as_planned, context=self.context)
@@ -221,7 +223,10 @@ class HTTPServer:
             try:
                 if self._reading_on:
                     arrived[:0] = self._read_on()
-                self.serve(arrived)
+                if self.takes_fast_path:
+                    self._fast_path.serve(arrived)
+                else:
+                    serve_slowly(arrived)
             finally:
                 self.pool.leave()
                 self.outbox.is_held = False
@@ -294,8 +299,7 @@ class HTTPServer:
     def drain(self) -> None:
         """Close idle connections one after the other, and every other with its last answer."""
         self.work()
-        self.draining, self.keeps_alive = True, False
-        self.serve = slow_path
+        self.draining, self.keeps_alive, self.takes_fast_path = True, False, False
         self._drain_idle(self.loop.time())
 
     def _drain_idle(self, began: float) -> None:
