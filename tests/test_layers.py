@@ -34,7 +34,10 @@ MAY_IMPORT = {
     "tiny_listener": BASE,
 }
 """By folder; who is not named may be imported by nobody. Imports for types count as well."""
-COMPOSE = {f"tiny_listener.http{name}" for name in ("", ".listener", ".testing", ".in_memory")}
+COMPOSE = {
+    f"tiny_listener.http{name}"
+    for name in ("", ".listener", ".source", ".testing", ".testing.client", ".testing.in_memory")
+}
 """Modules of http that put HTTP/1 in its place."""
 MAIN = {"tiny_listener.__main__": "cli", "tiny_listener.otel": "contrib"}
 

@@ -9,6 +9,7 @@ from .core.injection import Data, Depends, Hook, Param, check_coro_func, depend
 from .core.listener import Listener
 from .core.route import Route
 from .core.running import get_current_running_listener, is_main_thread
+from .core.source import Source
 from .errors import (
     ContextAlreadyExists,
     ContextNotFound,
@@ -56,6 +57,7 @@ __all__ = [
     "Route",
     "RouteError",
     "Scope",
+    "Source",
     "__version__",
     "check_coro_func",
     "compile_path",

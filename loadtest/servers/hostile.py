@@ -185,7 +185,7 @@ async def unread() -> str:
 
 @app.get("/state")
 async def state() -> dict[str, int]:
-    server = app.server
+    server = app.http.server
     assert server is not None
     return {
         "pid": os.getpid(),

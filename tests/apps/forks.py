@@ -73,10 +73,10 @@ def and_tidy_up() -> None:
     """A child that ends the connections it has copies of, as a library's own hook or the collector may."""
 
     def tidy_up() -> None:
-        if app.server is not None:
-            for connection in list(app.server.connections):
+        if app.http.server is not None:
+            for connection in list(app.http.server.connections):
                 connection.transport.abort()
-            app.server.connections.clear()
+            app.http.server.connections.clear()
         gc.collect()
         stay()
 
@@ -85,7 +85,7 @@ def and_tidy_up() -> None:
 
 def and_write() -> None:
     """A child that writes to the connections that it has copies of, and closes them."""
-    connections = app.server.connections if app.server is not None else ()
+    connections = app.http.server.connections if app.http.server is not None else ()
     fds = [connection.transport.get_extra_info("socket").fileno() for connection in connections]
 
     def write() -> None:

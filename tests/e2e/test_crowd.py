@@ -107,7 +107,7 @@ async def _started(**limits: float) -> Admin:
 
 
 def _connect(admin: Admin) -> socket.socket:
-    listening: Any = admin.listener._listening
+    listening: Any = admin.listener.http.listening
     return socket.create_connection(listening.sockets[0].getsockname(), timeout=20)
 
 
@@ -130,7 +130,7 @@ def test_who_does_nothing_is_closed_in_time(runner: asyncio.Runner) -> None:
 def test_the_longest_idle_one_makes_room(runner: asyncio.Runner) -> None:
     async def come() -> None:
         admin = await _started()
-        server = admin.listener.server
+        server = admin.listener.http.server
         assert server is not None
         with contextlib.ExitStack() as stack:
             clients = []

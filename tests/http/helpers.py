@@ -108,7 +108,7 @@ class Serving:
         for client in self._clients:
             client.writer.close()
         self.app.close()
-        while self.app.server is not None and (self.app.server.connections or self.app.server.lingering):
+        while self.app.http.server is not None and (self.app.http.server.connections or self.app.http.server.lingering):
             await asyncio.sleep(0)
 
 
@@ -118,7 +118,7 @@ async def serving(app: HTTPListener | None = None, **settings: Any) -> AsyncIter
     app = load_app().app if app is None else app
     app.configure(port=0, **settings)
     await app.listen()
-    listening: Any = app._listening
+    listening: Any = app.http.listening
     port = listening.sockets[0].getsockname()[1]
     server = Serving(app, port)
     try:

@@ -280,7 +280,7 @@ async def answered(
             await asyncio.sleep(0)
     written = await transport.end()
     await innocent.end()
-    assert server.in_hand == 0
+    assert server.in_flight == 0
     assert not server.connections
     server.abort()
     # Whether the response before a violation says that it is the last depends on whether that had arrived, and which

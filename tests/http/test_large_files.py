@@ -66,8 +66,8 @@ def test_the_kernel_sends_what_is_large_enough(
             client = await server.connect()
             for _ in range(2):  # the connection lives on
                 assert (await client.ask(b"GET /root/large HTTP/1.1\r\nHost: x\r\n\r\n")).body == data
-            http: Any = server.app.server
-            await until(lambda: not http.in_hand)  # a client may have it before the thread that sent it says so
+            http: Any = server.app.http.server
+            await until(lambda: not http.in_flight)  # a client may have it before the thread that sent it says so
 
     runner.run(main())
     assert (sum(sent), sum(read)) == ((0, 2 * size) if size < LEAST else (2 * size, 0))
@@ -111,7 +111,7 @@ def test_a_large_file_waits_for_the_answers_before_it(runner: asyncio.Runner, ro
             client = await server.connect()
             asks = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/text", b"/root/large", b"/root/c")]
             await client.send(b"".join(asks * 2))
-            http: Any = server.app.server
+            http: Any = server.app.http.server
             await until(lambda: any(connection.is_blocked for connection in http.connections))
             for _ in range(2):
                 assert (await client.receive()).body == data
@@ -134,13 +134,13 @@ def test_a_client_that_reads_slowly_fills_no_memory(runner: asyncio.Runner, root
         async with serving(application(root)) as server:
             client = await server.connect()
             await client.send(b"GET /root/huge HTTP/1.1\r\nHost: x\r\n\r\n")
-            http: Any = server.app.server
+            http: Any = server.app.http.server
             await until(lambda: any(connection.is_blocked for connection in http.connections))
             [connection] = http.connections
             assert connection.transport.get_write_buffer_size() <= 2 * PIECE
             before = open_files()
             client.writer.transport.abort()
-            await until(lambda: not http.in_hand)
+            await until(lambda: not http.in_flight)
             await until(lambda: open_files() < before)
 
     runner.run(main())
@@ -156,7 +156,7 @@ def test_a_file_that_shrinks_does_not_look_complete(
         async with serving(application(root)) as server:
             client = await server.connect()
             await client.send(b"GET /root/huge HTTP/1.1\r\nHost: x\r\n\r\n")
-            http: Any = server.app.server
+            http: Any = server.app.http.server
             await until(lambda: any(connection.is_blocked for connection in http.connections))
             os.truncate(root / "huge", PIECE)
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
@@ -181,8 +181,8 @@ def test_no_file_stays_open(runner: asyncio.Runner, root: Path) -> None:
             before = open_files()
             for data in requests * 5:
                 await client.ask(data)
-            http: Any = server.app.server
-            await until(lambda: not http.in_hand)
+            http: Any = server.app.http.server
+            await until(lambda: not http.in_flight)
             assert open_files() <= before
 
     runner.run(main())

@@ -139,7 +139,7 @@ def test_without_keep_alive_each_connection_is_told_that_it_ends(runner: asyncio
     async def main() -> None:
         async with serving(keep_alive_timeout=0.0) as server:
             client = await server.connect()
-            http = server.app.server
+            http = server.app.http.server
             assert http is not None
             (connection,) = http.connections
             enforce_limits(connection, http.loop.time() + 1.0)  # the first request has time to come
@@ -175,13 +175,13 @@ def test_concurrency_is_limited(runner: asyncio.Runner) -> None:
             clients = [await server.connect() for _ in range(2)]
             for client in clients:
                 await client.send(b"GET / HTTP/1.1\r\n" + HOST)
-            while app.server is None or app.server.in_hand < 2:
+            while app.http.server is None or app.http.server.in_flight < 2:
                 await asyncio.sleep(0)
             refused = await server.get("/")
             assert (refused.status, refused.headers["retry-after"]) == (503, "1")
             release.set()
             assert [(await client.receive()).status for client in clients] == [200, 200]
-            assert app.server.in_hand == 0
+            assert app.http.server.in_flight == 0
             assert (await server.get("/")).status == 200
 
     runner.run(main())

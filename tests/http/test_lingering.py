@@ -64,10 +64,10 @@ async def refused(server: Serving) -> tuple[Client, HTTPServer]:
     client = await server.connect()
     assert (await client.ask(LENGTH % MANY)).status == 413
     assert await client.is_closed()
-    assert server.app.server is not None
-    await until(lambda: bool(server.app.server and server.app.server.lingering))
-    assert set(server.app.server.lingering) == server.app.server.connections
-    return client, server.app.server
+    assert server.app.http.server is not None
+    await until(lambda: bool(server.app.http.server and server.app.http.server.lingering))
+    assert set(server.app.http.server.lingering) == server.app.http.server.connections
+    return client, server.app.http.server
 
 
 async def sends_until(client: Client, condition: Callable[[], bool]) -> None:
@@ -152,12 +152,12 @@ def test_who_reads_slowly_is_not_cut_off(runner: asyncio.Runner) -> None:
             client = await server.connect()
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await client.send(b"POST /big HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
-            await until(lambda: bool(app.server and app.server.lingering))
-            assert app.server is not None
-            (connection,) = app.server.lingering
+            await until(lambda: bool(app.http.server and app.http.server.lingering))
+            assert app.http.server is not None
+            (connection,) = app.http.server.lingering
             with mock.patch.object(server_module, "enforce_limits", side_effect=enforce_limits) as checks:
                 await asyncio.wait_for(until(lambda: checks.call_count > 10), 10)
-            assert app.server.lingering == [connection]
+            assert app.http.server.lingering == [connection]
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             response = await client.receive()
             assert (response.headers["connection"], len(response.body)) == ("close", MANY)
@@ -178,8 +178,8 @@ def test_who_reads_nothing_is_cut_off(runner: asyncio.Runner) -> None:
             client = await server.connect()
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await client.send(b"POST /big HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
-            await until(lambda: bool(app.server and app.server.lingering))
-            await asyncio.wait_for(until(lambda: not (app.server and app.server.lingering)), 10)
+            await until(lambda: bool(app.http.server and app.http.server.lingering))
+            await asyncio.wait_for(until(lambda: not (app.http.server and app.http.server.lingering)), 10)
 
     runner.run(main())
 
@@ -190,8 +190,8 @@ def test_a_transport_that_cannot_linger_closes(runner: asyncio.Runner, fails: bo
         async with serving() as server:
             client = await server.connect()
             await client.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert server.app.server is not None
-            (connection,) = server.app.server.connections
+            assert server.app.http.server is not None
+            (connection,) = server.app.http.server.connections
             transport = mock.Mock(wraps=connection.transport)
             transport.can_write_eof = lambda: fails
             transport.write_eof = mock.Mock(side_effect=OSError)
@@ -200,7 +200,7 @@ def test_a_transport_that_cannot_linger_closes(runner: asyncio.Runner, fails: bo
             assert response.status == 413
             assert await client.is_closed()
             assert transport.write_eof.called == transport.abort.called == fails
-            await asyncio.wait_for(until(lambda: not server.app.server.lingering), 10)  # type: ignore[union-attr]
+            await asyncio.wait_for(until(lambda: not server.app.http.server.lingering), 10)  # type: ignore[union-attr]
 
     runner.run(main())
 
@@ -208,7 +208,7 @@ def test_a_transport_that_cannot_linger_closes(runner: asyncio.Runner, fails: bo
 def test_who_ends_itself_is_not_lingered_for(runner: asyncio.Runner) -> None:
     async def main() -> None:
         async with serving() as server:
-            assert server.app.server is not None
+            assert server.app.http.server is not None
             states = []
             step = HTTPConnection.step
 

@@ -199,7 +199,7 @@ class Conversation(RuleBasedStateMachine):
             written = self.loop.run_until_complete(self.transport.end())
             self.nothing_is_logged()
             self.compare(written)
-            assert self.server.in_hand == 0
+            assert self.server.in_flight == 0
             assert not self.server.connections
         finally:
             logging.getLogger("tiny_listener").removeHandler(self.errors)

@@ -89,7 +89,7 @@ def test_a_request_that_comes_as_keep_alive_ends_is_answered_or_meets_no_reset(r
         async with serving() as server:
             client = await server.connect()
             assert (await client.ask(get("/user/Bob"))).status == 200
-            http = server.app.server
+            http = server.app.http.server
             assert http is not None
             (connection,) = http.connections
             await client.send(get("/user/Ann"))
@@ -114,18 +114,18 @@ def test_a_loop_that_stood_still_resets_nobody(runner: asyncio.Runner) -> None:
         async with serving(app) as server:
             client = await server.connect()
             assert (await client.ask(get("/"))).status == 404
-            assert app.server is not None
-            app.server.drain()
-            (connection,) = app.server.connections
+            assert app.http.server is not None
+            app.http.server.drain()
+            (connection,) = app.http.server.connections
             await until(lambda: connection.state is State.LINGERING)
             await client.send(get("/"))
             assert has_unread(connection.transport)
-            enforce_limits(connection, app.server.loop.time() + 100)
+            enforce_limits(connection, app.http.server.loop.time() + 100)
             assert not connection.transport.is_closing()
             await until(lambda: not has_unread(connection.transport))
             await client.send(get("/"))
             assert has_unread(connection.transport)
-            enforce_limits(connection, app.server.loop.time() + 100)
+            enforce_limits(connection, app.http.server.loop.time() + 100)
             assert connection.transport.is_closing()
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await client.receive()
@@ -150,7 +150,7 @@ def test_clients_that_wake_up_at_the_worst_moment(runner: asyncio.Runner, client
             opened = [await server.connect() for _ in range(clients)]
             for client in opened:
                 assert (await client.ask(get("/"))).body == b"home"
-            http = app.server
+            http = app.http.server
             assert http is not None
             for connection in http.connections:  # they have been idle for long
                 connection.last_active -= 100

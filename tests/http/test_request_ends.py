@@ -23,9 +23,9 @@ from tiny_listener.http.h1.upkeep import enforce_limits
 
 
 async def _http(server: Serving) -> HTTPServer:
-    await until(lambda: server.app.server is not None)
-    assert server.app.server is not None
-    return server.app.server
+    await until(lambda: server.app.http.server is not None)
+    assert server.app.http.server is not None
+    return server.app.http.server
 
 
 @pytest.mark.parametrize("item", [5, 0, [104, 105], {"a": 1}, None, 1.5, ("a",), "\udce9", object()])
@@ -56,7 +56,7 @@ def test_an_item_that_is_no_piece_ends_the_connection(
             except ConnectionResetError:
                 pass
             assert data.partition(b"\r\n\r\n")[2] in (b"3\r\none\r\n", b"one", b"")
-            await until(lambda: app.server is not None and not app.server.exchanges)
+            await until(lambda: app.http.server is not None and not app.http.server.exchanges)
 
     with caplog.at_level(logging.ERROR):
         runner.run(main())
@@ -318,6 +318,7 @@ def test_a_busy_client_whose_reads_end_within_a_head_is_in_time(runner: asyncio.
         app.attach(Host())
         server = HTTPServer(app, app.settings)
         transport = MemoryTransport(server)
+        server._sweeper.cancel()  # which sets the clock right
         (connection,) = server.connections
         ask = get(target)
         await transport.feed(ask[:10])

@@ -64,13 +64,13 @@ def test_a_piece_too_large_to_wait_is_read_at_once(runner: asyncio.Runner) -> No
         async with serving() as server:
             client = await server.connect()
             await client.ask(b"GET / HTTP/1.1\r\n" + HOST)
-            assert server.app.server is not None
-            (connection,) = server.app.server.connections
+            assert server.app.http.server is not None
+            (connection,) = server.app.http.server.connections
             small = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (2 * MAX_WAITING)
             connection.data_received(small)
-            assert server.app.server.arrived == [(connection, small)]
+            assert server.app.http.server.arrived == [(connection, small)]
             connection.data_received(b"x" * (MAX_WAITING + 1))
-            assert not server.app.server.arrived
+            assert not server.app.http.server.arrived
             connection.data_received(b"x" * (MAX_WAITING - 1))
             assert len((await client.receive()).body) == 2 * MAX_WAITING
 
@@ -104,8 +104,8 @@ def test_many_responses_of_an_iteration_are_written_together(
         async with serving() as server:
             client = await server.connect()
             await client.ask(b"GET / HTTP/1.1\r\n" + HOST)
-            assert server.app.server is not None
-            (connection,) = server.app.server.connections
+            assert server.app.http.server is not None
+            (connection,) = server.app.http.server.connections
             written: list[int] = []
             transport = connection.transport
 
@@ -277,9 +277,9 @@ def test_a_slow_reader_is_not_buffered_without_end(runner: asyncio.Runner) -> No
             client = await server.connect()
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await client.send(b"GET /endless HTTP/1.1\r\n" + HOST)
-            while not app.server or not app.server.connections:
+            while not app.http.server or not app.http.server.connections:
                 await asyncio.sleep(0)
-            while app.server.connections:  # until the write timeout closes it
+            while app.http.server.connections:  # until the write timeout closes it
                 await asyncio.sleep(0.01)
             assert made < 2000
 
@@ -302,7 +302,7 @@ def test_a_client_that_goes_away(runner: asyncio.Runner) -> None:
         async with serving(app) as server:
             client = await server.connect()
             await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
-            while app.server is None or not app.server.exchanges:
+            while app.http.server is None or not app.http.server.exchanges:
                 await asyncio.sleep(0)
             client.writer.close()
             assert isinstance(await asyncio.wait_for(seen.get(), 10), ClientDisconnectedError)
@@ -365,10 +365,10 @@ def test_a_drain_answers_what_was_asked(runner: asyncio.Runner) -> None:
             idle, busy, fresh = [await server.connect() for _ in range(3)]
             assert (await idle.ask(b"GET /x HTTP/1.1\r\n" + HOST)).status == 404
             await busy.send((b"GET /wait HTTP/1.1\r\n" + HOST) * 3)
-            while app.server is None or not app.server.exchanges:
+            while app.http.server is None or not app.http.server.exchanges:
                 await asyncio.sleep(0)
-            app.server.drain()
-            drained = asyncio.ensure_future(app.server.wait_drained())
+            app.http.server.drain()
+            drained = asyncio.ensure_future(app.http.server.wait_drained())
             assert await idle.is_closed()
             response = await fresh.ask(b"GET /x HTTP/1.1\r\n" + HOST)
             assert (response.status, response.headers["connection"]) == (404, "close")
@@ -387,7 +387,7 @@ def test_a_drain_lets_those_in_use_ask_once_more_and_closes_what_is_idle(runner:
             old, used, unused = [await server.connect() for _ in range(3)]
             for client in (old, used, unused):
                 assert (await client.ask(b"GET /x HTTP/1.1\r\n" + HOST)).status == 404
-            http = server.app.server
+            http = server.app.http.server
             assert http is not None
             http.drain()
             assert len(http.connections) == 3
@@ -412,7 +412,7 @@ def test_what_was_answered_late_is_idle_from_its_answer_on(runner: asyncio.Runne
         async with serving(app) as server:
             client = await server.connect()
             assert (await client.ask(b"GET /slow HTTP/1.1\r\n" + HOST)).body == b"done"
-            http = app.server
+            http = app.http.server
             assert http is not None
             swept = http.now
             await until(lambda: http.now > swept)

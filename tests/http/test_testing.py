@@ -120,7 +120,7 @@ def test_a_life_from_startup_to_shutdown() -> None:
         assert seen == ["startup", "shutdown"]
     assert loops[0] is loops[1]
     assert client.get("/").text == "shutdown"
-    assert not app.lifecycle.sources
+    assert [source.name for source in app.lifecycle.sources] == ["events", "http"]  # those of the last life alone
 
 
 def test_a_startup_that_fails() -> None:

@@ -117,8 +117,8 @@ def test_a_client_that_does_not_take_the_tail_of_a_response(runner: asyncio.Runn
     async def main() -> None:
         async with serving(application(), write_timeout=0.3, keep_alive_timeout=100.0) as server:
             client = await deaf(server)
-            assert server.app.server is not None
-            http = server.app.server
+            assert server.app.http.server is not None
+            http = server.app.http.server
             await stuck(client, http)
             if then == "closes its side":
                 client.writer.write_eof()
@@ -137,8 +137,8 @@ def test_a_client_that_takes_nothing_of_a_response(runner: asyncio.Runner, targe
         async with serving(application(), write_timeout=0.3, keep_alive_timeout=100.0) as server:
             client = await deaf(server)
             await client.send(get(target))
-            assert server.app.server is not None
-            http = server.app.server
+            assert server.app.http.server is not None
+            http = server.app.http.server
             await until(lambda: any(connection.is_blocked for connection in http.connections))
             state = next(iter(http.connections)).state
             assert state in (State.RESPONDING, State.STREAMING)
@@ -153,7 +153,7 @@ def test_a_client_that_takes_a_little_now_and_then_is_in_time(runner: asyncio.Ru
     async def main() -> None:
         async with serving(application(), write_timeout=0.5) as server:
             client = await server.connect()
-            assert server.app.server is not None
+            assert server.app.http.server is not None
             loop = asyncio.get_running_loop()
             began, size = loop.time(), 0
             await client.send(get("/stream"))
@@ -162,7 +162,7 @@ def test_a_client_that_takes_a_little_now_and_then_is_in_time(runner: asyncio.Ru
                 client.writer.transport.pause_reading()  # type: ignore[attr-defined]
                 await asyncio.sleep(0.1)
                 client.writer.transport.resume_reading()  # type: ignore[attr-defined]
-            assert server.app.server.connections
+            assert server.app.http.server.connections
             assert size > 10_000_000
 
     runner.run(main())
@@ -180,8 +180,8 @@ def test_a_body_that_stalls(runner: asyncio.Runner, target: bytes, framing: byte
             status = (await client.receive()).status
             assert status == {b"/body": 408, b"/ignores": 200, b"/nothing": 404}[target]
             assert await client.is_closed()
-            assert server.app.server is not None
-            http = server.app.server
+            assert server.app.http.server is not None
+            http = server.app.http.server
             await until(lambda: not http.exchanges)
 
     runner.run(main())

@@ -100,14 +100,14 @@ def test_a_drain_over_tls(runner: asyncio.Runner, files: tuple[str, str]) -> Non
         async with serving(app, ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
             client = await server.connect(client_context(files[0]))
             await client.send(b"GET /wait HTTP/1.1\r\n" + HOST)
-            while app.server is None or not app.server.exchanges:
+            while app.http.server is None or not app.http.server.exchanges:
                 await asyncio.sleep(0)
-            app.server.drain()
+            app.http.server.drain()
             release.set()
             response = await client.receive()
             assert (response.body, response.headers["connection"]) == (b"done", "close")
             assert await client.is_closed()
-            await asyncio.wait_for(app.server.wait_drained(), 10)
+            await asyncio.wait_for(app.http.server.wait_drained(), 10)
 
     runner.run(main())
 
@@ -179,7 +179,7 @@ def _encrypt(folder: Path, key: str) -> str:
 def test_a_drain_waits_for_handshakes(runner: asyncio.Runner, files: tuple[str, str]) -> None:
     async def main() -> None:
         async with serving(ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
-            source = server.app.server
+            source = server.app.http.server
             assert source is not None
             client = await server.connect()
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -216,7 +216,7 @@ def test_a_drain_does_not_wait_for_a_handshake_that_failed_or_never_ends(
 ) -> None:
     async def main() -> None:
         async with serving(ssl_certfile=files[0], ssl_keyfile=files[1]) as server:
-            source = server.app.server
+            source = server.app.http.server
             assert source is not None
             await server.connect()
             await until(lambda: len(source.handshaking) == 1)

@@ -19,9 +19,9 @@ from tiny_listener.http.testing import TestClient
 
 
 async def _http(server: Serving) -> HTTPServer:
-    await until(lambda: server.app.server is not None)
-    assert server.app.server is not None
-    return server.app.server
+    await until(lambda: server.app.http.server is not None)
+    assert server.app.http.server is not None
+    return server.app.http.server
 
 
 def holds_itself() -> list[Any]:

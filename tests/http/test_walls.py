@@ -295,9 +295,9 @@ def test_a_client_that_resets_before_its_stream_begins(
 
 
 async def _http(server: Serving) -> HTTPServer:
-    await until(lambda: server.app.server is not None)
-    assert server.app.server is not None
-    return server.app.server
+    await until(lambda: server.app.http.server is not None)
+    assert server.app.http.server is not None
+    return server.app.http.server
 
 
 def test_a_transport_that_refuses_bytes_concerns_its_connection_alone(

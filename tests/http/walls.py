@@ -27,8 +27,8 @@ async def until(condition: Callable[[], Any], what: str = "") -> None:
 
 
 def http_of(server: Serving) -> HTTPServer:
-    assert server.app.server is not None
-    return server.app.server
+    assert server.app.http.server is not None
+    return server.app.http.server
 
 
 async def in_time(awaitable: Any, seconds: float = 5) -> Any:

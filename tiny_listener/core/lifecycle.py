@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ListenerError
@@ -24,10 +25,11 @@ from ..net.fd_watch import DescriptorWatch
 from ..process.last_resort import AT_ONCE, MAX_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from .aliases import CoroFunc
     from .dispatch import EventTask
+    from .listener import Listener
     from .runtime import Host
     from .source import Source
 
@@ -102,6 +104,7 @@ class Lifecycle:
         self.startup: list[CoroFunc] = []
         self.shutdown: list[CoroFunc] = []
         self.sources: list[Source] = []
+        """Those that are open, in the order in which they were opened."""
         self.running: set[EventTask] = set()
         self.stir: Callable[[], None] | None = None
         """To be called when something comes in, before it is worked on; None while nobody wants to know."""
@@ -111,6 +114,10 @@ class Lifecycle:
     def _reset(self) -> None:
         self._is_ready = asyncio.Event()
         self.draining = Draining()
+        self.sources.clear()
+        self.opens = False  # whether the sources that were added are being opened, or open
+        self._opening = 0
+        self.has_servers = False  # whether `listen()` has opened servers, as far as is known
         self._asked_to_stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -131,7 +138,7 @@ class Lifecycle:
     @property
     def in_progress(self) -> int:
         """How many events have begun and not ended, whatever their source."""
-        return len(self.running) + sum(source.in_hand for source in self.sources)
+        return len(self.running) + sum(source.in_flight for source in self.sources)
 
     @property
     def connections(self) -> int:
@@ -166,7 +173,7 @@ class Lifecycle:
         try:
             if await self._start_up():
                 if hasattr(loop, "servers"):
-                    loop.on_servers = self.ready
+                    loop.on_servers = partial(self._see_whether_ready, has_servers=True)
                 listening = asyncio.ensure_future(listen())
                 await self._wait_until_ready(listening, asked, loop)
                 if self.state is State.STARTING:
@@ -191,6 +198,36 @@ class Lifecycle:
             await asyncio.shield(self.begin_stop(host))
             _lives_in.reset(outside)
 
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """Not be ready while the block runs: something opens."""
+        self._opening += 1
+        try:
+            yield
+        finally:
+            self._opening -= 1
+        self._see_whether_ready()
+
+    def _see_whether_ready(self, *, has_servers: bool = False) -> None:
+        self.has_servers = self.has_servers or has_servers
+        if self.has_servers and not self._opening:
+            self._is_ready.set()
+
+    async def open(self, source: Source, listener: Listener[Any]) -> None:
+        """Open a source, for as long as this life lasts.
+
+        :raises Exception: what its `open` raised
+        """
+        try:
+            with self.opening():
+                await source.open(listener)
+                self.sources.append(source)
+        except Exception as exc:
+            exc.add_note(f"The source {source.name!r} could not be opened.")
+            raise
+        if self.draining.has_begun:
+            source.drain()
+
     async def _start_up(self) -> bool:
         """Run the startup callbacks; return whether they have ended, and no stop was in their way.
 
@@ -213,7 +250,7 @@ class Lifecycle:
         became = asyncio.ensure_future(self._is_ready.wait())
         awaited = {listening, became, asked}
         while not (await asyncio.wait(awaited, timeout=READY_AFTER, return_when="FIRST_COMPLETED"))[0]:
-            if not getattr(loop, "opening", 0):
+            if not self._opening and not getattr(loop, "opening", 0):
                 break
         became.cancel()
         if listening.done():
@@ -310,14 +347,17 @@ class Lifecycle:
                 logger.warning("Left behind, for it goes on though it was cancelled: %s", names)
 
     async def _drained(self) -> None:
-        while self.running:
-            await asyncio.wait(set(self.running))
-        for source in self.sources:
-            await source.wait_drained()
+        await self._in_progress_ended()
         for server in getattr(asyncio.get_running_loop(), "servers", ()):
             await server.wait_closed()  # of uvloop's: until its connections have ended
+        while self.running:  # what ended last has triggered more
+            await self._in_progress_ended()
+
+    async def _in_progress_ended(self) -> None:
         while self.running:
             await asyncio.wait(set(self.running))
+        for source in reversed(self.sources):  # the events of those opened later may run in those opened before
+            await source.wait_drained()
 
     async def _run_callbacks(self) -> None:
         """Run the shutdown callbacks in order, for what is left of the graceful timeout and a little more."""

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, get_args
 
-from ..errors import (
-    ContextNotFound,
-    EventAlreadyExists,
-    EventNotFound,
-    ListenerError,
-)
-from ..net.loop import ServerLoop, new_event_loop
-from ..process.after_fork import forget_server, remember_server
-from ..process.last_resort import on_forced_exit
-from ..process.run_loop import close_loop, run_main
+from ..errors import ContextNotFound, EventAlreadyExists, EventNotFound, ListenerError
+from ..net.loop import new_event_loop
 from ..router import Router
 from .aliases import CTX, F
 from .context import Context, Contexts, Scope
 from .dispatch import EventTask, Hooks, dispatch
 from .event import Event
+from .event_pool import EventPool
 from .injection import Hook, check_coro_func
-from .lifecycle import Draining, Lifecycle, State
+from .lifecycle import Draining, Lifecycle
 from .route import Route
-from .running import begin_to_run, is_main_thread, run_no_more
+from .running import StopSignals, run_listener
 from .runtime import Host
+from .source import Source, take_in
 
 if TYPE_CHECKING:
     from .aliases import CoroFunc, PathParams
-    from .source import Source
+    from .event_pool import OnEnd
 
 __all__ = ["Listener"]
 
@@ -39,7 +33,7 @@ __all__ = ["Listener"]
 class Listener(Generic[CTX]):
     """Handlers registered by event path, and all that an event needs on its way to them.
 
-    Subclass it and say in `listen()` where events come from.
+    Say where events come from: with `add_source()`, or in the `listen()` of a subclass.
     """
 
     _context_cls: type[Context] = Context
@@ -51,7 +45,8 @@ class Listener(Generic[CTX]):
         self.router: Router[Route] = Router()
         self.hooks = Hooks()
         self.lifecycle = Lifecycle()
-        self._was_signalled = False
+        self.event_pool = EventPool(self.hooks)
+        self.sources: list[Source] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Take the context class from `class App(Listener[MyContext])`."""
@@ -64,13 +59,17 @@ class Listener(Generic[CTX]):
     # --- what a subclass says -------------------------------------------------------------------
 
     async def listen(self) -> None:
-        """Open the sources of events: start servers, subscribe to queues. To be overridden.
+        """Open what is not a `Source`: start servers, subscribe to queues. To be overridden.
 
-        It may return when they are open, or go on for as long as the listener runs.
+        It may return when they are open, or go on for as long as the listener runs. It is called when the sources that
+        were added are open.
 
-        :raises NotImplementedError: it was not overridden
+        :raises NotImplementedError: it was not overridden, and there is no source
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `async def listen(self)`")
+        if not self.sources:
+            raise NotImplementedError(
+                f"{type(self).__name__} takes no events in: define `async def listen(self)`, or call add_source()"
+            )
 
     def setup_event_loop(self) -> asyncio.AbstractEventLoop:
         """Return the loop to run in. To be overridden by who needs another."""
@@ -78,15 +77,7 @@ class Listener(Generic[CTX]):
 
     def install_signal_handlers(self) -> None:
         """Let SIGINT and SIGTERM begin a graceful shutdown (main thread only)."""
-        if not is_main_thread():
-            return
-        loop = asyncio.get_event_loop()
-        if (last_resort := self.host.last_resort) is not None:
-            last_resort.catch(self.host.signals)
-            last_resort.hand_to(loop, self._on_signal)
-            return
-        for sig in self.host.signals:
-            loop.add_signal_handler(sig, self._on_signal, sig)
+        StopSignals(self).install()
 
     # --- registration ---------------------------------------------------------------------------
 
@@ -188,8 +179,24 @@ class Listener(Generic[CTX]):
         self.lifecycle.shutdown.append(check_coro_func(fn))
 
     def add_source(self, source: Source) -> None:
-        """Let a shutdown wait for what `source` has in flight."""
-        self.lifecycle.sources.append(source)
+        """Take events in from a source too: it is opened when the listener starts, and drained when it ends.
+
+        :raises ListenerError: the listener has opened its sources already
+        """
+        if self.lifecycle.opens:
+            raise ListenerError(
+                f"add_source({source.name!r}) comes too late, the listener runs: use `await listener.open_source(...)`"
+            )
+        self.sources.append(source)
+
+    async def open_source(self, source: Source) -> None:
+        """Open one more source now, from `listen()` or a handler; it is drained with the others.
+
+        Its `run()` is not called.
+
+        :raises Exception: what its `open` raised
+        """
+        await self.lifecycle.open(source, self)
 
     # --- contexts -------------------------------------------------------------------------------
 
@@ -265,14 +272,42 @@ class Listener(Generic[CTX]):
 
     def trigger_in(self, ctx: CTX | None, path: str, timeout: float | None, data: dict[str, Any] | None) -> EventTask:
         """Trigger an event in a context, or in one of its own; see `trigger_event`."""
+        return self.run_event(self._event_of(ctx, path, data), timeout)
+
+    def _event_of(self, ctx: CTX | None, path: str, data: dict[str, Any] | None) -> Event[Any]:
         try:
             route, params = self.match_route(path)
         except EventNotFound:
             self.host.observer.not_found()
             raise
         # A context of its own is made when somebody asks for it; most events never do.
-        event = Event(None, route, data, params, self) if ctx is None else ctx.new_event(route, data, params)
-        return self.run_event(event, timeout)
+        return Event(None, route, data, params, self) if ctx is None else ctx.new_event(route, data, params)
+
+    def dispatch_now(
+        self,
+        path: str,
+        data: dict[str, Any] | None = None,
+        *,
+        cid: str | None = None,
+        timeout: float | None = None,
+        on_end: OnEnd | None = None,
+    ) -> Event[Any]:
+        """Dispatch an event at once: the cheap way for a source, which HTTP takes too. Return the event.
+
+        Called outside of a task, as from a protocol's `data_received`, the first step of hooks and handler runs before
+        this returns; an event whose handler does not suspend has ended then. Otherwise it goes on in a task.
+
+        :param data: what hooks and handler find in `event.data`
+        :param on_end: called with the event when it has ended, which may be before this returns; `event.result`,
+            `event.error` and `event.outcome` say how. Without it an error that nobody handled is logged.
+        :raises EventNotFound: no pattern matches; it is counted as a 404
+        :raises ListenerError: the listener does not run
+        """
+        if self.lifecycle.stir is not None:
+            self.lifecycle.stir()
+        event = self._event_of(None if cid is None else self.ctxs.get(cid) or self.new_ctx(cid), path, data)
+        self.event_pool.dispatch(event, timeout, on_end)
+        return event
 
     def run_event(self, event: Event[Any], timeout: float | None = None) -> EventTask:
         """Run an event in a task of its own, which a shutdown waits for."""
@@ -331,7 +366,19 @@ class Listener(Generic[CTX]):
 
     async def main(self) -> None:
         """Run from startup to shutdown, in the loop that runs already."""
-        await self.lifecycle.live(self.listen, self.host)
+        await self.live(partial(take_in, self))
+
+    async def live(self, listen: CoroFunc) -> None:
+        """Live from startup to shutdown, with what `listen` opens as the sources."""
+
+        async def open_pool_and_listen() -> None:
+            await self.open_source(self.event_pool)
+            await listen()
+
+        try:
+            await self.lifecycle.live(open_pool_and_listen, self.host)
+        finally:
+            self.event_pool.close()
 
     def run(self) -> None:
         """Run the listener in this thread until it is shut down.
@@ -343,56 +390,7 @@ class Listener(Generic[CTX]):
         :raises BaseException: what a startup callback or `listen()` raised; SystemExit or KeyboardInterrupt, whatever
             code raised it in the loop, when what is in flight has finished
         """
-        begin_to_run(self)
-        self._was_signalled = False
-        loop = server = take_back = None
-        try:
-            loop = self.setup_event_loop()
-            self._lend_sockets(loop)
-            asyncio.set_event_loop(loop)
-            take_back = on_forced_exit(getattr(loop, "remove_files", lambda: None))
-            server = remember_server(loop, lambda: getattr(loop, "addresses", ()))
-            self.install_signal_handlers()
-            run_main(loop, self.main(), self._leave)
-        finally:
-            if loop is not None:
-                close_loop(loop, self.lifecycle.time_left(loop.time()))
-            if server is not None:
-                forget_server(server)
-            if take_back is not None:
-                take_back()
-            run_no_more()
-
-    def _leave(self, exit_code: int) -> None:
-        """The application has left the loop, which runs again: what is in flight finishes."""
-        if self.host.last_resort is not None:
-            self.host.last_resort.exit_code = exit_code
-        self.lifecycle.begin_stop(self.host)
-
-    def _lend_sockets(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self.host.sockets is None:
-            return
-        if not isinstance(loop, ServerLoop):
-            raise ListenerError(
-                f"{type(self).__name__}.setup_event_loop() returned a {type(loop).__qualname__}, which would bind "
-                "sockets of its own in each worker: return super().setup_event_loop(), or "
-                "tiny_listener.new_event_loop(), when there is more than one worker"
-            )
-        loop.socket_provider = self.host.sockets
-
-    def _on_signal(self, sig: signal.Signals, at_once: bool | None = None) -> None:
-        """A signal came; without a last resort, which counts them, a second one says "at once"."""
-        hurry = self._was_signalled if at_once is None else at_once
-        self._was_signalled = True
-        # The loop keeps only weak references to tasks.
-        self._stopping: asyncio.Future[None] = asyncio.ensure_future(self._graceful(sig, hurry=hurry))
-
-    async def _graceful(self, sig: signal.Signals, *, hurry: bool) -> None:
-        life = self.lifecycle
-        if life.state is State.STARTING:
-            life.begin_stop(self.host, cut=True)
-        elif hurry or not life.is_stopping:
-            await self.graceful_shutdown(sig)
+        run_listener(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(routes={len(self.routes)})"

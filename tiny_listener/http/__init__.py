@@ -10,6 +10,7 @@ from .listener import HTTPListener
 from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
+from .source import HTTPSource
 
 __all__ = [
     "Body",
@@ -21,6 +22,7 @@ __all__ = [
     "HTTPError",
     "HTTPListener",
     "HTTPSettings",
+    "HTTPSource",
     "Headers",
     "ProtocolError",
     "Request",

@@ -46,6 +46,8 @@ REPORT = 0.75
 """Seconds after the graceful timeout in which what was cancelled may end; then the thread ends the process."""
 BACKSTOP = 0.2
 """Seconds after that until faulthandler does: together less than the second that a supervisor waits (`KILL_GRACE`)."""
+BACKSTOP_AT_ONCE = 1.0
+"""The same where the process ends at once: nothing else waits for it, and on a busy machine the thread is late."""
 AT_ONCE = 0.3
 """Seconds that an application which heeds cancellation has to end, where a second signal says "at once"."""
 MAX_NAMES = 20
@@ -165,7 +167,8 @@ class LastResort:
         if self._deadline is not None and self._deadline <= now + seconds:
             return
         self._deadline = now + seconds
-        faulthandler.dump_traceback_later(seconds + BACKSTOP, exit=True, file=self._report)
+        backstop = BACKSTOP_AT_ONCE if seconds <= AT_ONCE else BACKSTOP
+        faulthandler.dump_traceback_later(seconds + backstop, exit=True, file=self._report)
         self._run()
         with contextlib.suppress(OSError):
             os.write(self._writer, b"\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tiny_listener import Event
-from tiny_listener.http import ClientDisconnectedError, HTTPError, HTTPListener, Request, Response
+from tiny_listener.http import ClientDisconnectedError, HTTPError, HTTPListener, HTTPSource, Request, Response
 from tiny_listener.http.response import json_bytes
 from tiny_listener.net.addresses import ListenError
 
@@ -23,6 +23,8 @@ from .scrapes import Scrapes
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import Exposition, ServerView
+
+    from tiny_listener import Listener
 
     from ..fleet.reload_status import Rollout
     from .status import Status
@@ -53,14 +55,19 @@ class Watched(Protocol):
         """Return what there is to know of its processes."""
 
 
-class _AdminListener(HTTPListener):
+class _AdminSource(HTTPSource):
+    name = "admin"
     title = "Admin endpoint"
     server_class = AdminServer
 
-    async def listen(self) -> None:
-        await super().listen()
-        server: Any = self._listening
+    async def open(self, listener: Listener[Any]) -> None:
+        await super().open(listener)
+        server: Any = self.listening
         deepen_queue(server.sockets)
+
+
+class _AdminListener(HTTPListener):
+    source_class = _AdminSource
 
 
 class Admin:

@@ -45,7 +45,7 @@ DRAIN_TICK = 0.1
 
 
 class HTTPServer:
-    """A source of events: the HTTP connections of one listener.
+    """The HTTP/1.1 connections of one source: what they share, and their drain.
 
     :param listener: whose routes serve the requests
     :param settings: limits and times
@@ -72,7 +72,9 @@ class HTTPServer:
         self.keeps_alive = settings.keep_alive_timeout > 0
         """Whether a connection goes on when all that was asked on it is answered."""
         self.limit_concurrency = settings.limit_concurrency
-        self.pool = TaskPool(self.loop)
+        shared = listener.event_pool.tasks
+        self.pool = shared or TaskPool(self.loop)
+        self._owns_pool = shared is None  # where the listener does not run, as in a test client
         self.hooks = listener.hooks
         self.life = listener.lifecycle
         self.observer: Observer = listener.host.observer
@@ -279,10 +281,10 @@ class HTTPServer:
         period = max(self._period, RESTING) if rests else self._period
         self._sweeper = call_at_next_tick(self.loop, period, self._sweep)
 
-    # --- as a source of events --------------------------------------------------------------------
+    # --- what `HTTPSource` asks of it --------------------------------------------------------------------
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """See `Source`: the requests in flight."""
         return len(self.exchanges)
 
@@ -345,4 +347,5 @@ class HTTPServer:
         self._sweeper.cancel()
         if self._drainer is not None:
             self._drainer.cancel()
-        self.pool.close()
+        if self._owns_pool:
+            self.pool.close()

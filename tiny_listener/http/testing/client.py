@@ -1,7 +1,4 @@
-"""Ask an application in process, without a socket: the same connection, server and router, over memory.
-
-`TestClient` is for plain tests; `httpx_transport` is for those that run in a loop of their own.
-"""
+"""The clients: `TestClient`, and a transport for httpx."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
-from ..net.loop import new_event_loop
-from .h1.server import HTTPServer
-from .in_memory import TestResponse, exchange
-from .listener import HTTPListener
-from .response import FieldsLike, json_bytes
+from ...net.loop import new_event_loop
+from ..h1.server import HTTPServer
+from ..listener import HTTPListener
+from ..response import FieldsLike, json_bytes
+from .in_memory import InMemory, TestResponse, exchange
 
 if TYPE_CHECKING:
     import httpx
@@ -67,11 +64,12 @@ class TestClient:
         listening = asyncio.Event()
 
         async def listen() -> None:
-            self._server = HTTPServer(self.app, self.app.settings)
-            self.app.add_source(self._server)
+            await self.app.open_source(in_memory)
+            self._server = in_memory.server
             listening.set()
 
-        self._life = asyncio.ensure_future(self.app.lifecycle.live(listen, self.app.host))
+        in_memory = InMemory(self.app.settings)
+        self._life = asyncio.ensure_future(self.app.live(listen))
         listens = asyncio.ensure_future(listening.wait())
         await asyncio.wait({self._life, listens}, return_when="FIRST_COMPLETED")
         listens.cancel()
@@ -91,8 +89,6 @@ class TestClient:
         await self.app.graceful_shutdown()
         if self._life is not None:
             await self._life
-        if self._server is not None:
-            self.app.lifecycle.sources.remove(self._server)
         self._life = self._server = None
 
     def request(

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from httptools import HttpResponseParser
 
-from .headers import Headers
+from ..h1.server import HTTPServer
+from ..headers import Headers
+from ..source import HTTPSource
 
 if TYPE_CHECKING:
-    from .h1.connection import HTTPConnection
-    from .h1.server import HTTPServer
-    from .headers import Field
+    from ...core.listener import Listener
+    from ..h1.connection import HTTPConnection
+    from ..headers import Field
 
-__all__ = ["TestResponse", "exchange", "failures_of"]
+__all__ = ["InMemory", "TestResponse", "exchange", "failures_of"]
 
 PIECE = 64 * 1024
 """Bytes of a request that the server is given at once."""
@@ -45,6 +47,14 @@ class TestResponse:
 
     def __repr__(self) -> str:
         return f"TestResponse({self.status_code})"
+
+
+class InMemory(HTTPSource):
+    """An HTTP source without a socket."""
+
+    async def open(self, listener: Listener[Any]) -> None:
+        """Make the server of its connections; see `Source`."""
+        self.server = HTTPServer(listener, self.settings)
 
 
 class _Pipe(asyncio.Transport):
