@@ -118,13 +118,16 @@ def put(text: str, drawing: str) -> str:
     return f"{before}{BEGIN}\n{drawing}\n{END}{after}"
 
 
+PAGES = {"operate/signals.md": lambda: draw(STEPS), "use/options.md": options, "operate/metrics.md": layout}
+
+
 def main(args: list[str]) -> int:
     """Bring the pages up to date, or say that they are not."""
     code = 0
-    for name, drawing in (("signals.md", draw(STEPS)), ("options.md", options()), ("metrics.md", layout())):
+    for name, drawing in PAGES.items():
         page = DOCS / name
         old = page.read_text()
-        new = put(old, drawing)
+        new = put(old, drawing())
         if "--check" not in args:
             page.write_text(new)
         elif old != new:

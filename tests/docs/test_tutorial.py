@@ -17,7 +17,7 @@ from tests.server import ROOT, free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120), pytest.mark.needs("curl")]
 
-PAGE = ROOT / "docs" / "tutorial.md"
+PAGE = ROOT / "docs" / "use" / "tutorial.md"
 BLOCK = re.compile(r'^```(python title="(?P<file>[^"]+)"|console)\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 END = "the end of what that printed"
 
