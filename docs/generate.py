@@ -118,7 +118,7 @@ def put(text: str, drawing: str) -> str:
     return f"{before}{BEGIN}\n{drawing}\n{END}{after}"
 
 
-PAGES = {"operate/signals.md": lambda: draw(STEPS), "use/options.md": options, "operate/metrics.md": layout}
+PAGES = {"operate/signals.md": lambda: draw(STEPS), "use/options.md": options, "understand/counting.md": layout}
 
 
 def main(args: list[str]) -> int:
