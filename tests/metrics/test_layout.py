@@ -17,7 +17,7 @@ from tiny_listener_metrics.row import read_row
 from tests.metrics.helpers import work
 
 PAGE = (Path(__file__).parents[2] / "docs" / "understand" / "counting.md").read_text()
-DUMP = re.compile(r"^    (?P<at>[0-9a-f]{4})  (?P<bytes>[0-9a-f ]{47,48})  \|", re.MULTILINE)
+DUMP = re.compile(r"^(?P<at>[0-9a-f]{4})  (?P<bytes>[0-9a-f ]{47,48})  \|", re.MULTILINE)
 WORDS = {m[1]: int(m[2]) for m in re.finditer(r"^\| `(\w+)` \| (\d+) \|", PAGE, re.MULTILINE)}
 
 
