@@ -27,7 +27,7 @@ FENCE = re.compile(
 )
 MARK = re.compile(r"<!-- (not run|held by|vary|before): ?(.*?) -->")
 DRAWN = re.compile(r"<!-- drawn by docs/generate\.py -->\n.*?<!-- end -->\n", re.DOTALL)
-READS = re.compile(r"(curl -s[^|]*\| *grep|cat|grep|tail|tiny-listenerctl status)\b")
+READS = re.compile(r"curl -s[^|]*\||(?:cat|grep|tail|tiny-listenerctl status)\b")
 """Commands that change nothing: what they print may take a moment to be so."""
 SERVES = re.compile(r"tiny-listener (?!--(?:check|routes)\b)[^|&;]*\Z")
 """A command that may go on: in a terminal of its own, with what it prints."""
