@@ -44,6 +44,16 @@ def test_every_row_names_a_test(page: str) -> None:
     assert rows > 5
 
 
+SHELVES = sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").glob("*/*.md"))
+
+
+def test_each_page_stands_on_a_shelf_and_is_listed() -> None:
+    listed = re.findall(r"^\| \[[^\]]+\]\(([^)]+)\) \| .+ \|$", (ROOT / "docs" / "pages.md").read_text(), re.MULTILINE)
+    assert sorted(page for page in listed if not page.startswith("../")) == SHELVES
+    assert {page.partition("/")[0] for page in SHELVES} == {"use", "operate", "understand"}
+    assert [page.name for page in (ROOT / "docs").glob("*.md")] == ["pages.md"]
+
+
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
 CODE = [ROOT / "tiny_listener", ROOT / "supervisor", ROOT / "metrics"]
 MODULES = {path.relative_to(ROOT): path for folder in CODE for path in folder.rglob("*.py")}
