@@ -16,7 +16,7 @@ OTHERS = [
 WITHOUT = {"Limitations", "How it is measured", "All commands", "More cores"}
 """Sections that show nothing that a command printed."""
 ORIGIN = re.compile(
-    r"^Printed by `[^`]+`[^;]*; (Debian's |)(CPython 3\.\d+\.\d+|the\s+interpreter\s+was\s+not\s+noted); "
+    r"^Printed by `[^`]+`[^;]*; (Debian's\s|)(CPython 3\.\d+\.\d+|the\s+interpreter\s+was\s+not\s+noted); "
     r"[0-9a-f]{7}, 20\d\d-\d\d-\d\d[^.]*\.$",
     re.MULTILINE,
 )
