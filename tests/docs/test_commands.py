@@ -240,6 +240,26 @@ def test_the_control_command_knows_what_is_named(page: str, rest: str) -> None:
     assert left or values or not rest
 
 
+OPTIONS = {
+    name
+    for one in (main, ctl, *ctl.commands.values())
+    for parameter in one.params
+    for name in (*parameter.opts, *parameter.secondary_opts)
+} | {"--help"}
+OTHERS = {"--reuse-port", "--respawn-failed-workers", "--enable-feature", "--stop-timeout", "--init"}
+"""Options of gunicorn, granian, Prometheus and Docker."""
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_options_that_stand_alone_are_there(page: Path) -> None:
+    spans: Iterator[str] = lines(page)
+    if page.name == "from-uvicorn.md":  # ours are in the last column
+        cells = re.findall(r"\| ([^|\n]+) \|$", page.read_text(), re.MULTILINE)
+        spans = (span for cell in cells for span in SPAN.findall(cell))
+    named = {match[0] for span in spans if (match := re.match(r"--[a-z][a-z-]+", span))}
+    assert named <= OPTIONS | OTHERS, sorted(named - OPTIONS - OTHERS)
+
+
 @pytest.mark.parametrize(("page", "rest"), named("make"))
 def test_make_has_the_target(page: str, rest: str) -> None:
     assert words(rest)[0] in TARGETS, f"{page} names make {rest}"
