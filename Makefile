@@ -1,4 +1,4 @@
-# A verb for whatever a person does; CI runs the same ones.
+# A verb for each thing that a person does; CI runs the same ones.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -46,7 +46,7 @@ docs: $(VENV)/.dev  ## write what the docs show of tables in the code
 site: $(VENV)/.dev  ## build the documentation as a site, into build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-format: $(VENV)/.dev  ## let ruff mend what it can
+format: $(VENV)/.dev  ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

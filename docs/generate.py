@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import dedent
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,8 +30,13 @@ def draw(steps: dict[State, dict[State, str]]) -> str:
         for number, (then, cause) in enumerate(following.items()):
             first, last = number == 0, number == len(following) - 1
             fork = "───" if first and last else "─┬─" if first else " └─" if last else " ├─"
-            lines.append(f"    {state.value if first else '':<{left}} {fork} {cause:<{middle}} ──> {then.value}")
-    return "\n".join(lines) + "\n"
+            lines.append(f"{state.value if first else '':<{left}} {fork} {cause:<{middle}} ──> {then.value}")
+    return fenced("\n".join(lines))
+
+
+def fenced(text: str) -> str:
+    """Return a text as a block of a page."""
+    return f"```text\n{text}\n```\n"
 
 
 def describe(option: click.Parameter) -> str:
@@ -66,7 +72,7 @@ def options() -> str:
 
 def layout() -> str:
     """Return how a worker's row of shared memory is laid out: what `row` says of it, and a row as it is."""
-    tables = re.findall(r"(?:^    .*\n)+", str(row.__doc__), re.MULTILINE)
+    tables = [fenced(dedent(one).rstrip()) for one in re.findall(r"(?:^    .*\n)+", str(row.__doc__), re.MULTILINE)]
     lines = [*tables, "| family | words | |", "|---|---:|---|"]
     for family in FAMILIES.values():
         if family.kind == "histogram":
@@ -79,10 +85,9 @@ def layout() -> str:
             )
         lines.append(f"| `{family.name}` | {family.words} | {of_them} |")
     header, entry, *words = "\n".join(lines).split("\n\n", 2)
-    slot = re.findall(r"(?:^    .*\n)+", str(exemplars.__doc__), re.MULTILINE)
-    return "\n\n".join(
-        (header, "An entry of the directory:", entry, *words, hex_dump(a_row()), f"A slot of an exemplar:\n\n{slot[0]}")
-    )
+    slot = re.findall(r"(?:^    .*\n)+", str(exemplars.__doc__), re.MULTILINE)[0]
+    of_exemplars = f"A slot of an exemplar:\n\n{fenced(dedent(slot).rstrip())}"
+    return "\n\n".join((header, "An entry of the directory:", entry, *words, hex_dump(a_row()), of_exemplars))
 
 
 def a_row() -> bytearray:
@@ -103,12 +108,12 @@ def hex_dump(memory: bytearray) -> str:
     for at in range(0, len(memory), 16):
         some = memory[at : at + 16]
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in some)
-        line = f"    {at:04x}  {some[:8].hex(' ')}  {some[8:].hex(' ')}  |{text}|"
+        line = f"{at:04x}  {some[:8].hex(' ')}  {some[8:].hex(' ')}  |{text}|"
         if any(some):
             lines.append(line)
-        elif lines[-1] != "    *":
-            lines.append("    *")
-    return "\n".join(lines) + "\n"
+        elif lines[-1] != "*":
+            lines.append("*")
+    return fenced("\n".join(lines))
 
 
 def put(text: str, drawing: str) -> str:
@@ -118,13 +123,16 @@ def put(text: str, drawing: str) -> str:
     return f"{before}{BEGIN}\n{drawing}\n{END}{after}"
 
 
+PAGES = {"operate/signals.md": lambda: draw(STEPS), "use/options.md": options, "understand/counting.md": layout}
+
+
 def main(args: list[str]) -> int:
     """Bring the pages up to date, or say that they are not."""
     code = 0
-    for name, drawing in (("signals.md", draw(STEPS)), ("options.md", options()), ("metrics.md", layout())):
+    for name, drawing in PAGES.items():
         page = DOCS / name
         old = page.read_text()
-        new = put(old, drawing)
+        new = put(old, drawing())
         if "--check" not in args:
             page.write_text(new)
         elif old != new:

@@ -33,7 +33,7 @@ HANDLED = (
 
 
 class Signals:
-    """The signals that came and are not obeyed yet; see docs/signals.md.
+    """The signals that came and are not obeyed yet; see docs/operate/signals.md.
 
     :param log_file: what USR1 reopens
     """

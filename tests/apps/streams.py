@@ -13,7 +13,7 @@ app = HTTPListener()
 
 @app.get("/ticks")
 async def ticks() -> AsyncIterator[str]:
-    """The program of docs/events.md."""
+    """The program of docs/use/events.md."""
     while not app.is_draining:
         yield "tick\n"
         with suppress(TimeoutError):

@@ -132,7 +132,7 @@ def test_options_that_need_a_supervisor_say_so() -> None:
     known = {name.replace("_", "-") for name in SUPERVISED}
     section = next(title for title, names in SECTIONS.items() if names is SUPERVISED)
     assert "supervisor" in section
-    rows = (ROOT / "docs" / "options.md").read_text().partition(f"### {section}\n")[2].partition("\n### ")[0]
+    rows = (ROOT / "docs" / "use" / "options.md").read_text().partition(f"### {section}\n")[2].partition("\n### ")[0]
     assert set(re.findall(r"^\| `--([a-z-]+)", rows, re.MULTILINE)) == known
     for name in known - {"max-requests-jitter", "max-restarts-window", "control-socket"}:
         done = command("--admin-port", "0", f"--{name}", "1", "web:app")

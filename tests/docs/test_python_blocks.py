@@ -14,7 +14,7 @@ import pytest
 from tests.server import ROOT
 
 BLOCK = re.compile(r"^```python[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 APP = """
 import httpx
 from tiny_listener import Event, Param
@@ -52,7 +52,7 @@ def test_every_block_compiles(page: Path) -> None:
 
 
 def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
-    texts = [APP, *map(as_test, blocks(ROOT / "docs" / "testing.md"))]
+    texts = [APP, *map(as_test, blocks(ROOT / "docs" / "use" / "testing.md"))]
     (tmp_path / "test_shown.py").write_text("\n\n".join(texts))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shown.py"],

@@ -15,25 +15,16 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.e2e
 
 README = (ROOT / "README.md").read_text()
-FIRST, SECOND = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+ORDERS = re.findall(r'^```python title="orders.py"\n(.*?)^```$', README, re.MULTILINE | re.DOTALL)[0]
 
 
 def test_it_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
 
-def test_the_first_application(tmp_path: Path) -> None:
-    (tmp_path / "http_web.py").write_text(FIRST)
-    command, asked, answer = re.findall(r"^```shell\n\$ (tiny.*)\n\$ (curl.*)\n(.*)\n```$", README, re.MULTILINE)[0]
-    assert command == "tiny-listener --workers 8 http_web:app"
-    with serving("http_web:app", "--workers", "8", cwd=tmp_path) as server:
-        path = asked.partition("127.0.0.1:8000")[2]
-        assert server.get(path) == (200, answer.encode())
-
-
 def test_http_and_another_source_share_their_hooks(tmp_path: Path) -> None:
     port = free_port()
-    (tmp_path / "orders.py").write_text(SECOND.replace("8025", str(port)))
+    (tmp_path / "orders.py").write_text(ORDERS.replace("8025", str(port)))
     with serving("orders:app", "--workers", "2", cwd=tmp_path, env={"PYTHONUNBUFFERED": "1"}) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
         connection.request("POST", "/orders/tea")

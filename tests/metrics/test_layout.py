@@ -1,4 +1,4 @@
-"""What docs/metrics.md says of the memory, byte by byte: a reader that knows no more than the page reads it."""
+"""What docs/understand/counting.md says, byte by byte: a reader that knows no more than the page reads the memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tiny_listener_metrics.row import read_row
 
 from tests.metrics.helpers import work
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
-DUMP = re.compile(r"^    (?P<at>[0-9a-f]{4})  (?P<bytes>[0-9a-f ]{47,48})  \|", re.MULTILINE)
+PAGE = (Path(__file__).parents[2] / "docs" / "understand" / "counting.md").read_text()
+DUMP = re.compile(r"^(?P<at>[0-9a-f]{4})  (?P<bytes>[0-9a-f ]{47,48})  \|", re.MULTILINE)
 WORDS = {m[1]: int(m[2]) for m in re.finditer(r"^\| `(\w+)` \| (\d+) \|", PAGE, re.MULTILINE)}
 
 

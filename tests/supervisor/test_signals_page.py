@@ -16,7 +16,7 @@ def test_the_page_shows_every_step() -> None:
         [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    page = (ROOT / "docs" / "signals.md").read_text()
+    page = (ROOT / "docs" / "operate" / "signals.md").read_text()
     for state, following in STEPS.items():
         for then, cause in following.items():
             assert any(cause in line and line.endswith(then.value) for line in page.splitlines()), (state, then)

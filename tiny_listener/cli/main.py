@@ -171,7 +171,7 @@ class Command(click.Command):
     "--reload-include",
     metavar="PATTERN",
     multiple=True,
-    help="Files or folders to watch beside *.py, such as '*.html' or templates. May be given again.",
+    help="Files or folders to watch besides *.py, such as '*.html' or templates. May be given again.",
 )
 @click.option(
     "--reload-exclude",
@@ -213,7 +213,7 @@ class Command(click.Command):
     type=seconds,
     default=30,
     show_default=True,
-    help="Seconds that a worker's event loop may stand still; then it is killed and replaced. 0: forever, as with "
+    help="Seconds that a worker's event loop may be blocked; then it is killed and replaced. 0: forever, as with "
     "--reload, unless given.",
 )
 @click.option(
@@ -286,12 +286,12 @@ class Command(click.Command):
     "asks for, of any user. On the command line all users of the machine see it.",
 )
 @click.option("--admin-token-file", type=click.Path(), metavar="FILE", help="The same, from the first line of a file.")
-@click.option("--admin-open", is_flag=True, help="Let an --admin-host that is not of this machine alone have no token.")
+@click.option("--admin-open", is_flag=True, help="Allow an admin endpoint on a non-loopback address without a token.")
 @click.option(
     "--admin-allowed-hosts",
     metavar="LIST",
     type=HostNames(),
-    help="Names by which clients may ask there, beside addresses and localhost: such as web.internal, *.web.internal "
+    help="Names by which clients may ask there, besides addresses and localhost: such as web.internal, *.web.internal "
     "for all below it, '*' for any.",
 )
 @click.option(

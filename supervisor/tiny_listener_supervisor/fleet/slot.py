@@ -1,4 +1,4 @@
-"""The life of a worker, as a table, and the slot that outlives it; docs/signals.md draws the table."""
+"""The life of a worker, as a table, and the slot that outlives it; docs/operate/signals.md draws the table."""
 
 from __future__ import annotations
 
