@@ -75,9 +75,9 @@ def test_a_server_is_found_shown_scaled_and_stopped(run: Path) -> None:
         assert [line.split()[:3] for line in lines[2:]] == [
             [str(slot), "ready", str(pid)] for slot, pid in enumerate(server.workers())
         ]
-        assert ctl(run, "scale", "4").stdout == "there are to be 4 workers\n"
+        assert ctl(run, "scale", "4").stdout == "scaling to 4 workers\n"
         wait_for(lambda: server.log.count("is ready") == 2)
-        assert ctl(run, "scale", "1").stdout == "there are to be 1 worker\n"
+        assert ctl(run, "scale", "1").stdout == "scaling to 1 worker\n"
         wait_for(lambda: len(server.workers()) == 1)
         shown = json.loads(ctl(run, "status", "--json").stdout)
         assert [process["state"] for process in shown["processes"]] == ["ready", "retired", "retired", "retired"]
@@ -92,7 +92,7 @@ def test_a_server_is_found_shown_scaled_and_stopped(run: Path) -> None:
         page = json.loads(server.admin("/status.json")[1])
         assert page["processes"][0]["pid"] == shown["processes"][0]["pid"]
         assert page.keys() == shown.keys()
-        assert ctl(run, "stop").stdout == "the server stops when it has finished what it has in flight\n"
+        assert ctl(run, "stop").stdout == "the server stops once everything in flight has finished\n"
         assert server.process.wait(15) == 0
         assert not socket_file.exists()
 
@@ -114,7 +114,7 @@ def test_a_reload_a_restart_and_a_dump(run: Path) -> None:
         assert shown["version"] == 1
         assert sorted(process["restarts"] for process in shown["processes"]) == [0, 1]
         ends = {process["restarts"]: process["last_exit"] for process in shown["processes"]}
-        assert ends == {0: "exited", 1: "killed by SIGKILL: by hand, or out of memory?"}
+        assert ends == {0: "exited", 1: "killed by SIGKILL (by hand, or out of memory?)"}
         assert "tiny-listenerctl: reloading 2 workers" in server.log
 
 
@@ -187,7 +187,7 @@ def test_what_a_server_that_stops_refuses(run: Path) -> None:
     with controlled(run, "--drain-delay", "600") as server:
         assert ctl(run, "stop").returncode == 0
         assert refused(ctl(run, "reload")) == "Error: nothing to reload while stopping\n"
-        assert refused(ctl(run, "scale", "3")) == "Error: the number of workers stays while they are stopping\n"
+        assert refused(ctl(run, "scale", "3")) == "Error: cannot change the number of workers while they are stopping\n"
         assert "stopping, 2 workers" in ctl(run, "status").stdout
         assert server.stop() == 0  # the second: at once
 
@@ -236,13 +236,13 @@ def test_another_user_is_refused(run: Path) -> None:
                 os.seteuid(0)
         finally:
             os.close(folder)
-        assert said == {"type": "Denied", "text": "user 65534 may not command this server; user 0 and root may"}
-        assert "Control socket: user 65534 (pid" in server.log
+        assert said == {"type": "Denied", "text": "user 65534 may not control this server; user 0 and root may"}
+        assert "Control socket: refused user 65534 (pid" in server.log
         assert server.is_ready()
         assert "is open to others (mode 777); chmod it to 700" in refused(ctl(run, "status"))
     with controlled(run) as server:
         assert "No control socket: " in server.log
-        assert "or choose another place with --control-socket" in server.log
+        assert "or choose another path with --control-socket" in server.log
 
 
 def speak(path: str, data: bytes) -> dict[str, str]:
@@ -260,9 +260,11 @@ def test_what_is_no_request(run: Path, tmp_path: Path) -> None:
     path = str(tmp_path / "control")
     with controlled(run, "--control-socket", path) as server:
         for data in (b"status\n", b"{}\n", b'{"type":"Kill"}\n', b'{"type":"Scale","workers":"3"}\n', b"\xff\n"):
-            assert speak(path, data)["text"].startswith("that is no request of a tiny-listenerctl of this version: ")
-        assert speak(path, b'{"type":"Scale","workers":0}\n')["text"].startswith("the last worker stays")
-        assert speak(path, b'{"type":"Scale","workers":2000}\n')["text"].startswith("there are 1024 workers")
+            assert speak(path, data)["text"].startswith(
+                "this version of tiny-listener does not understand the request: "
+            )
+        assert speak(path, b'{"type":"Scale","workers":0}\n')["text"].startswith("cannot scale below 1 worker")
+        assert speak(path, b'{"type":"Scale","workers":2000}\n')["text"].startswith("cannot scale above 1024 workers")
         with socket.socket(socket.AF_UNIX) as sock:  # longer than a line may be, and no end
             sock.connect(path)
             sock.sendall(b"x" * (REQUEST_LIMIT + 1))

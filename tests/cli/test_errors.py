@@ -252,7 +252,7 @@ def test_a_pid_file_of_a_living_process(tmp_path: Path) -> None:
     pid_file.write_text(f"{os.getppid()}\n")
     done = command(*ADMIN, "--pid-file", str(pid_file), "web:app")
     assert done.returncode == 1
-    assert f"says that process {os.getppid()} runs this already" in done.stderr
+    assert f"names process {os.getppid()}, which is still running" in done.stderr
     with subprocess.Popen(["sleep", "60"]) as stranger:
         pid_file.write_text(f"{stranger.pid}\n")
         os.utime(pid_file, (1, 1))  # its number was another process's when the file was written

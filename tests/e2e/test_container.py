@@ -64,7 +64,7 @@ def test_signals_are_handed_on() -> None:
         wait_for(lambda: "SIGHUP: reloading 2 workers" in server.log)
         wait_for(lambda: server.log.count("is being replaced: reload") == 2)
         os.kill(init, signal.SIGTTIN)
-        wait_for(lambda: "SIGTTIN: 3 workers in place of 2" in server.log)
+        wait_for(lambda: "SIGTTIN: scaling from 2 to 3 workers" in server.log)
         os.kill(init, signal.SIGUSR2)
         wait_for(lambda: "Current thread" in server.log)
         os.kill(init, signal.SIGQUIT)

@@ -90,7 +90,7 @@ def test_a_watcher_that_cannot_be_forked_is_one_line(tmp_path: Path) -> None:
     run = [*broken("os.fork", where), *COMMAND, "--reload", "--admin-port", "0", "--port", str(free_port()), "web:app"]
     done = subprocess.run(run, cwd=APPS, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
-    words = "the process that watches files (--reload) cannot be forked: Resource temporarily unavailable"
+    words = "cannot fork the process that watches files (--reload): Resource temporarily unavailable"
     assert [line for line in done.stderr.splitlines() if not line.startswith("INFO")] == [f"Error: {words}"]
 
 
@@ -104,7 +104,7 @@ def test_a_reload_whose_fork_fails_leaves_the_old_workers_and_the_next_one_works
         wait_for(lambda: words in server.log)
         assert server.workers() == workers
         server.process.send_signal(signal.SIGTTIN)
-        wait_for(lambda: "SIGTTIN: no worker more than 2: Resource temporarily unavailable" in server.log)
+        wait_for(lambda: "SIGTTIN: cannot start more than 2 workers: Resource temporarily unavailable" in server.log)
         where.unlink()
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: len(server.workers()) == 2 and not set(workers) & set(server.workers()))
@@ -116,7 +116,7 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
     with serving("faulty:app", "--workers", "2", env={"DIE": str(gate)}) as server, nothing_leaks(server):
         gate.touch()
         os.kill(server.workers()[0], signal.SIGKILL)
-        wait_for(lambda: server.log.count("exited with code 9, not ready") >= 2)
+        wait_for(lambda: server.log.count("exited with code 9 after") >= 2)
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "exited with code 9 before it was ready: the old ones keep serving" in server.log)
         gate.unlink()
@@ -125,9 +125,9 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/die", "exited with code 5, ready"),
-        ("/close", "exited with code 1, ready"),  # it takes the supervisor for dead
-        ("/deaf", "has closed its line to the supervisor: killed"),  # it takes nothing for anything: it is blocked
+        ("/die", "exited with code 5 after"),
+        ("/close", "exited with code 1 after"),  # it takes the supervisor for dead
+        ("/deaf", "closed its channel to the supervisor: killing it"),  # it takes nothing for anything: it is blocked
         ("/garble", "sent what is no message"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_pid_file_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path
 def test_a_pid_file_that_is_a_device_is_left_alone() -> None:
     done = command("--admin-port", "0", "--pid-file", "/dev/null", "web:app")
     assert done.returncode == 1
-    assert done.stderr == "Error: cannot write the pid file /dev/null: that is no file; choose another path\n"
+    assert done.stderr == "Error: cannot write the pid file /dev/null: it is not a regular file; choose another path\n"
     assert Path("/dev/null").is_char_device()
 
 

@@ -156,7 +156,7 @@ def test_the_umask_holds_for_one_process_too(public: Path) -> None:
     [
         (["--user", "nosuchuser"], 2, "there is no user 'nosuchuser' (--user)"),
         (["--user", str(2**32 - 1)], 2, "there is no user '4294967295' (--user)"),
-        (["--user", "54321"], 2, "user 54321 has no entry that names its group: add --group"),
+        (["--user", "54321"], 2, "user 54321 has no passwd entry that names its group: add --group"),
         (["--group", "nosuchgroup"], 2, "there is no group 'nosuchgroup' (--group)"),
         (["--user", "nobody", "--preload"], 2, "--preload imports the application before workers become --user"),
         (["--umask", "088"], 2, "'088' are no permissions: three octal digits, such as 027"),

@@ -95,7 +95,7 @@ def test_a_handler_that_blocks_for_ever_costs_others_a_moment_until_it_is_replac
                 slowest = max(slowest, time.monotonic() - before)
             assert time.monotonic() - blocked < 3 + 2  # DUMP_TIME, and two looks
         assert len(seen) == 3, seen
-        assert slowest < 0.5, slowest  # what STANDS_STILL alone would have them wait for
+        assert slowest < 0.5, slowest  # what BLOCKED_AFTER alone would have them wait for
         wait_for(lambda: len(server.workers()) == 4 and server.is_ready())
         assert len(set(server.workers()) & set(workers)) == 3
         assert "in block" in server.log
@@ -112,7 +112,7 @@ def test_a_worker_that_drains_by_itself_is_replaced_beside_it_and_its_queue_serv
         else:
             assert server.get("/leave")[0] == 200
         with load(server) as outcomes:
-            wait_for(lambda: "drains by itself, ready after" in server.log)
+            wait_for(lambda: "drains by itself after" in server.log)
             wait_for(lambda: len(server.workers()) == 3 and server.is_ready())
             seen = outcomes["200"]
             wait_for(lambda: outcomes["200"] > seen + 200)

@@ -212,11 +212,11 @@ def test_it_follows_the_death_of_a_worker(browser: Browser) -> None:
         assert pids(browser) == server.workers()
         assert survivor in pids(browser)
         (row,) = [row for row in browser.rows("workers") if row["Last exit"]]
-        assert row["Last exit"] == "killed by SIGKILL: by hand, or out of memory?"
+        assert row["Last exit"] == "killed by SIGKILL (by hand, or out of memory?)"
         assert row["Restarts"] == "1"
         wait_for(lambda: browser.text("#restarts") == "signal 1")
         news = browser.text("#news")
-        assert f"(pid {victim}) has ended: killed by SIGKILL: by hand, or out of memory?" in news
+        assert f"(pid {victim}) has ended: killed by SIGKILL (by hand, or out of memory?)" in news
         assert f"Worker {row['Slot']} (pid {row['PID']}) has started" in news
         ask(server)
         wait_for(lambda: row_of(browser, USER)["Events"] == "3")

@@ -42,7 +42,7 @@ def test_neither_a_place_to_write_nor_proc_are_needed(workers: str) -> None:
             wait_for(lambda: old[0] not in server.workers() and len(server.workers()) == 2 and server.is_ready())
             server.process.send_signal(signal.SIGHUP)
             wait_for(lambda: not set(old) & set(server.workers()) and len(server.workers()) == 2)
-            assert ": Read-only file system; or choose another place with --control-socket" in server.log
+            assert ": Read-only file system; or choose another path with --control-socket" in server.log
             assert "No control socket: " in server.log
         assert server.get("/")[0] == 200
         assert server.stop() == 0

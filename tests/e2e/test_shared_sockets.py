@@ -155,7 +155,7 @@ def test_a_file_that_was_taken_away_is_bound_again_by_a_reload(tmp_path: Path) -
         (name,) = json.loads(server.admin("/status.json")[1])["addresses"]
         assert name == f"unix:{path} (its file is gone)"
         reload(server)
-        assert f"The file of unix:{path} was removed or replaced: it is bound again" in server.log
+        assert f"The file of unix:{path} was removed or replaced: binding it again" in server.log
         assert answer().endswith(b"Welcome!")
         path.unlink()
         with socket.socket(socket.AF_UNIX) as other:

@@ -168,7 +168,7 @@ def test_a_dead_worker_is_replaced_and_said() -> None:
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: first not in server.workers() and len(server.workers()) == 2)
         assert second in server.workers()
-        wait_for(lambda: "killed by SIGKILL: by hand, or out of memory?" in server.log)
+        wait_for(lambda: "killed by SIGKILL (by hand, or out of memory?)" in server.log)
         os.kill(second, signal.SIGTERM)
         wait_for(lambda: second not in server.workers() and len(server.workers()) == 2)
         wait_for(server.is_ready)
@@ -352,7 +352,7 @@ def test_a_default_admin_port_that_is_taken_is_a_warning(workers: str) -> None:
         finally:
             process.terminate()
             _, err = process.communicate(timeout=20)
-        assert b"port 9464 is taken; choose another with --admin-port" in err
+        assert b"port 9464 is in use; choose another with --admin-port" in err
 
 
 def _answers(port: int) -> bool:

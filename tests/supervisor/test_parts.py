@@ -102,10 +102,10 @@ def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> Non
         assert after(State.READY, 0.5, now=3.0) is None
     assert counts == {"exit": 2}
     assert [record.getMessage() for record in caplog.records] == [
-        "Worker 1 exited, ready after 0.5 s; the next one starts now",
-        "Worker 1 exited, not ready after 0.5 s; the next one starts in 0.088 s",
-        "Worker 1 exited, ready after 0.5 s; none follows",
-        f"3 workers ended unplanned within 10 s, and --max-restarts is 2: giving up, with exit code {GAVE_UP}",
+        "Worker 1 exited after 0.5 s, while ready; the next one starts now",
+        "Worker 1 exited after 0.5 s, before it was ready; the next one starts in 0.088 s",
+        "Worker 1 exited after 0.5 s, while ready; no restart",
+        f"3 workers ended unexpectedly within 10 s, and --max-restarts is 2: giving up, with exit code {GAVE_UP}",
     ]
 
 
@@ -130,8 +130,8 @@ def test_where_no_other_serves_the_next_worker_comes_soon(was: State, alone: boo
     [
         (0, "exited"),
         (3, "exited with code 3"),
-        (-signal.SIGKILL, "killed by SIGKILL: by hand, or out of memory?"),
-        (-signal.SIGSEGV, "killed by SIGSEGV: a fault in native code"),
+        (-signal.SIGKILL, "killed by SIGKILL (by hand, or out of memory?)"),
+        (-signal.SIGSEGV, "killed by SIGSEGV (a fault in native code)"),
         (-signal.SIGTERM, "killed by SIGTERM"),
         (-63, "killed by signal 63"),
     ],
@@ -320,7 +320,7 @@ def test_who_rests_hangs_when_the_rest_is_over(stamp: float, limit: float, rest:
     [
         (10.0, 100 * 2**20, None),
         (10.1, 0, "it has lived for 10 s (--max-lifetime)"),
-        (0.0, 101 * 2**20, "it takes 101 MiB of memory (--max-rss 100)"),
+        (0.0, 101 * 2**20, "it uses 101 MiB of memory (--max-rss 100)"),
     ],
 )
 def test_why_a_worker_is_recycled(age: float, rss: int, reason: str | None) -> None:

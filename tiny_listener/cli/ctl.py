@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tiny_listener_supervisor.admin.status import Status
-    from tiny_listener_supervisor.control.messages import Answer, Request
+    from tiny_listener_supervisor.control.messages import Answer, ControlRequest
 
 __all__ = ["command", "main"]
 
@@ -35,7 +35,7 @@ class Refusal(click.ClickException):
     """What cannot be done; exit code 1."""
 
 
-def ask(path: str, request: Request) -> Answer:
+def ask(path: str, request: ControlRequest) -> Answer:
     """Send a request to the server at a control socket and return its answer.
 
     :raises Refusal: nobody answers there, or not in time, or something else
@@ -260,7 +260,7 @@ def dump(place: tuple[str | None, int | None]) -> None:
     _tell(place, Dump())
 
 
-def _tell(place: tuple[str | None, int | None], request: Request) -> None:
+def _tell(place: tuple[str | None, int | None], request: ControlRequest) -> None:
     from tiny_listener_supervisor.control.messages import Done  # noqa: PLC0415
 
     answer = ask(find(*place), request)
