@@ -35,7 +35,7 @@ from prometheus_client import values as prometheus_values
 from prometheus_client.exposition import generate_latest
 from tiny_listener_metrics import ApplicationMetrics, Exposition, Ledger, LedgerCollector, Recorder, RouteRecorder, Row
 from tiny_listener_metrics.series import HTTP_DURATION
-from tiny_listener_metrics.values import Home, value_class
+from tiny_listener_metrics.values import ValueStore, value_class
 
 if TYPE_CHECKING:
     from tiny_listener.core.route import Route
@@ -167,7 +167,7 @@ def measure_observations() -> list[Measured]:
         f"prometheus_client: {name}": (one, SPREAD) for name, one in prometheus_observers().items()
     }
     before = prometheus_values.ValueClass
-    prometheus_values.ValueClass = value_class(Home(ApplicationMetrics().open_row("0").memory))
+    prometheus_values.ValueClass = value_class(ValueStore(ApplicationMetrics().open_row("0").memory))
     plain |= {f"an application's own, with ours: {name}": (one, SPREAD) for name, one in prometheus_observers().items()}
     prometheus_values.ValueClass = before
     multiprocess = [f"prometheus_client, multi-process: {name}" for name in prometheus_observers()]

@@ -8,7 +8,7 @@ import time
 from typing import Final, NamedTuple
 
 from tiny_listener_metrics import ApplicationMetrics, Exposition, Ledger
-from tiny_listener_metrics.values import Home, ValueKey
+from tiny_listener_metrics.values import ValueKey, ValueStore
 from tiny_listener_supervisor.admin.scrapes import Scrapes
 
 from tiny_listener.net.loop import new_event_loop
@@ -55,12 +55,12 @@ class Pulse:
 def _large(application: ApplicationMetrics) -> None:
     """Let each of the workers have all label sets, and so as many values as there are samples."""
     for worker in range(WORKERS):
-        home = Home(application.open_row(str(worker)).memory)
+        store = ValueStore(application.open_row(str(worker)).memory)
         for number in range(SAMPLES):
             labels = (("customer", str(number)),)
-            at = home.add(ValueKey("counter", "", "orders", "orders_total", labels, "Orders by customer."))
+            at = store.add(ValueKey("counter", "", "orders", "orders_total", labels, "Orders by customer."))
             if at is not None:
-                home.words[at] = number
+                store.words[at] = number
 
 
 async def _measure(scrapes: Scrapes) -> list[Pause]:
