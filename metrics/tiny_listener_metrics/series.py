@@ -155,7 +155,8 @@ _METHOD_PREFIX: Final = re.compile("[A-Z-]+:")
 def http_route(pattern: str) -> str:
     """Return the `http_route` of a route: its pattern without the method.
 
-    >>> http_route("GET:/user/{username}") '/user/{username}'
+    >>> http_route("GET:/user/{username}")
+    '/user/{username}'
     """
     prefix = _METHOD_PREFIX.match(pattern)
     return pattern[prefix.end() :] if prefix else pattern

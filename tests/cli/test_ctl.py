@@ -132,7 +132,7 @@ def test_a_reload_that_fails_is_said_to_whoever_waits_and_to_whoever_looks_later
         assert server.total("tiny_listener_last_reload_exit_code") == 3
         version.write_text("2")
         began = ctl(run, "reload", "--no-wait")
-        assert (began.returncode, began.stdout) == (0, "every worker gets a successor, one after the other\n")
+        assert (began.returncode, began.stdout) == (0, "reloading: every worker is being replaced\n")
         wait_for(lambda: server.total("tiny_listener_last_reload_successful") == 1)
         wait_for(lambda: server.total("tiny_listener_reloads_total", outcome="done") == 1)
         assert server.total("tiny_listener_reloads_total", outcome="failed") == 1
@@ -149,7 +149,7 @@ def test_who_waits_for_a_reload_hears_of_the_servers_stop(run: Path, version: Pa
         waiting = subprocess.Popen([*CTL, "reload"], env={**os.environ, **env}, stderr=subprocess.PIPE, text=True)
         with gate.open("w"):  # the successor boots
             server.process.send_signal(signal.SIGTERM)
-            assert waiting.communicate(timeout=20)[1] == "Error: the server stops, and the reload with it\n"
+            assert waiting.communicate(timeout=20)[1] == "Error: the server is stopping, which ends the reload\n"
         assert waiting.returncode == 1
         assert server.stop() == 0
 
@@ -193,13 +193,13 @@ def test_what_a_server_that_stops_refuses(run: Path) -> None:
 
 
 def test_of_several_servers_one_is_chosen_and_dead_ones_are_removed(run: Path) -> None:
-    text = "no server has its control socket in"
+    text = "no server has a control socket in"
     assert text in refused(ctl(run, "status"))
     with controlled(run) as one, controlled(run) as other:
         said = refused(ctl(run, "status"))
         for server in (one, other):
             assert f"{server.process.pid} (127.0.0.1:{server.port})" in said
-        assert "2 servers run: " in said
+        assert "2 servers are running: " in said
         assert "choose one with --pid" in said
         assert ctl(run, "--pid", str(one.process.pid), "status").stdout.startswith(f"tiny-listener {one.process.pid}:")
         assert "no server with pid 1 has" in refused(ctl(run, "--pid", "1", "status"))
@@ -282,9 +282,9 @@ def test_what_is_no_request(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n", "gave no answer of a tiny-listener of version"),
-        (b"", "gave no whole answer; is it a tiny-listener?"),
-        (b'{"type":"Done"', "gave no whole answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "is not that of a tiny-listener"),
+        (b"", "is it a tiny-listener server?"),
+        (b'{"type":"Done"', "incomplete answer from"),
     ],
 )
 def test_what_is_no_server(run: Path, tmp_path: Path, answer: bytes, words: str) -> None:
@@ -384,7 +384,7 @@ def test_the_table() -> None:
         ProcessStatus(10, "retired", accept_queue=0, restarts=2, last_exit="exited with code 3"),
     ]
     assert table(msgspec.structs.replace(SERVER, processes=processes)) == (
-        "tiny-listener 5: degraded, 1 worker on /run/web.sock, up 1 min 1 s, 7 connections wait\n"
+        "tiny-listener 5: degraded, 1 worker on /run/web.sock, up 1 min 1 s, 7 connections waiting\n"
         "SLOT  STATE    PID      AGE  VERSION  RESTARTS     RSS  QUEUE  EVENTS  LAST EXIT\n"
         "   0  ready     77  1 d 2 h        3         0  52 MiB      4   12345  -\n"
         "  10  retired    -        -        -         2       -      0       -  exited with code 3"
@@ -394,7 +394,7 @@ def test_the_table() -> None:
 @pytest.mark.parametrize(
     ("reload", "line"),
     [
-        (ReloadStatus(3, "running"), "reload 3 runs"),
+        (ReloadStatus(3, "running"), "reload 3 in progress"),
         (ReloadStatus(3, "done"), "SLOT"),
         (
             ReloadStatus(3, "failed", "worker 0 exited before it was ready", 0),

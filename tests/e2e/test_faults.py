@@ -156,13 +156,13 @@ def test_a_worker_without_file_descriptors_says_one_line_and_goes_on(workers: st
             def one_more() -> bool:  # the kernel chooses the worker
                 with contextlib.suppress(OSError):
                     clients.enter_context(socket.create_connection(("127.0.0.1", server.port), 1))
-                return server.log.count("No file descriptor is left of 40 (RLIMIT_NOFILE)") == int(workers)
+                return server.log.count("All 40 file descriptors are in use (RLIMIT_NOFILE)") == int(workers)
 
             wait_for(one_more)
-        wait_for(lambda: server.log.count("There are file descriptors again") == int(workers))
+        wait_for(lambda: server.log.count("File descriptors are available again") == int(workers))
         wait_for(answers)
         assert (server.workers() or [server.process.pid]) == pids
-        assert server.log.count("No file descriptor is left") == int(workers)
+        assert server.log.count("file descriptors are in use") == int(workers)
         assert "Traceback" not in server.log
 
 
@@ -179,11 +179,11 @@ def test_a_supervisor_without_file_descriptors_says_one_line_and_goes_on(tmp_pat
                 client.setblocking(False)  # noqa: FBT003
                 with contextlib.suppress(OSError):
                     client.connect(control)
-                return "No file descriptor is left of 45 (RLIMIT_NOFILE)" in server.log
+                return "All 45 file descriptors are in use (RLIMIT_NOFILE)" in server.log
 
             wait_for(one_more)
             assert server.get("/") == (200, b"Welcome!")
-        wait_for(lambda: "There are file descriptors again" in server.log)
+        wait_for(lambda: "File descriptors are available again" in server.log)
         wait_for(server.is_ready)
         assert "Traceback" not in server.log
         assert len(server.log.splitlines()) < 20
@@ -230,7 +230,7 @@ def test_a_loan_that_its_borrower_could_not_take_is_lent_again_when_it_can() -> 
             def one_more() -> bool:  # the kernel chooses the worker
                 with contextlib.suppress(OSError):
                     clients.enter_context(socket.create_connection(("127.0.0.1", server.port), 1))
-                return server.log.count("No file descriptor is left of 40 (RLIMIT_NOFILE)") == 2
+                return server.log.count("All 40 file descriptors are in use (RLIMIT_NOFILE)") == 2
 
             wait_for(one_more)
             server.process.send_signal(signal.SIGTTOU)

@@ -296,4 +296,4 @@ def test_what_a_probation_may_be(value: str, code: int) -> None:
 def test_one_process_has_no_probation() -> None:
     done = command("--reload-probation", "2", "web:app")
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: --reload-probation needs a supervisor: add --workers 2, or leave it out")
+    assert done.stderr.startswith("Error: --reload-probation needs a supervisor: add --workers 2, or omit it")

@@ -316,9 +316,9 @@ def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:
     [
         (["--max-requests", "5"], "--max-requests needs a supervisor: add --workers 2"),
         (["--hang-timeout", "5"], "--hang-timeout needs a supervisor"),
-        (["--reload-batch", "2"], "--reload-batch needs a supervisor: add --workers 2, or leave it out"),
+        (["--reload-batch", "2"], "--reload-batch needs a supervisor: add --workers 2, or omit it"),
         (["--workers", "2", "--reload-batch", "0"], "0 is not in the range x>=1"),
-        (["--control-socket", "x"], "--control-socket needs a supervisor: add --workers 2, or leave it out"),
+        (["--control-socket", "x"], "--control-socket needs a supervisor: add --workers 2, or omit it"),
         (["--workers", "2", "--max-requests-jitter", "5"], "does nothing without --max-requests"),
         (["--workers", "2", "--max-lifetime", "0"], "0.0 is not in the range x>0"),
     ],

@@ -52,5 +52,5 @@ def test_neither_a_place_to_write_nor_proc_are_needed(workers: str) -> None:
 def test_a_limit_that_needs_proc_is_refused_without() -> None:
     wanted = [*LAUNCHER, *COMMAND, "--workers", "2", "--max-rss", "100", "web:app"]
     done = subprocess.run(wanted, cwd=APPS, capture_output=True, text=True, timeout=30, check=False)
-    said = "Error: --max-rss needs /proc, which says how much memory a worker takes: mount it, or leave it out\n"
+    said = "Error: --max-rss needs /proc to see how much memory a worker uses: mount /proc, or omit --max-rss\n"
     assert (done.returncode, done.stdout) == (1, said)

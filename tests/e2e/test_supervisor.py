@@ -255,7 +255,7 @@ def test_unix_socket(workers: str, tmp_path: Path) -> None:
         assert b"Welcome!" in ask()
         assert stat.S_IMODE(path.stat().st_mode) == 0o620
         second = command("--admin-port", "0", "--workers", workers, "--uds", str(path), "web:app")
-        assert (second.returncode, "a server listens there already" in second.stderr) == (1, True), second.stderr
+        assert (second.returncode, "a server already listens there" in second.stderr) == (1, True), second.stderr
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         assert b"Welcome!" in ask()

@@ -262,12 +262,12 @@ def test_a_unix_socket_is_shared_and_its_file_removed(tmp_path: Path) -> None:
     first = broker.acquire(0, address)
     assert broker.acquire(1, address) is first
     other = SocketBroker()
-    with pytest.raises(ListenError, match="a server listens there already"):
+    with pytest.raises(ListenError, match="a server already listens there"):
         other.acquire(0, address)
     broker.close()
     assert not Path(path).exists()
     Path(path).write_text("no socket")
-    with pytest.raises(ListenError, match="that is no socket; remove it, or choose another path with --uds"):
+    with pytest.raises(ListenError, match="it is not a socket; remove it, or choose another path with --uds"):
         other.acquire(0, address)
     assert Path(path).read_text() == "no socket"
 

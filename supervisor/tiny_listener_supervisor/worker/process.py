@@ -54,7 +54,7 @@ from .young_garbage import few_collections
 
 if TYPE_CHECKING:
     from tiny_listener import Listener
-    from tiny_listener.net.takeover import Borrower
+    from tiny_listener.net.takeover import Takeover
 
     from ..system.logfile import LogFile
     from ..system.privileges import Identity
@@ -149,7 +149,7 @@ class SocketClient:
 
     async def start(self) -> None:
         """Start listening to the supervisor."""
-        _borrower().on_failure = self._cannot_borrow
+        _takeover().on_failure = self._cannot_take_over
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._hear)
 
     async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
@@ -205,9 +205,9 @@ class SocketClient:
             case TakeOver():
                 taken = self._batches.add(("taken over", message.slot), message, fds)
                 if taken is not None:
-                    _borrower().borrow(message.slot, [socket.socket(fileno=fd) for fd in taken])
+                    _takeover().take_over(message.slot, [socket.socket(fileno=fd) for fd in taken])
             case HandBack():
-                _borrower().give_back(message.slot)
+                _takeover().hand_back(message.slot)
             case TakeLog():
                 if self._log_file is not None:
                     self._log_file.take(fds[0])
@@ -234,11 +234,11 @@ class SocketClient:
                     future.set_exception(ListenError(errno.EMFILE, f"cannot listen: {why}"))
             case TakeOver():
                 self._batches.drop(("taken over", message.slot))
-                self._cannot_borrow(message.slot)
+                self._cannot_take_over(message.slot)
             case TakeLog():
                 self._tell(CannotTakeLog())
 
-    def _cannot_borrow(self, slot: int) -> None:
+    def _cannot_take_over(self, slot: int) -> None:
         self._tell(CannotBorrow(slot))
 
     def _tell(self, message: FromWorker) -> None:
@@ -246,10 +246,10 @@ class SocketClient:
             self._channel.send(message)
 
 
-def _borrower() -> Borrower:
+def _takeover() -> Takeover:
     loop: Any = asyncio.get_running_loop()  # a ServerLoop: only that asks for sockets
-    borrower: Borrower = loop.borrower
-    return borrower
+    takeover: Takeover = loop.takeover
+    return takeover
 
 
 @dataclass(frozen=True, slots=True)
