@@ -304,7 +304,7 @@ def print_load(load: Load) -> None:
 
 
 def print_files(ours: list[Measured], files: list[Files]) -> None:
-    """A scrape beside prometheus_client's."""
+    """A scrape next to prometheus_client's."""
     print(f"| {WORKERS} workers, {ROUTES} routes | processes so far | scrape, ms, fastest | files | MiB on disk |")
     print("|---|---:|---:|---:|---:|")
     for line, processes in zip(ours, (WORKERS, WORKERS + RESTARTS), strict=True):

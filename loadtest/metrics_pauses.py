@@ -33,7 +33,7 @@ class Pause(NamedTuple):
     mib: float
 
 
-class Pulse:
+class Heartbeat:
     """Looks in each iteration of the event loop how long the last one took."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -66,10 +66,10 @@ def _large(application: ApplicationMetrics) -> None:
 async def _measure(scrapes: Scrapes) -> list[Pause]:
     found = []
     for what, accept, gzip in ACCEPTS:
-        pulse, started = Pulse(asyncio.get_running_loop()), time.perf_counter()
+        heartbeat, started = Heartbeat(asyncio.get_running_loop()), time.perf_counter()
         body, _ = await scrapes.page(accept, gzip=gzip)
-        pulse.stop()
-        found.append(Pause(what, 1000 * pulse.longest, time.perf_counter() - started, len(body) / 2**20))
+        heartbeat.stop()
+        found.append(Pause(what, 1000 * heartbeat.longest, time.perf_counter() - started, len(body) / 2**20))
     return found
 
 
@@ -80,7 +80,7 @@ def measure_pauses() -> list[Pause]:
     exposition.show_application(application)
     _large(application)
     gc.collect()
-    gc.freeze()  # as the supervisor does: what start-up made is no work for the collector
+    gc.freeze()  # like the supervisor: exclude objects made at startup from garbage collection
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_measure(Scrapes(exposition)))
 

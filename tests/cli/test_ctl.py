@@ -118,7 +118,7 @@ def test_a_reload_a_restart_and_a_dump(run: Path) -> None:
         assert "tiny-listenerctl: reloading 2 workers" in server.log
 
 
-def test_a_reload_that_fails_is_said_to_whoever_waits_and_to_whoever_looks_later(run: Path, version: Path) -> None:
+def test_a_failed_reload_is_reported_to_waiting_and_later_clients(run: Path, version: Path) -> None:
     with serving(
         "changing:app", "--workers", "2", env={"XDG_RUNTIME_DIR": str(run), "VERSION_FILE": str(version)}
     ) as server:

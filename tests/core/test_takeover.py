@@ -86,9 +86,9 @@ def test_what_is_not_served_here_is_closed(runner: asyncio.Runner) -> None:
     loop.socket_provider = two
 
     async def go() -> None:
-        lent = two.sibling.dup()
-        loop.takeover.take_over(1, [lent])
-        await until(lambda: lent.fileno() < 0)
+        taken = two.sibling.dup()
+        loop.takeover.take_over(1, [taken])
+        await until(lambda: taken.fileno() < 0)
         server = await loop.create_server(Hello, "127.0.0.1", two.ours.getsockname()[1])
         server.close()  # as in a drain
         await server.wait_closed()
@@ -108,10 +108,10 @@ def test_what_is_given_back_at_once_is_never_served(runner: asyncio.Runner) -> N
 
     async def go() -> None:
         server = await loop.create_server(Hello, "127.0.0.1", two.ours.getsockname()[1])
-        lent = two.sibling.dup()
-        loop.takeover.take_over(1, [lent])
+        taken = two.sibling.dup()
+        loop.takeover.take_over(1, [taken])
         loop.takeover.hand_back(1)
-        await until(lambda: lent.fileno() < 0 and len(loop.servers) == 1)
+        await until(lambda: taken.fileno() < 0 and len(loop.servers) == 1)
         server.close()
         await server.wait_closed()
 
@@ -139,10 +139,10 @@ def test_a_loan_of_which_something_cannot_be_served_is_given_back_whole_and_said
 
         loop.takeover.learn(two.ours, real[1], open_one_only)
         loop.takeover.on_failure = failed.append
-        lent = [two.sibling.dup() for _ in range(3)]
-        loop.takeover.take_over(7, lent)
+        taken = [two.sibling.dup() for _ in range(3)]
+        loop.takeover.take_over(7, taken)
         await until(lambda: failed == [7] and len(loop.servers) == 1)
-        assert [sock.fileno() for sock in lent[1:]] == [-1, -1]
+        assert [sock.fileno() for sock in taken[1:]] == [-1, -1]
         loop.takeover.take_over(7, [two.sibling.dup()])  # tried again
         await until(lambda: len(loop.servers) == 2)
         loop.takeover.hand_back(7)

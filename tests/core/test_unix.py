@@ -118,7 +118,7 @@ def test_one_of_many_that_start_at_once_gets_the_path(path: str) -> None:
         winner.sock.close()
 
 
-def test_whoever_holds_the_lock_for_ever_stops_nobody(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_held_forever_blocks_no_server(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix, "LOCK_TIMEOUT", 0.02)
     folder = os.open(Path(path).parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)

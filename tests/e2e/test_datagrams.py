@@ -52,7 +52,7 @@ def test_every_worker_answers(family: int, workers: str) -> None:
     with serving("datagrams:app", "--workers", workers, env={"UDP_PORT": str(port)}, pass_port=False) as server:
         pids = set(server.workers()) or {server.process.pid}
         seen: set[int] = set()
-        while seen != pids:  # a new worker may still have to take its queue back from the one that lent a hand
+        while seen != pids:  # a new worker may still have to take its queue back from a sibling
             seen |= answers(ask(family, port, 90))
             assert seen <= pids
         assert server.stop() == 0

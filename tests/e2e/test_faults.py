@@ -131,7 +131,7 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
         ("/garble", "sent what is no message"),
     ],
 )
-def test_a_worker_that_breaks_its_line_or_itself(path: str, words: str) -> None:
+def test_a_worker_that_breaks_its_channel_or_itself(path: str, words: str) -> None:
     with serving("faulty:app", "--workers", "2") as server, nothing_leaks(server):
         with contextlib.suppress(Exception):
             server.get(path)
@@ -223,7 +223,7 @@ def answered(port: int) -> bool:
     return False
 
 
-def test_a_loan_that_its_borrower_could_not_take_is_lent_again_when_it_can() -> None:
+def test_a_takeover_that_failed_is_tried_again_when_it_can_succeed() -> None:
     with serving("web:app", "--workers", "2", preexec_fn=few_files(40)) as server:
         with contextlib.ExitStack() as clients:
 

@@ -109,7 +109,7 @@ def test_the_watchdog_hears_nothing_while_no_worker_serves(tmp_path: Path) -> No
             return not select.select([manager.sock], [], [], 0.5)[0]  # five times as long as the watchdog's time
 
         os.kill(first, signal.SIGSTOP)
-        wait_for(manager.has("WATCHDOG", times=60))  # for longer than a worker may stand still
+        wait_for(manager.has("WATCHDOG", times=60))  # for longer than a worker may be blocked
         os.kill(second, signal.SIGSTOP)
         wait_for(silence)
         count = len(manager.heard)

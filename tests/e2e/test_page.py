@@ -170,7 +170,7 @@ def test_differences_allow_for_new_routes_counters_that_went_back_and_other_serv
     polls = [
         ("a", 100, {"x": 50}),
         ("a", 102, {"x": 54, "y": 6}),  # a route that is new began at zero
-        ("a", 103, {"x": 3, "y": 6}),  # what goes back began anew
+        ("a", 103, {"x": 3, "y": 6}),  # a counter that decreased started again
         ("b", 7, {"x": 900}),  # another server: nothing to compare with
         ("b", 8, {"x": 901}),
     ]

@@ -152,7 +152,7 @@ def test_a_second_reload_during_a_probation_takes_its_place(version: Path) -> No
         first = set(server.workers())
         version.write_text("2")
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "2" in versions(server))  # the new code serves beside the old
+        wait_for(lambda: "2" in versions(server))  # the new code serves alongside the old
         version.write_text("3")
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: replaced(server, first))

@@ -200,7 +200,7 @@ def test_folders_and_patterns_come_from_the_config_file_too(file: Path, tmp_path
         assert re.findall(r"(.*) changed: reloading", server.log) == [f"INFO:     {text}"]
 
 
-def test_requests_in_hand_and_idle_connections_do_not_hold_the_old_code(file: Path) -> None:
+def test_requests_in_flight_and_idle_connections_do_not_hold_the_old_code(file: Path) -> None:
     with serving("hello:app", "--reload", cwd=file.parent) as server:
         (old,) = serving_workers(server)
         address = ("127.0.0.1", server.port)

@@ -295,7 +295,7 @@ def test_a_worker_that_is_signalled_itself_is_replaced(version: Path, sig: signa
         wait_for(lambda: first in server.workers() and second not in server.workers() and server.is_ready())
 
 
-def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:
+def test_a_supervisor_that_was_suspended_kills_no_worker(version: Path) -> None:
     options = ["--workers", "2", "--hang-timeout", "1.2"]
     with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
         everybody = [server.process.pid, *server.workers()]

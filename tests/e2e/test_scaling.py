@@ -45,7 +45,7 @@ def test_workers_come_and_go_and_nothing_is_lost() -> None:
 
 
 def test_a_slot_comes_back_with_its_number_and_socket(gate: Path) -> None:
-    with serving("lends:app", "--workers", "3", env={"GATE": str(gate)}) as server:
+    with serving("hands_over:app", "--workers", "3", env={"GATE": str(gate)}) as server:
         scale(server, signal.SIGTTOU, 2)
         wait_for(lambda: sum(map(listeners, server.workers())) == 3)
         assert set(answers(server)) == {"0", "1"}
@@ -71,7 +71,7 @@ def test_the_last_worker_stays_and_none_is_stopped_by_a_signal_to_the_whole_grou
         assert server.workers() == worker
 
 
-def test_a_worker_that_leaves_finishes_what_it_has_in_hand() -> None:
+def test_a_retired_worker_finishes_what_it_has_in_flight() -> None:
     with serving("web:app", "--workers", "2") as server:
         clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
         try:
@@ -87,7 +87,7 @@ def test_a_worker_that_leaves_finishes_what_it_has_in_hand() -> None:
 
 
 def test_a_retired_slot_stays_so_when_its_worker_is_killed_or_a_sibling_is(gate: Path) -> None:
-    with serving("lends:app", "--workers", "2", env={"GATE": str(gate)}) as server:
+    with serving("hands_over:app", "--workers", "2", env={"GATE": str(gate)}) as server:
         first, second = server.workers()
         os.kill(second, signal.SIGSTOP)  # it never drains
         server.process.send_signal(signal.SIGTTOU)

@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 @contextlib.contextmanager
 def load(connect: Callable[[], socket.socket]) -> Iterator[Counter[str]]:
-    """Clients that connect anew for each request, while the block runs; what became of each request."""
+    """Clients that open a new connection for each request while the block runs; the outcome of each request."""
     outcomes: Counter[str] = Counter()
     stop = threading.Event()
 
@@ -112,7 +112,7 @@ def test_a_reload_and_fewer_workers_lose_nothing(place: Place) -> None:
     assert set(outcomes) == {"whole"}, outcomes
 
 
-def test_a_worker_that_is_killed_takes_no_more_than_it_has_in_hand(
+def test_a_killed_worker_loses_no_more_than_it_has_in_flight(
     place: Place,
 ) -> None:
     kills = 4

@@ -50,7 +50,7 @@ def test_workers_share_the_port_and_know_their_slots() -> None:
 
 @pytest.mark.parametrize("workers", ["1", "3"])
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_finishes_what_is_in_hand(workers: str, sig: int) -> None:
+def test_a_stop_finishes_what_is_in_flight(workers: str, sig: int) -> None:
     with serving("web:app", "--workers", workers) as server, ThreadPoolExecutor() as pool:
         answers = [pool.submit(server.get, "/slow") for _ in range(6)]
         wait_for(lambda: established(server.port) >= 6)
@@ -181,7 +181,7 @@ def _more_than(outcomes: Counter[str], count: int) -> bool:
 
 
 def test_kills_under_load_refuse_nothing() -> None:
-    """kill -9 of each of 4 workers in turn, under 8 clients that connect anew for each request."""
+    """kill -9 of each of 4 workers in turn, under 8 clients with a new connection for each request."""
     outcomes: Counter[str] = Counter()
     stop = threading.Event()
     lock = threading.Lock()

@@ -112,7 +112,7 @@ def test_old_and_new_routes_side_by_side() -> None:
 
 
 def test_a_sum_does_not_go_back_when_the_order_of_adding_changes() -> None:
-    """(a + b) + c is not a + (b + c) in doubles, and a folding changes the order."""
+    """(a + b) + c is not a + (b + c) in doubles, and a merge changes the order."""
     durations = [0.1, 0.2, 0.3, 1e-7, 0.7, 1 / 3, 2 / 3, 1e5]
     ledger = Ledger()
     rows = [ledger.open_row() for _ in durations]

@@ -68,14 +68,14 @@ def no_more_fds() -> Iterator[None]:
     ("count", "sizes"),
     [(0, [0]), (1, [1]), (MAX_FDS, [MAX_FDS]), (MAX_FDS + 1, [MAX_FDS, 1]), (2 * MAX_FDS, [MAX_FDS, MAX_FDS])],
 )
-def test_the_parts_of_a_parcel(count: int, sizes: list[int]) -> None:
+def test_the_parts_of_a_batch(count: int, sizes: list[int]) -> None:
     parts = list(parts_of(range(count)))
     assert [len(some) for _, _, some in parts] == sizes
     assert [number for number, _, _ in parts] == list(range(len(sizes)))
     assert [last for _, last, _ in parts] == [False] * (len(sizes) - 1) + [True]
 
 
-def test_parts_are_put_together_each_parcel_for_itself(fds: list[int]) -> None:
+def test_parts_are_reassembled_by_batch(fds: list[int]) -> None:
     batches = FdBatches()
     assert batches.add("a", FdBatch(part=0, last=False), fds[:1]) is None
     assert batches.add("b", FdBatch(), fds[1:2]) == fds[1:2]
@@ -83,14 +83,14 @@ def test_parts_are_put_together_each_parcel_for_itself(fds: list[int]) -> None:
     assert all(map(is_open, fds))
 
 
-def test_a_parcel_of_which_a_part_is_lost_is_closed(fds: list[int]) -> None:
+def test_a_batch_that_lost_a_part_is_closed(fds: list[int]) -> None:
     batches = FdBatches()
     batches.add("a", FdBatch(part=0, last=False), fds[:1])
     batches.drop("a")
     assert batches.add("a", FdBatch(part=2), fds[1:2]) is None
     assert list(map(is_open, fds)) == [False, False, True, True]
     batches.add("a", FdBatch(part=0, last=False), fds[2:3])
-    assert batches.add("a", FdBatch(), fds[3:]) == fds[3:]  # the sender began anew
+    assert batches.add("a", FdBatch(), fds[3:]) == fds[3:]  # the sender started again
     assert list(map(is_open, fds)) == [False, False, False, True]
 
 

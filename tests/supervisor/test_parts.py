@@ -290,12 +290,12 @@ def test_boot_failures_in_words() -> None:
         (99.0, 0.0, 1.0, 0.0, False),
         (98.9, 0.0, 1.0, 0.0, True),
         (98.9, 99.5, 1.0, 0.0, False),  # the supervisor itself looks again since then only
-        (98.1, 0.0, 1.0, 0.9, False),  # this look is late: a worker that stood still as long is no worse
+        (98.1, 0.0, 1.0, 0.9, False),  # this check is late: a worker that was blocked for as long is no worse
         (98.0, 0.0, 1.0, 0.9, True),
         (0.0, 0.0, 0.0, 0.0, False),  # no limit
     ],
 )
-def test_a_loop_that_stands_still_for_longer_than_the_limit_hangs(
+def test_a_loop_that_is_blocked_for_longer_than_the_limit_hangs(
     stamp: float, awake_since: float, limit: float, late: float, hung: bool
 ) -> None:
     assert is_hung(stamp, 100.0, awake_since, limit, late) is hung
