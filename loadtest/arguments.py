@@ -24,7 +24,7 @@ class _Bounded:
     """The type of an argument that is a number within bounds.
 
     :param least: the least that makes sense
-    :param most: the most: more is a mistake in writing, or more than a machine can do
+    :param most: the maximum: more is a typing error, or more than a machine can do
     """
 
     kind = "number"
@@ -47,7 +47,7 @@ class _Bounded:
         except ValueError:
             value = math.nan
         if not self.least <= value <= self.most:  # nan is not either
-            raise argparse.ArgumentTypeError(f"{text!r} is no {self}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {self}")
         return value
 
     def __str__(self) -> str:

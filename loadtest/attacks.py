@@ -132,7 +132,7 @@ MALFORMED = (
 
 
 async def breaks_the_protocol(place: Place, choice: random.Random) -> int:
-    """Send what is no request, behind one that is or alone."""
+    """Send something that is not a request, after a valid one or alone."""
     reader, writer = await place.connect()
     data = choice.choice(MALFORMED)
     if choice.random() < 0.3:

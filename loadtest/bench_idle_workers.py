@@ -1,10 +1,10 @@
-"""What workers take of the processor while nobody asks for anything.
+"""Processor time of idle workers.
 
     python loadtest/bench_idle_workers.py [WORKERS] [--seconds 10]
 
 Starts so many workers, 128 unless told, waits until they rest, and looks at the processor time of all of them and of
 the supervisor over some seconds, as the scheduler counts it (schedstat of proc_pid(5), nanoseconds). Prints it as a
-share of one core, beside its target; exit code 1 when that is missed.
+share of one core, next to its target; exit code 1 when that is missed.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python loadtest/bench_kill_in_scrape.py [--workers 16] [--labels 10000] [--kills 10] [--clients 4]
 
-Each worker has all label sets of the application's own metrics. Clients connect anew for each request, throughout. A
-worker is killed, first in peace, and then while one scrape follows on another. Prints, for both, how long requests took
-that began within a second after a kill, and the greatest lag of the supervisor's loop that the scrapes told of; exit
-code 1 when a request that the killed worker did not have in flight took longer than 0.1 s beyond the slowest in peace,
-or was lost.
+Each worker has all label sets of the application's own metrics. Clients open a new connection for each request
+throughout. A worker is killed, first without scrapes, and then while one scrape follows another. Prints, for both, how
+long requests took that began within a second after a kill, and the greatest lag of the supervisor's loop that the
+scrapes told of; exit code 1 when a request that the killed worker did not have in flight took longer than 0.1 s beyond
+the slowest in peace, or was lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from arguments import MAX_CLIENTS, REPEATS, WORKERS, Arguments, Number
 from chaos import accepted, workers_of
-from chaos_clients import ANEW, Client
+from chaos_clients import NEW_CONNECTION, Client
 from environment import describe
 from processes import free_port, running
 
@@ -40,16 +40,16 @@ class Seen:
 
     :ivar waits: seconds that requests took which were answered
     :ivar lost: requests that were not
-    :ivar in_hand: connections that killed workers had accepted
+    :ivar in_flight: connections that killed workers had accepted
     """
 
     waits: list[float] = field(default_factory=list)
     lost: int = 0
-    in_hand: int = 0
+    in_flight: int = 0
 
 
 class Clients:
-    """Threads that connect anew for each request; each notes when it began, how long it took and how it ended."""
+    """Threads that open a new connection for each request, and record its start, its duration and its outcome."""
 
     def __init__(self, port: int, count: int) -> None:
         self._over = threading.Event()
@@ -59,7 +59,7 @@ class Clients:
             thread.start()
 
     def _ask(self, port: int) -> None:
-        client = Client(port, ANEW)
+        client = Client(port, NEW_CONNECTION)
         while not self._over.is_set():
             began = time.monotonic()
             outcome = client.ask()
@@ -105,7 +105,7 @@ def kill_workers(pid: int, port: int, kills: int, clients: Clients, wait_ready: 
         workers = workers_of(pid)
         victim = workers[number % len(workers)]
         os.kill(victim, signal.SIGSTOP)
-        seen.in_hand += accepted(victim, {port})
+        seen.in_flight += accepted(victim, {port})
         at = time.monotonic()
         os.kill(victim, signal.SIGKILL)
         time.sleep(WINDOW + 0.5)
@@ -164,11 +164,11 @@ def main() -> int:
     for name, seen in (("in peace", peace), (f"in one of {scraper.pages} scrapes", scraped)):
         waits = sorted(seen.waits)
         p99, most = 1000 * waits[len(waits) * 99 // 100], 1000 * waits[-1]
-        print(f"| {name} | {len(waits):,} | {p99:.1f} | {most:.1f} | {seen.lost} | {seen.in_hand} |")
+        print(f"| {name} | {len(waits):,} | {p99:.1f} | {most:.1f} | {seen.lost} | {seen.in_flight} |")
     beyond = max(scraped.waits) - max(peace.waits)
     print(f"\nbeyond the slowest in peace: {1000 * beyond:.0f} ms; {1000 * MAX_WAIT:.0f} are allowed")
     print(f"greatest lag of the supervisor's loop: {1000 * scraper.lag:.0f} ms")
-    return int(beyond > MAX_WAIT or peace.lost > peace.in_hand or scraped.lost > scraped.in_hand)
+    return int(beyond > MAX_WAIT or peace.lost > peace.in_flight or scraped.lost > scraped.in_flight)
 
 
 if __name__ == "__main__":

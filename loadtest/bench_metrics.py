@@ -35,7 +35,7 @@ from prometheus_client import values as prometheus_values
 from prometheus_client.exposition import generate_latest
 from tiny_listener_metrics import ApplicationMetrics, Exposition, Ledger, LedgerCollector, Recorder, RouteRecorder, Row
 from tiny_listener_metrics.series import HTTP_DURATION
-from tiny_listener_metrics.values import Home, value_class
+from tiny_listener_metrics.values import ValueStore, value_class
 
 if TYPE_CHECKING:
     from tiny_listener.core.route import Route
@@ -167,7 +167,7 @@ def measure_observations() -> list[Measured]:
         f"prometheus_client: {name}": (one, SPREAD) for name, one in prometheus_observers().items()
     }
     before = prometheus_values.ValueClass
-    prometheus_values.ValueClass = value_class(Home(ApplicationMetrics().open_row("0").memory))
+    prometheus_values.ValueClass = value_class(ValueStore(ApplicationMetrics().open_row("0").memory))
     plain |= {f"an application's own, with ours: {name}": (one, SPREAD) for name, one in prometheus_observers().items()}
     prometheus_values.ValueClass = before
     multiprocess = [f"prometheus_client, multi-process: {name}" for name in prometheus_observers()]
@@ -304,7 +304,7 @@ def print_load(load: Load) -> None:
 
 
 def print_files(ours: list[Measured], files: list[Files]) -> None:
-    """A scrape beside prometheus_client's."""
+    """A scrape next to prometheus_client's."""
     print(f"| {WORKERS} workers, {ROUTES} routes | processes so far | scrape, ms, fastest | files | MiB on disk |")
     print("|---|---:|---:|---:|---:|")
     for line, processes in zip(ours, (WORKERS, WORKERS + RESTARTS), strict=True):

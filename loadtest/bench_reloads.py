@@ -2,11 +2,11 @@
 
     python loadtest/bench_reloads.py [RELOADS] [WORKERS] [--clients 4]
 
-Reloads a server (1,000 times and 4 workers unless told) by its control socket, without probation, while clients connect
-anew for each request, and prints every tenth part what there is once the old workers have ended. Exit code 1 when a
-request was not answered. Exit code 1 when anything is more at the end than after the first tenth, in which
-caches and the allocator's arenas fill. Memory goes up and down by 2 MiB as the allocator takes and gives back; the
-least of the last five looks may be 1 MiB more.
+Reloads a server (by default 1,000 times with 4 workers) through its control socket, without probation, while clients
+open a new connection for each request. After each tenth it prints what exists once the old workers have ended. Exit
+code 1 when a request was not answered. Exit code 1 when anything is more at the end than after the first tenth, in
+which caches and the allocator's arenas fill. Memory goes up and down by 2 MiB as the allocator takes and gives back;
+the least of the last five looks may be 1 MiB more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arguments import WORKERS, Arguments, Number
-from chaos_clients import ANEW, Client
+from chaos_clients import NEW_CONNECTION, Client
 from processes import ask, children, free_port, running
 
 MAY_GROW_KIB = 1024
@@ -44,10 +44,10 @@ class Belongings(NamedTuple):
 
 
 class Asking:
-    """A client that connects anew for each request, in a thread of its own, a hundred times a second or so."""
+    """A client that opens a new connection for each request, in a thread of its own, a hundred times a second or so."""
 
     def __init__(self, port: int) -> None:
-        self._client = Client(port, ANEW)
+        self._client = Client(port, NEW_CONNECTION)
         self._over = threading.Event()
         self._outcomes: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._ask)
@@ -88,7 +88,7 @@ def reload(path: str, pid: int, workers: int) -> None:
         if now["state"] == "failed" or now["version"] != version:
             raise RuntimeError(f"reload {version}: {now}")
         if now["state"] == "done" and children(pid) == workers:
-            ask(path, "AskStatus")  # whoever answers has buried the last one
+            ask(path, "AskStatus")  # the server answers after it has reaped the last one
             return
         time.sleep(0.005)
     raise RuntimeError(f"reload {version} took more than {LIMIT:g} s")
@@ -99,7 +99,9 @@ def main() -> int:
     parser = Arguments(__doc__)
     parser.add_argument("reloads", nargs="?", type=Number(1, 10**6), default=1000)
     parser.add_argument("workers", nargs="?", type=WORKERS, default=4)
-    parser.add_argument("--clients", type=Number(0, 1000), default=4, help="that connect anew for each request")
+    parser.add_argument(
+        "--clients", type=Number(0, 1000), default=4, help="that open a new connection for each request"
+    )
     options = parser.parse_args()
     workers: int = options.workers
     os.chdir(EXAMPLES)

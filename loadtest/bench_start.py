@@ -7,7 +7,7 @@ of five. Then the same for an application of 5,000 routes, without probation, of
 takes as one of a single route, in the same run.
 
 Memory is the proportional set size of the workers together (PSS, proc_pid_smaps(5)): a page that several processes
-share counts once. Prints each figure beside its target; exit code 1 when one is missed.
+share counts once. Prints each figure next to its target; exit code 1 when one is missed.
 """
 
 from __future__ import annotations

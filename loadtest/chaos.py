@@ -3,12 +3,13 @@
     python loadtest/chaos.py [--client threads|locust] [--servers NAME,...] [--scenarios NAME,...] [--seconds 60]
                              [--workers 4] [--clients 8]
 
-Most clients connect anew for each request, for a connection that is lost while it waits to be accepted is what they
-would notice first; two keep theirs, and one reads a slow stream. With locust they do all that the load tests do; others
-than ours are only asked by those who connect anew. Every request has one outcome: answered, refused,
-late, or lost (reset, or closed without a whole answer). Prints Markdown and leaves it in loadtest/results/. Exit code
-1 when ours lost a request that it need not lose: a worker that is killed takes with it what it has in flight, which is
-no more than the connections that it has accepted; they are counted before it is killed. Nothing else is ever lost.
+Most clients open a new connection for each request, because a connection that is lost while it waits to be accepted is
+what they would notice first. Two keep their connection, and one reads a slow stream. With locust they do all that the
+load tests do; other servers than ours get only clients that open new connections. Every request has one outcome:
+answered, refused, late, or lost (reset, or closed without a whole answer). Prints Markdown and leaves it in
+loadtest/results/. Exit code 1 when ours lost a request that it need not lose: a worker that is killed takes with it
+what it has in flight, which is no more than the connections that it has accepted; they are counted before it is
+killed. Nothing else is ever lost.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from itertools import cycle
 from pathlib import Path
 
 from arguments import MAX_CLIENTS, SECONDS, WORKERS, Arguments, Number
-from chaos_clients import ANEW, LATE, Client, Clients, Locust, Outcomes, Threads
+from chaos_clients import LATE, NEW_CONNECTION, Client, Clients, Locust, Outcomes, Threads
 from environment import bench_python
 from processes import free_port, running
 from scenarios import USERS
@@ -38,9 +39,9 @@ PERIOD = 1.5
 """Seconds between two disturbances."""
 MAX_REQUESTS = 500
 LISTENING = "0A"
-"""The state of a socket in /proc/net/tcp that is no connection."""
+"""State of a listening socket in /proc/net/tcp."""
 NO_WORKERS = ("resource_tracker", "semaphore_tracker")
-"""Words in the command line of children that serve nobody."""
+"""Words in the command line of helper processes."""
 
 
 def workers_of(pid: int) -> list[int]:
@@ -62,13 +63,13 @@ class Server:
 
     :ivar pid: of its main process
     :ivar blocked: connections whose requests never end
-    :ivar in_hand: connections that killed workers had accepted and not closed
+    :ivar in_flight: connections that killed workers had accepted and not closed
     """
 
     pid: int
     port: int
     blocked: list[socket.socket] = field(default_factory=list)
-    in_hand: int = 0
+    in_flight: int = 0
 
 
 Disturb = Callable[[Server, int], None]
@@ -97,7 +98,7 @@ def kill_a_worker(server: Server, count: int) -> None:
     if workers:
         victim = workers[count % len(workers)]
         os.kill(victim, signal.SIGSTOP)  # so that what is counted is what is killed
-        server.in_hand += accepted(victim, {server.port, int(os.environ["LOAD_TCP_PORT"])})
+        server.in_flight += accepted(victim, {server.port, int(os.environ["LOAD_TCP_PORT"])})
         os.kill(victim, signal.SIGKILL)
 
 
@@ -207,7 +208,7 @@ def measure(command: list[str], port: int, scenario: Scenario, seconds: float, c
     with running(command, port) as process, contextlib.ExitStack() as at_end:
         server = Server(process.pid, port)
         at_end.callback(_close_all, server.blocked)
-        while Client(port, ANEW).ask() != "answered":  # all that it starts with is there
+        while Client(port, NEW_CONNECTION).ask() != "answered":  # all that it starts with is there
             time.sleep(0.1)
         clients.start()
         for pause in _until(time.monotonic() + seconds):
@@ -218,7 +219,7 @@ def measure(command: list[str], port: int, scenario: Scenario, seconds: float, c
                 scenario.disturb(server, outcomes.disturbances)
                 outcomes.disturbances += 1
         clients.stop()
-    outcomes.in_hand = server.in_hand
+    outcomes.in_flight = server.in_flight
     return outcomes
 
 
@@ -237,26 +238,26 @@ def _until(end: float) -> Iterator[float]:
 
 
 HEAD = """\
-| disturbance | server | answered | refused | lost | late | p99 ms | max ms | kept | failed | streams | cut | in hand |
+| disturbance | server | answered | refused | lost | late | p99 ms | max ms | kept | failed | streams | cut | killed |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 def row(server: str, scenario: Scenario, outcomes: Outcomes) -> str:
     """Return a line of the table."""
-    anew = [outcomes.anew[outcome] for outcome in ("answered", "refused", "lost", "late")]
+    fresh = [outcomes.fresh[outcome] for outcome in ("answered", "refused", "lost", "late")]
     times = sorted(outcomes.times)
     slow = [f"{1000 * seconds:.1f}" for seconds in (times[len(times) * 99 // 100], times[-1])]
     others = [n for c in (outcomes.kept, outcomes.streams) for n in (c["answered"], c.total() - c["answered"])]
-    cells = [*(f"{n:,}" for n in anew), *slow, *(f"{n:,}" for n in (*others, outcomes.in_hand))]
+    cells = [*(f"{n:,}" for n in fresh), *slow, *(f"{n:,}" for n in (*others, outcomes.in_flight))]
     return f"| {scenario.title} | {server} | {' | '.join(cells)} |"
 
 
 def is_good(scenario: Scenario, outcomes: Outcomes, clients: int) -> bool:
     """Whether a server lost no more than it must."""
-    all_of_them = (outcomes.anew, outcomes.kept, outcomes.streams)
-    may_lose = scenario.may_lose * outcomes.disturbances * (clients + 3) + outcomes.in_hand
+    all_of_them = (outcomes.fresh, outcomes.kept, outcomes.streams)
+    may_lose = scenario.may_lose * outcomes.disturbances * (clients + 3) + outcomes.in_flight
     return (
-        outcomes.anew["answered"] > 0  # a stream of five seconds may always meet a worker that is blocked within them
+        outcomes.fresh["answered"] > 0  # a stream of five seconds may always meet a worker that is blocked within them
         and (outcomes.kept["answered"] > 0 or not outcomes.kept)
         and not sum(kind["refused"] + kind["late"] for kind in all_of_them)
         and sum(kind["lost"] for kind in all_of_them) <= may_lose
@@ -284,13 +285,13 @@ def main() -> int:
     lines = [
         f"{options.workers} workers, {options.seconds:g} s each, "
         + (
-            f"{options.clients} users of locust, of all scenarios for {OURS}: that connect anew for each request, "
+            f"{options.clients} users of locust, of all scenarios for {OURS}: with a new connection for each request, "
             if locust
-            else f"{options.clients} clients that connect anew for each request, two "
+            else f"{options.clients} clients with a new connection for each request, two "
         )
         + "that keep their connection (kept, failed), "
         + ("and that read streams" if locust else "one that reads a stream of five seconds")
-        + " (streams, cut); in flight: connections that killed workers had accepted",
+        + " (streams, cut); killed: connections that killed workers had accepted",
         "",
         HEAD,
     ]

@@ -22,14 +22,14 @@ from pathlib import Path
 
 from scenarios import USERS
 
-__all__ = ["ANEW", "LATE", "Client", "Clients", "Locust", "Outcomes", "Threads"]
+__all__ = ["LATE", "NEW_CONNECTION", "Client", "Clients", "Locust", "Outcomes", "Threads"]
 
 HERE = Path(__file__).parent
 LATE = 10.0
 """Seconds without a byte after which a client gives up."""
 ENDS = (b"Hello, Bob!", b"piece\n" * 20)
 """How the bodies of complete responses end."""
-ANEW = b"GET /user/Bob HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
+NEW_CONNECTION = b"GET /user/Bob HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
 KEPT = b"GET /user/Bob HTTP/1.1\r\nHost: chaos\r\n\r\n"
 STREAM = b"GET /stream HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
 
@@ -38,19 +38,19 @@ STREAM = b"GET /stream HTTP/1.1\r\nHost: chaos\r\nConnection: close\r\n\r\n"
 class Outcomes:
     """What became of the requests of all clients.
 
-    :ivar anew: of those that connect anew for each request, by outcome: answered, refused, lost, late
+    :ivar fresh: of those that open a new connection for each request, by outcome: answered, refused, lost, late
     :ivar kept: of those that keep their connection for as long as the server does
     :ivar streams: of those that read a response which takes five seconds
     :ivar disturbances: how often the server was disturbed meanwhile
-    :ivar in_hand: connections that killed workers had accepted and not closed
-    :ivar times: seconds that each request took of those that connect anew
+    :ivar in_flight: connections that killed workers had accepted and not closed
+    :ivar times: seconds that each request took of those that open new connections
     """
 
-    anew: Counter[str] = field(default_factory=Counter)
+    fresh: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     streams: Counter[str] = field(default_factory=Counter)
     disturbances: int = 0
-    in_hand: int = 0
+    in_flight: int = 0
     times: list[float] = field(default_factory=list, repr=False)
 
 
@@ -118,13 +118,13 @@ class Clients:
 
 
 class Threads(Clients):
-    """So many that connect anew for each request, two that keep their connection, and one that reads a stream."""
+    """`count` clients with a new connection for each request, two that keep theirs, and one that reads a stream."""
 
     def __init__(self, port: int, count: int) -> None:
         super().__init__()
         self._over = threading.Event()
         outcomes = self.outcomes
-        kinds = [(outcomes.anew, ANEW)] * count + [(outcomes.kept, KEPT)] * 2 + [(outcomes.streams, STREAM)]
+        kinds = [(outcomes.fresh, NEW_CONNECTION)] * count + [(outcomes.kept, KEPT)] * 2 + [(outcomes.streams, STREAM)]
         self._tallies: list[tuple[Counter[str], Counter[str]]] = []
         self._threads = []
         for total, request in kinds:
@@ -133,7 +133,7 @@ class Threads(Clients):
             self._threads.append(threading.Thread(target=self._ask, args=arguments))
 
     def _ask(self, client: Client, tally: Counter[str]) -> None:
-        times = self.outcomes.times if client.request is ANEW else []
+        times = self.outcomes.times if client.request is NEW_CONNECTION else []
         while not self._over.is_set():
             began = time.monotonic()
             tally[client.ask()] += 1
@@ -154,7 +154,7 @@ class Threads(Clients):
 
 
 class Locust(Clients):
-    """The users of the load tests: those who connect anew, those who read streams, and all others, who keep theirs.
+    """The users of the load tests: those that open new connections, those that read streams, and all others.
 
     :param scenarios: of `USERS`
     :param tcp_port: where the server takes lines
@@ -187,7 +187,7 @@ class Locust(Clients):
             self._process.wait(60)
             for kind, answered, times in self._read_stats():
                 kind["answered"] += answered
-                if kind is self.outcomes.anew:
+                if kind is self.outcomes.fresh:
                     self.outcomes.times += [ms / 1000 for ms in times.elements()]
             for kind, outcome, count in self._read_failures():
                 kind[outcome] += count
@@ -195,7 +195,7 @@ class Locust(Clients):
     def _kind(self, method: str, name: str) -> Counter[str]:
         scenario = name.partition(" ")[0]
         if scenario == "churn":
-            return self.outcomes.anew
+            return self.outcomes.fresh
         return self.outcomes.streams if method == "STREAM" else self.outcomes.kept
 
     def _read_stats(self) -> Iterator[tuple[Counter[str], int, Counter[float]]]:

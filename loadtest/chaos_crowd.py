@@ -204,7 +204,7 @@ class Crowd:
         self._disturbed = asyncio.Event()
 
     async def run(self, disturb: Any, seconds: float) -> None:
-        """Ask for so many seconds, and let the server be disturbed meanwhile."""
+        """Send requests for this number of seconds while the server is disturbed."""
         http, udp = self._ports
         idle = [Client(http, self.tallies["idle"]) for _ in range(self._sizes["idle"])]
         for at in range(0, len(idle), 200):  # a queue of connections has an end
@@ -272,10 +272,10 @@ def measure(scenario: Scenario, options: Any) -> tuple[list[str], list[str]]:
     cells = [times]
     for tally in (steady, idle):
         cells += [tally.outcomes["answered"], tally.outcomes["closed"], tally.lost]
-    cells += [datagrams.outcomes["answered"], datagrams.lost, server.in_hand]
+    cells += [datagrams.outcomes["answered"], datagrams.lost, server.in_flight]
     faults = []
-    # A datagram in the hands of a killed worker is no connection: one for each kill and sender at most.
-    may_lose = server.in_hand + times * options.datagrams if scenario.kills else 0
+    # A datagram in flight in a killed worker is not a connection: at most one for each kill and sender.
+    may_lose = server.in_flight + times * options.datagrams if scenario.kills else 0
     if (steady.lost + idle.lost + datagrams.lost) > may_lose:
         faults.append(f"{scenario.title}: more than {may_lose} lost: {crowd.tallies}")
     if not all(tally.outcomes["answered"] for tally in crowd.tallies.values()):
@@ -300,7 +300,7 @@ def main() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = options.steady + options.idle + options.datagrams + 100
     if hard != resource.RLIM_INFINITY and hard < needed:
-        parser.error(f"so many clients need {needed:,} file descriptors, and RLIMIT_NOFILE is {hard:,}: ask for fewer")
+        parser.error(f"these clients need {needed:,} file descriptors, and RLIMIT_NOFILE is {hard:,}: use fewer")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
     print(
         f"{options.workers} workers, {options.seconds:g} s each, a disturbance every {PAUSE + ASLEEP:g} s or so; "

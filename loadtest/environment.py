@@ -3,7 +3,7 @@
 How an interpreter was built decides as much as the server does: the same CPython compiled without profile-guided
 optimisation serves a quarter fewer requests. What people deploy (a distribution's package, a container image) is
 optimised; what a version manager compiles on the machine most often is not. So the fastest one of the same version
-is taken, as a short loop measures it, and named beside the figures.
+is taken, as a short loop measures it, and printed next to the figures.
 """
 
 from __future__ import annotations

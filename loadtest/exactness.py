@@ -40,7 +40,7 @@ __all__ = ["Line", "Outcome", "Scenario", "judge", "run"]
 
 SERVERS: Final = Path(__file__).parent / "servers"
 OUR_NAMES: Final = ("tiny_listener_", "http_server_", "exactness_")
-"""What must not go back. `process_cpu_seconds_total` is the kernel's, and begins anew with each process."""
+"""What must not go back. `process_cpu_seconds_total` is the kernel's, and starts again with each process."""
 NOT_OF_REQUESTS: Final = ("tiny_listener_worker_restarts_total", "tiny_listener_reloads_total")
 """Counters of ours that no request raises."""
 
@@ -93,7 +93,7 @@ class Outcome:
     lines: list[Line] = field(default_factory=list)
     sent: int = 0
     lost: int = 0
-    in_hand: int = 0
+    in_flight: int = 0
     kills: int = 0
     reloads: int = 0
     recycled: int = 0
@@ -131,7 +131,7 @@ def chosen(seed: int, speaks: str) -> Iterator[Kind]:
 def send_all(
     ports: Mapping[str, int], kinds: Iterable[Kind], *, keep: bool, tally: Tally, least: int, over: threading.Event
 ) -> None:
-    """Send requests of these kinds, one after the other: so many at least, and until the disturbances are over."""
+    """Send requests of these kinds, one after another: a minimum number, and until the disturbances are over."""
     with contextlib.closing(Conversation(ports, keep=keep)) as conversation:
         for number, kind in enumerate(kinds):
             if number >= least and over.is_set():
@@ -183,7 +183,7 @@ def judge(answered: Counter[Kind], lost: Counter[Kind], page: Page) -> tuple[lis
     for sample, value in page.items():
         ours = sample.name.startswith(OUR_NAMES) and sample.name.endswith(("_total", "_count"))
         if value and ours and sample not in sure and sample.name not in NOT_OF_REQUESTS:
-            faults.append(f"{sample} is {value:g}, and nobody asked for that")
+            faults.append(f"{sample} is {value:g}, but no request caused that")
         if sample.name.endswith("_bucket") and dict(sample.labels)["le"] == "+Inf":
             count = page.get(sample.count_of_it())
             if count != value:
@@ -253,9 +253,9 @@ class Disturber:
         victim = workers[number % len(workers)]
         with contextlib.suppress(OSError):  # it may have ended by itself
             os.kill(victim, signal.SIGSTOP)  # so that what is counted is what is killed
-            in_hand = accepted(victim, self._ports)
+            in_flight = accepted(victim, self._ports)
             os.kill(victim, signal.SIGKILL)
-            self._outcome.in_hand += in_hand
+            self._outcome.in_flight += in_flight
             self._outcome.kills += 1
 
     def _reloads(self) -> float:
@@ -328,8 +328,8 @@ def run(scenario: Scenario) -> Outcome:
         outcome.lost = lost.total()
         outcome.sent = answered.total() + outcome.lost
         outcome.recycled = int(page[Sample.of("tiny_listener_worker_restarts_total", reason="recycle")])
-        if outcome.lost > outcome.in_hand:
-            outcome.faults.append(f"{outcome.lost} requests died, and killed workers had {outcome.in_hand} in flight")
+        if outcome.lost > outcome.in_flight:
+            outcome.faults.append(f"{outcome.lost} requests died, and killed workers had {outcome.in_flight} in flight")
         judge_by_prometheus(prometheus, admin, outcome)
     return outcome
 
@@ -347,7 +347,7 @@ def table(scenario: Scenario, outcome: Outcome) -> str:
             (
                 f"{outcome.sent:,} requests and lines to {scenario.workers} workers, {outcome.seconds:.0f} s;",
                 f"{done:,} had an HTTP response, {outcome.lost} died with a worker; {outcome.kills} killed (with",
-                f"{outcome.in_hand} connections in flight), {outcome.reloads} reloads, {outcome.recycled} recycled;",
+                f"{outcome.in_flight} connections in flight), {outcome.reloads} reloads, {outcome.recycled} recycled;",
                 f"{outcome.scrapes} scrapes by Prometheus: {outcome.series} series,",
                 f"{sum('went back' in fault for fault in outcome.faults)} of which went back.",
             )

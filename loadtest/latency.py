@@ -3,7 +3,7 @@
     python loadtest/latency.py [--servers tiny-listener,uvicorn] [--shares 30,60,90] [--rounds 3] [--seconds 5]
 
 The client sends at a fixed rate, and counts from when a request was due (`open_loop.py`); the rates are shares of the
-most that it and the server do together, measured first. wrk's figure for the same is printed beside that, as a check
+most that it and the server do together, measured first. wrk's figure for the same is printed next to that, as a check
 of the client. Server and client are pinned to different cores; the rounds take turns, and medians count.
 Prints Markdown and leaves it, with a plot, in loadtest/results/.
 """

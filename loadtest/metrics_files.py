@@ -23,7 +23,7 @@ __all__ = ["Files", "measure_files"]
 
 
 class Files(NamedTuple):
-    """What was measured after so many processes.
+    """What was measured after a number of processes.
 
     :ivar scrape_ms: milliseconds that it takes to read and write the page, the fastest of a few
     :ivar mib: on disk
@@ -73,7 +73,7 @@ def scrape_ms(folder: str, rounds: int = 3) -> float:
 
 
 def measure_files(workers: int, restarts: int, routes: int) -> list[Files]:
-    """Measure with so many workers, and again after so many restarts more."""
+    """Measure with a number of workers, and again after further restarts."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         started = 0

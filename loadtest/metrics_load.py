@@ -35,9 +35,9 @@ class Load(NamedTuple):
 
     :ivar rates: requests per second of each kind of server, medians
     :ivar loss: the share of requests that metrics cost, the median over the rounds
-    :ivar scraped_loss: the share that scrapes cost beside that, all processes on one core
+    :ivar scraped_loss: the additional share that scrapes cost, all processes on one core
     :ivar scrapes: that were answered
-    :ivar scrape_ms: processor time of the whole server for a scrape while nobody else asks
+    :ivar scrape_ms: processor time of the whole server for a scrape without other requests
     """
 
     rates: dict[str, float]

@@ -8,7 +8,7 @@ import time
 from typing import Final, NamedTuple
 
 from tiny_listener_metrics import ApplicationMetrics, Exposition, Ledger
-from tiny_listener_metrics.values import Home, ValueKey
+from tiny_listener_metrics.values import ValueKey, ValueStore
 from tiny_listener_supervisor.admin.scrapes import Scrapes
 
 from tiny_listener.net.loop import new_event_loop
@@ -33,7 +33,7 @@ class Pause(NamedTuple):
     mib: float
 
 
-class Pulse:
+class Heartbeat:
     """Looks in each iteration of the event loop how long the last one took."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -55,21 +55,21 @@ class Pulse:
 def _large(application: ApplicationMetrics) -> None:
     """Let each of the workers have all label sets, and so as many values as there are samples."""
     for worker in range(WORKERS):
-        home = Home(application.open_row(str(worker)).memory)
+        store = ValueStore(application.open_row(str(worker)).memory)
         for number in range(SAMPLES):
             labels = (("customer", str(number)),)
-            at = home.add(ValueKey("counter", "", "orders", "orders_total", labels, "Orders by customer."))
+            at = store.add(ValueKey("counter", "", "orders", "orders_total", labels, "Orders by customer."))
             if at is not None:
-                home.words[at] = number
+                store.words[at] = number
 
 
 async def _measure(scrapes: Scrapes) -> list[Pause]:
     found = []
     for what, accept, gzip in ACCEPTS:
-        pulse, started = Pulse(asyncio.get_running_loop()), time.perf_counter()
+        heartbeat, started = Heartbeat(asyncio.get_running_loop()), time.perf_counter()
         body, _ = await scrapes.page(accept, gzip=gzip)
-        pulse.stop()
-        found.append(Pause(what, 1000 * pulse.longest, time.perf_counter() - started, len(body) / 2**20))
+        heartbeat.stop()
+        found.append(Pause(what, 1000 * heartbeat.longest, time.perf_counter() - started, len(body) / 2**20))
     return found
 
 
@@ -80,7 +80,7 @@ def measure_pauses() -> list[Pause]:
     exposition.show_application(application)
     _large(application)
     gc.collect()
-    gc.freeze()  # as the supervisor does: what start-up made is no work for the collector
+    gc.freeze()  # like the supervisor: exclude objects made at startup from garbage collection
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_measure(Scrapes(exposition)))
 

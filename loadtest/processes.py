@@ -86,7 +86,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def children(pid: int) -> int:
-    """Return how many processes a process has started that it has not buried yet."""
+    """Return how many processes a process has started that it has not reaped yet."""
     return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 

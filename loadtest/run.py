@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=Number(1, 7 * 86_400), default=60)
     parser.add_argument("--users", type=Number(1, MAX_CLIENTS), default=24)
     parser.add_argument("--workers", type=WORKERS, default=2)
-    parser.add_argument("--processes", type=Number(1, 512), default=1, help="of locust, beside the one that counts")
+    parser.add_argument("--processes", type=Number(1, 512), default=1, help="of locust, besides the one that counts")
     parser.add_argument("--slo", default=str(HERE / "slo.toml"), help="file of objectives")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the reports")
     options = parser.parse_args()

@@ -82,10 +82,10 @@ def read_objectives(path: Path, scenarios: Iterable[str]) -> Objectives:
     known, keys = {ALL, *scenarios}, {*KEYS, *PERCENTILES}
     for scenario, table in tables.items():
         if scenario not in known or not isinstance(table, dict):
-            raise ValueError(f"{path}: [{scenario}] is no scenario; there are {', '.join(sorted(known))}")
+            raise ValueError(f"{path}: [{scenario}] is not a scenario; there are {', '.join(sorted(known))}")
         for key, value in table.items():
             if key not in keys:
-                raise ValueError(f"{path}: [{scenario}] {key} is no objective; there are {', '.join(sorted(keys))}")
+                raise ValueError(f"{path}: [{scenario}] {key} is not an objective; there are {', '.join(sorted(keys))}")
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
                 raise ValueError(f"{path}: [{scenario}] {key} should be a number from 0 on, not {value!r}")
     return tables

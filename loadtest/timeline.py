@@ -1,4 +1,4 @@
-"""What clients saw in each second of a run, beside what the server said of itself in the same second."""
+"""What clients saw in each second of a run, next to the server's own figures for the same second."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""The errors of the event framework, as a tree.
+"""The exceptions of the event framework.
 
 ListenerError
-├── RouteError             a pattern, a handler or a convertor that cannot be registered
+├── RouteError             a pattern, a handler or a convertor cannot be registered
 ├── EventNotFound          no registered pattern matches the text of an event (HTTP: 404)
-├── EventAlreadyExists     a second route of the same name
-├── CannotLoad             an application that cannot be loaded, by no fault of its code
-│   └── WrongOptions       options that contradict each other, the application or the system
-├── EventAlreadyDone       a step that is only possible while an event runs
+├── EventAlreadyExists     a route with this name is already registered
+├── CannotLoad             the application cannot be loaded, for a reason outside its code
+│   └── WrongOptions       options conflict with each other, the application or the system
+├── EventAlreadyDone       the operation is possible only while the event runs
 ├── ContextNotFound        no context has this id
-├── ContextAlreadyExists   a second context with the same id
-├── DuplicateListener      a second listener that runs in the same thread
-├── ListenerNotFound       no listener runs in this thread
-├── PathParamsError        a handler asks for a path parameter that its pattern lacks
-├── EventDataError         a handler asks for a data item that its event lacks
+├── ContextAlreadyExists   a context with this id already exists
+├── DuplicateListener      a listener is already running in this thread
+├── ListenerNotFound       no listener is running in this thread
+├── PathParamsError        a handler requires a path parameter that its pattern does not have
+├── EventDataError         a handler requires a data item that its event does not have
 └── HandlerExit            a handler raised SystemExit or KeyboardInterrupt
 """
 
@@ -35,11 +35,11 @@ __all__ = [
 
 
 class ListenerError(Exception):
-    """The root of all errors that tiny-listener raises on its own account."""
+    """Base class of all exceptions of tiny-listener."""
 
 
 class RouteError(ListenerError):
-    """A pattern, a handler or a convertor cannot be registered; the message names it and the place."""
+    """A pattern, a handler or a convertor cannot be registered. The message names it and its location."""
 
 
 class EventNotFound(ListenerError):  # noqa: N818 - the public name since 1.0
@@ -47,55 +47,55 @@ class EventNotFound(ListenerError):  # noqa: N818 - the public name since 1.0
 
 
 class EventAlreadyExists(ListenerError):  # noqa: N818
-    """A route of this name is registered already."""
+    """A route with this name is already registered."""
 
 
 class EventAlreadyDone(ListenerError):  # noqa: N818
-    """The event is done; what was asked is possible only before that."""
+    """The event is done; the operation is possible only before that."""
 
 
 class ContextNotFound(ListenerError):  # noqa: N818
-    """No living context has this id."""
+    """No existing context has this id."""
 
 
 class ContextAlreadyExists(ListenerError):  # noqa: N818
-    """A living context has this id already."""
+    """A context with this id already exists."""
 
 
 class DuplicateListener(ListenerError):  # noqa: N818
-    """A listener runs in this thread already."""
+    """A listener is already running in this thread."""
 
 
 class ListenerNotFound(ListenerError):  # noqa: N818
-    """No listener runs in this thread."""
+    """No listener is running in this thread."""
 
 
 class PathParamsError(ListenerError):
-    """A handler or a hook asks for a path parameter that the pattern of the event lacks."""
+    """A handler or a hook requires a path parameter that the event's pattern does not have."""
 
 
 class EventDataError(ListenerError):
-    """A handler or a hook asks for a data item that the event was triggered without."""
+    """A handler or a hook requires a data item that the event was triggered without."""
 
 
 class CannotLoad(ListenerError):  # noqa: N818
-    """The application cannot be loaded or run, and no code of its own is to blame; the text is one line."""
+    """The application cannot be loaded or run, for a reason outside its code. The text is one line."""
 
 
 class WrongOptions(CannotLoad):
-    """Options that contradict each other, or that the application or the system has no use for; exit code 2."""
+    """Options conflict with each other, or do nothing for this application or on this system. Exit code 2."""
 
 
 class HandlerExit(ListenerError):  # noqa: N818
-    """A handler or a hook raised SystemExit (`sys.exit()`, argparse, click) or KeyboardInterrupt: its event fails, the
-    process goes on. The cause is the exception that was raised.
+    """A handler or a hook raised SystemExit (`sys.exit()`, argparse, click) or KeyboardInterrupt. Its event fails, but
+    the process continues. The cause is the original exception.
 
-    :param where: the handler and where it stands
-    :param error: what was raised
+    :param where: the handler and its location
+    :param error: the original exception
     """
 
     def __init__(self, where: str, error: BaseException) -> None:
         super().__init__(
-            f"{where} raised {type(error).__name__}({error}), which ends its event and not the process; "
+            f"{where} raised {type(error).__name__}({error}), which fails the event but does not end the process; "
             "to stop the listener, await graceful_shutdown()"
         )

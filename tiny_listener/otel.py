@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry; see `contrib.otel`."""
+"""OpenTelemetry spans; see `contrib.otel`."""
 
 from .contrib.otel import instrument
 

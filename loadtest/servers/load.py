@@ -56,7 +56,7 @@ class Load(HTTPListener):
         try:
             async for line in reader:
                 result = await ctx.trigger_event(f"line {line.decode().rstrip()}")
-                # As HTTP's `Connection: close`: who sends its next line at once must know that nobody will read it.
+                # Like HTTP's `Connection: close`: a client that sends its next line at once must know it is not read.
                 is_last = self.is_draining
                 writer.write(f"{result}{' bye' if is_last else ''}\n".encode())
                 ctx.events.clear()
@@ -119,7 +119,7 @@ async def webhook(sender: Param, body: bytes = Depends(signed)) -> Response:
 
 @app.get("/stream/{count:int}")
 async def stream(count: Param) -> AsyncIterator[str]:
-    """Send so many lines, with a pause before each."""
+    """Send a number of lines, with a pause before each."""
     for number in range(int(count)):
         await asyncio.sleep(PAUSE)
         yield f"line {number}\n"

@@ -10,7 +10,7 @@ __all__ = ["Newcomer"]
 
 
 class Newcomer(FastHttpUser):
-    """Connects anew each time."""
+    """Opens a new connection each time."""
 
     weight = 2
     wait_time = constant_throughput(20)

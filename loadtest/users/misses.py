@@ -1,4 +1,4 @@
-"""What does not exist: paths that nobody serves, each another one, and methods that a path does not allow."""
+"""Requests that fail: paths without a route, each a different one, and methods that a path does not allow."""
 
 from __future__ import annotations
 

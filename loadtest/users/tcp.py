@@ -1,4 +1,4 @@
-"""Events that are no requests: lines over TCP, each answered by a line."""
+"""Events that are not requests: lines over TCP, each answered by a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks: nothing for a while, and then many at once, each signed; some by nobody who knows the secret."""
+"""Webhooks: nothing for a while, and then many at once, each signed; some with a wrong secret."""
 
 from __future__ import annotations
 

@@ -1,24 +1,24 @@
-"""The metrics of tiny-listener: workers count in shared memory, their owner adds up and exposes.
+"""The metrics of tiny-listener: workers count in shared memory, and their owner aggregates and exposes the counts.
 
-The owner makes a `Ledger`, opens a row for each worker before it forks it, and closes the row when the
-worker is dead. The worker gives its listener a `Recorder` over the writer of its row. `Exposition` writes
-what Prometheus fetches. The owner and the worker can be one process.
+The owner makes a `Ledger`, opens a row for each worker before it forks the worker, and closes the row when the worker
+is dead. The worker gives its listener a `Recorder` that writes to its row. `Exposition` writes the page that Prometheus
+scrapes. The owner and the worker can be one process.
 
     series      what is counted: families, labels, bounds
-    row         the memory between a worker and its owner
-    exemplars   beside it: examples of what was counted, that name a trace
-    recorder    the worker counts
-    ledger      the owner adds up
-    exposition  the owner writes the page
-    format      in one of two formats
-    steps       a little at a time
-    values      where the application's own metrics live
-    application the owner adds them up
-    registry    and shows them where it is the only process
-    queues      how many connections wait to be accepted
-    reloads     what became of reloads
-    processes   what the processes do
-    overview    the totals, for a page that people look at
+    row         the shared memory between a worker and its owner
+    exemplars   next to it: examples of observations, with their trace ids
+    recorder    counts, in the worker
+    ledger      aggregates, in the owner
+    exposition  writes the metrics page, in the owner
+    format      writes one of the two formats
+    steps       work in small steps
+    values      where the application's own metrics are stored
+    application aggregates them
+    registry    exposes them if there is only one process
+    queues      accept queue depths
+    reloads     outcomes of reloads
+    processes   process metrics
+    overview    totals for the status page
 """
 
 from .application import ApplicationMetrics, ValuesRow

@@ -1,18 +1,18 @@
-"""Exemplars: for each bucket of a histogram the last response that a trace tells more of.
+"""Exemplars: for each bucket of a histogram, the last response that has a trace.
 
-They lie beside the row, in a block of shared memory of their own. The worker is its only writer
-(`ExemplarWriter`), the owner reads it at any time (`read_exemplars`). It is a table of `SLOTS` slots of 40
-bytes; a bucket's slot is the number of its word in the row, modulo `SLOTS`. Where two buckets share a slot
-the later exemplar stays: they are examples, not counts.
+They are stored next to the row, in a separate block of shared memory. The worker is the only writer (`ExemplarWriter`);
+the owner may read at any time (`read_exemplars`). The block is a table of `SLOTS` slots of 40 bytes. The slot of a
+bucket is the word index of the bucket in the row, modulo `SLOTS`. If two buckets share a slot the later exemplar wins:
+they are examples, not counts.
 
-    bytes       what
+    bytes       meaning
     0-3         uint32: CRC-32 of the rest of the slot
-    4-7         uint32: number of the bucket's word in the row
+    4-7         uint32: word index of the bucket in the row
     8-15        double: the observed value, in the unit of the histogram
-    16-23       double: when, in seconds since 1970
-    24-39       the trace's id
+    16-23       double: timestamp, in seconds since 1970
+    24-39       the trace id
 
-A slot that is read while it is written has a wrong checksum, as an empty one has; it is left out of that reading.
+A slot that is read while it is written has a wrong checksum, and so has an empty one; such slots are skipped.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from .row import Memory
+    from .row import RowMemory
 
 __all__ = ["EXEMPLAR_BYTES", "Exemplar", "ExemplarWriter", "read_exemplars"]
 
 SLOTS: Final = 512
-"""So many exemplars a worker keeps: all buckets of 32 series, and 20 KiB."""
+"""Number of exemplars per worker: enough for all buckets of 32 series; 20 KiB."""
 
 _CHECKSUM: Final = struct.Struct("=I")
 _CONTENT: Final = struct.Struct("=Idd16s")
 _SLOT_BYTES: Final = _CHECKSUM.size + _CONTENT.size
 
 EXEMPLAR_BYTES: Final = SLOTS * _SLOT_BYTES
-"""Bytes of the memory that a writer wants, zero at first."""
+"""Bytes of memory that a writer needs, initially zero."""
 
 
 class Exemplar(NamedTuple):
-    """One observation, of those that a histogram counts, and the trace that tells of it."""
+    """One observation that a histogram counted, and its trace."""
 
     word: int
-    """Number of the bucket's word in the row."""
+    """Word index of the bucket in the row."""
     value: float
     """In the unit of the histogram."""
     timestamp: float
@@ -57,19 +57,19 @@ class ExemplarWriter:
 
     __slots__ = ("_memory",)
 
-    def __init__(self, memory: Memory) -> None:
-        """Write into `EXEMPLAR_BYTES` bytes."""
+    def __init__(self, memory: RowMemory) -> None:
+        """Write to `EXEMPLAR_BYTES` bytes of memory."""
         self._memory = memoryview(memory)
 
     def note(self, word: int, value: float, trace_id: str) -> None:
-        """Let an observation be the example of the bucket that has this word."""
+        """Make an observation the exemplar of the bucket with this word index."""
         content = _CONTENT.pack(word, value, time(), bytes.fromhex(trace_id))
         start = word % SLOTS * _SLOT_BYTES
         self._memory[start : start + _SLOT_BYTES] = _CHECKSUM.pack(crc32(content)) + content
 
 
-def read_exemplars(memory: Memory) -> Iterator[Exemplar]:
-    """Return what a worker has noted so far."""
+def read_exemplars(memory: RowMemory) -> Iterator[Exemplar]:
+    """Yield the exemplars that a worker has written so far."""
     table = bytes(memory[:EXEMPLAR_BYTES])
     for start in range(0, EXEMPLAR_BYTES, _SLOT_BYTES):
         content = table[start + _CHECKSUM.size : start + _SLOT_BYTES]

@@ -1,8 +1,8 @@
-"""The page that Prometheus fetches, from the totals of a ledger.
+"""The page that Prometheus scrapes, from the totals of a ledger.
 
-`LedgerCollector` is a collector as prometheus_client knows them. `Exposition.pieces` gives the text that
-prometheus_client writes for it, in a tenth of the time (see `format`), and piece by piece: a page of 100,000 samples
-takes seconds, in which the event loop has other things to do.
+`LedgerCollector` is a prometheus_client collector. `Exposition.pieces` produces the same text that prometheus_client
+would, in a tenth of the time (see `format`), and piece by piece: a page of 100,000 samples takes seconds, and the event
+loop has to run meanwhile.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = ["Exposition", "LedgerCollector", "accepts_gzip", "accepts_openmetrics
 
 _log = logging.getLogger("tiny_listener.metrics")
 
-MAX_LEFT_OUT: Final = 100
-"""Metrics of the application that the log tells of: names may be made of anything."""
+MAX_EXCLUDED: Final = 100
+"""Maximum number of application metrics that the log names: names can be generated."""
 MAX_COMPRESSED: Final = 64 * 1024
-"""Bytes that are compressed at once: 1 ms."""
+"""Bytes that are compressed at a time: 1 ms."""
 SUFFIXES: Final = {
     "counter": ("_total", "_created"),
     "summary": ("_sum", "_count", "_created"),
@@ -41,7 +41,7 @@ SUFFIXES: Final = {
     "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
     "info": ("_info",),
 }
-"""What the names of a metric's samples end with, by its type."""
+"""Suffixes of a metric's sample names, by its type."""
 
 T = TypeVar("T")
 
@@ -54,54 +54,54 @@ class LedgerCollector:
         self._ledger = ledger
 
     def collect(self) -> Iterator[Metric]:
-        """The families that have series."""
+        """Yield the families that have series."""
         totals_of_all = self._ledger.totals()
         exemplars = self._ledger.exemplars()
         for family, totals in _by_family(totals_of_all):
             yield family_metric(family, totals, exemplars)
 
     def describe(self) -> Iterator[Metric]:
-        """All families, without samples, so that a registry knows which names are taken."""
+        """Yield all families without samples, so that a registry knows which names are in use."""
         for family in FAMILIES.values():
             yield family_metric(family, {})
 
 
 class Exposition:
-    """Writes the page, as text or as OpenMetrics."""
+    """Writes the metrics page, as text or as OpenMetrics."""
 
     def __init__(self, ledger: Ledger, *, version: str, python: str | None = None) -> None:
-        """`version` of tiny-listener and of Python, by default of the one that runs, for `build_info`."""
+        """`version` of tiny-listener and of Python, by default of the running one, for `build_info`."""
         self.ledger = ledger
-        """Whose totals it writes."""
+        """The ledger whose totals it writes."""
         self.registry = CollectorRegistry()
-        """Further collectors of this process, for the same page. The names of the ledger's are taken."""
+        """Further collectors of this process, for the same page. The ledger's names are reserved."""
         self.registry.register(_TakenNames(ledger))
         self.registry.register(_BuildInfo(version, python or platform.python_version()))
         self._application: Collector | None = None
-        self._left_out: set[str] = set()
-        """Names of metrics of the application that the log has told of."""
+        self._excluded: set[str] = set()
+        """Names of application metrics that the log has reported."""
         self._text = Format(generate_text, CONTENT_TYPE_PLAIN_0_0_4, "")
         self._openmetrics = Format(generate_openmetrics, CONTENT_TYPE_OPENMETRICS, "# EOF\n")
 
     def render(self, accept: str | None = None) -> tuple[bytes, str]:
-        """Return `pieces` at once, and the content type."""
+        """Return all `pieces` joined, and the content type."""
         pieces, content_type = self.pieces(accept)
         return b"".join(pieces), content_type
 
     def pieces(self, accept: str | None = None) -> tuple[Generator[bytes, None, None], str]:
-        """Return the pieces of the page and its content type, for the value of the Accept field (None without one).
+        """Return the pieces of the page and its content type, for the value of the Accept field (None: it is absent).
 
-        Each takes a few milliseconds to make, whatever there is on the page; some are empty, so that an event loop can
-        go on before there is something to show. Of several pages one is made at a time: see `Ledger.read`.
+        Each piece takes a few milliseconds to make, whatever is on the page. Some are empty, so that the event loop can
+        run before there is output. Make only one page at a time: see `Ledger.read`.
         """
         form = self._openmetrics if accepts_openmetrics(accept or "") else self._text
         return self._pieces(form), form.content_type
 
     def _pieces(self, form: Format) -> Generator[bytes, None, None]:
-        totals_of_all = yield from _meanwhile_nothing(self.ledger.read())
+        totals_of_all = yield from _empty_pieces(self.ledger.read())
         exemplars: Exemplars = {}
         if form is self._openmetrics:
-            exemplars = yield from _meanwhile_nothing(self.ledger.read_exemplars())
+            exemplars = yield from _empty_pieces(self.ledger.read_exemplars())
         for family, totals in _by_family(totals_of_all):
             yield from form.family(family, totals, exemplars)
         taken = {name for family in FAMILIES.values() for name in _names_of(family.name, family.kind)}
@@ -113,11 +113,11 @@ class Exposition:
         yield form.end.encode()
 
     def show_application(self, collector: Collector) -> None:
-        """Show what the application measures itself. A collector with a method `collect_in_steps` yields None there
-        when the event loop may go on before the next metric is complete.
+        """Expose the application's own metrics. If the collector has a method `collect_in_steps`, that may yield None
+        to let the event loop run before the next metric is complete.
 
-        Whatever it is, the page is whole: a metric whose name is taken, by one of tiny-listener's or by another before
-        it, or that cannot be written, is left out, and the log says so.
+        The page is always complete. A metric that cannot be written, or whose name is used by tiny-listener or by an
+        earlier metric, is not exposed, and the log says so.
         """
         self._application = collector
 
@@ -129,30 +129,30 @@ class Exposition:
                 continue
             names = _names_of(metric.name, metric.type)
             if not taken.isdisjoint(names):
-                self._leave_out(metric.name, "its name is taken: give it another")
+                self._exclude(metric.name, "its name is already in use; rename it")
                 continue
             of_metric: list[bytes] = []
             try:
                 for piece in form.metric(metric):
                     of_metric.append(piece)
                     yield b""
-            except Exception as error:  # prometheus_client writes no metric that its format cannot have
-                self._leave_out(metric.name, f"it cannot be written: {error.args[0] if error.args else error!r}")
+            except Exception as error:  # prometheus_client raises for a metric that its format does not allow
+                self._exclude(metric.name, f"it cannot be written: {error.args[0] if error.args else error!r}")
             else:
                 taken.update(names)
                 yield from of_metric
 
-    def _leave_out(self, name: str, why: str) -> None:
-        if name not in self._left_out and len(self._left_out) < MAX_LEFT_OUT:
-            self._left_out.add(name)
-            _log.warning("metrics: %s of the application is not on the page: %s", name, why)
+    def _exclude(self, name: str, why: str) -> None:
+        if name not in self._excluded and len(self._excluded) < MAX_EXCLUDED:
+            self._excluded.add(name)
+            _log.warning("metrics: %s of the application is not exposed: %s", name, why)
 
 
 def accepts_openmetrics(accept: str) -> bool:
-    """Whether the value of an Accept field (RFC 9110, 12.5.1) asks for OpenMetrics 1 rather than text.
+    """Whether the value of an Accept field (RFC 9110, 12.5.1) prefers OpenMetrics 1 to text.
 
-    prometheus_client's own choice takes the first type it knows, whatever its weight, repeats the client's
-    version in the answer, and raises for a version that is no number.
+    prometheus_client takes the first type it knows whatever its weight, repeats the client's version in the response,
+    and raises for a version that is not a number.
     """
     openmetrics = text = 0.0
     for item in accept.split(","):
@@ -170,12 +170,12 @@ def accepts_openmetrics(accept: str) -> bool:
 
 
 def _names_of(name: str, kind: str) -> list[str]:
-    """The names that a metric takes."""
+    """Return the names that a metric uses."""
     return [name, *(name + suffix for suffix in SUFFIXES.get(kind, ()))]
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether the value of an Accept-Encoding field (RFC 9110, 12.5.3) takes gzip."""
+    """Whether the value of an Accept-Encoding field (RFC 9110, 12.5.3) accepts gzip."""
     weights: dict[str, float] = {}
     for item in accept_encoding.split(","):
         name, *fields = (part.strip().lower() for part in item.split(";"))
@@ -188,14 +188,14 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def compressed(page: bytes) -> bytes:
-    """Return `compress` at once."""
+    """Return all of `compress` joined."""
     return b"".join(compress((page,)))
 
 
 def compress(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:
-    """Return a page in gzip (RFC 1952), at the level that takes the least time: it is a tenth as long even so.
+    """Compress a page with gzip (RFC 1952) at the fastest level, which still reduces it to a tenth.
 
-    Some of the pieces are empty: each compresses little at a time.
+    Some of the pieces are empty: each step compresses little.
     """
     packer = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     for piece in pieces:
@@ -207,7 +207,7 @@ def compress(pieces: Iterable[bytes]) -> Generator[bytes, None, None]:
 
 
 class _TakenNames:
-    """Holds the names of a ledger's families in a registry, and collects nothing."""
+    """Reserves the names of a ledger's families in a registry; collects nothing."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._families = LedgerCollector(ledger)
@@ -220,8 +220,8 @@ class _TakenNames:
 
 
 class _BuildInfo:
-    """`tiny_listener_build_info`. No `prometheus_client.Gauge`: that one would write a file where the
-    application has chosen prometheus_client's multi-process mode.
+    """`tiny_listener_build_info`. Not a `prometheus_client.Gauge`: that would write a file if the application uses
+    prometheus_client's multi-process mode.
     """
 
     def __init__(self, version: str, python: str) -> None:
@@ -238,8 +238,8 @@ class _BuildInfo:
     describe = collect
 
 
-def _meanwhile_nothing(steps: Steps[T]) -> Generator[bytes, None, T]:
-    """Take steps that make nothing of the page."""
+def _empty_pieces(steps: Steps[T]) -> Generator[bytes, None, T]:
+    """Run steps that produce no output."""
     try:
         while True:
             next(steps)
@@ -252,7 +252,7 @@ def _meanwhile_nothing(steps: Steps[T]) -> Generator[bytes, None, T]:
 
 
 def _by_family(totals: Totals) -> Iterator[tuple[Family, Totals]]:
-    """The totals of each family that has any, in the order of `FAMILIES`."""
+    """Yield the totals of each family that has any, in the order of `FAMILIES`."""
     families: dict[str, Totals] = {name: {} for name in FAMILIES}
     for series, words in totals.items():
         families[series.family][series] = words

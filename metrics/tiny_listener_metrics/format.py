@@ -1,9 +1,8 @@
-"""One format of the page, from families of the ledger and from metrics of prometheus_client.
+"""One format of the metrics page, written from families of the ledger and from metrics of prometheus_client.
 
-prometheus_client gives the text in ten times the time: nearly all that a sample costs there goes into names and
-labels, which never change. So prometheus_client writes each series once, with zeros, and `Format` keeps its lines
-without the numbers; a later page is these lines with new numbers. That the two texts are equal, byte for byte, is
-tested.
+prometheus_client takes ten times as long: nearly all of a sample's cost is in its name and labels, which never change.
+So prometheus_client writes each series once, with zeros, and `Format` keeps these lines as templates. Later pages are
+the templates with new numbers. Tests check that the two texts are equal byte for byte.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ __all__ = ["Format", "Totals", "complete", "family_metric"]
 Totals: TypeAlias = dict[Series, list[int]]
 
 NOT_TEXT: Final = ("_created", "_gcount", "_gsum")
-"""Samples that the text format has no place for: prometheus_client writes them as gauges, after the others."""
+"""Samples that do not exist in the text format: prometheus_client writes them as gauges, after the others."""
 
 
 class Format:
-    """One of the two formats, with the lines that it has written before, without their numbers.
+    """One of the two formats, with templates of the lines that it has written before.
 
-    What it returns are pieces of the page, each of few samples.
+    It yields pieces of the page, each with few samples.
     """
 
     def __init__(self, generate: Callable[[Collector], bytes], content_type: str, end: str) -> None:
@@ -46,15 +45,15 @@ class Format:
         self.end = end
         self._is_text = not end
         self._heads: dict[str, str] = {}
-        self._forms: dict[Series, str] = {}
-        """The lines of a series, `%s` for each number. As many as a ledger has series, which are bounded."""
+        self._templates: dict[Series, str] = {}
+        """The lines of a series, with `%s` for each number. The number of series in a ledger is bounded."""
 
     def family(self, family: Family, totals: Totals, exemplars: Exemplars) -> Iterator[bytes]:
         """Write a family: its HELP, TYPE and UNIT lines, and the lines of each series, with their exemplars."""
         of_series = len(_sample_values(family, [0] * family.words))
-        missing = [series for series in totals if series not in self._forms]
+        missing = [series for series in totals if series not in self._templates]
         for part in slices(len(missing), max(1, SAMPLES // of_series)):
-            self._make_forms(family, missing[part])
+            self._make_templates(family, missing[part])
             yield b""
         yield self._heads[family.name].encode()
         items = iter(totals.items())
@@ -62,26 +61,26 @@ class Format:
             found = []
             for series, words in some:
                 numbers = tuple(map(_number_text, _sample_values(family, words)))
-                lines = self._forms[series] % numbers
+                lines = self._templates[series] % numbers
                 if series in exemplars:
                     lines = _with_exemplars(lines, exemplars[series])
                 found.append(lines)
             yield "".join(found).encode()
 
-    def _make_forms(self, family: Family, missing: list[Series]) -> None:
+    def _make_templates(self, family: Family, missing: list[Series]) -> None:
         zeros = [0] * family.words
         head = self._heads[family.name] = self._write(family_metric(family, {})).decode()
         text = self._write(family_metric(family, dict.fromkeys(missing, zeros))).decode().removeprefix(head)
-        # A line of the text is a sample: the formats escape the line feeds of labels.
+        # Each line is one sample: the formats escape line feeds in labels.
         lines = text.replace("%", "%%").replace(f" {_ZERO}\n", " %s\n").split("\n")
         of_series = len(_sample_values(family, zeros))
         for number, series in enumerate(missing):
-            self._forms[series] = "\n".join([*lines[number * of_series : (number + 1) * of_series], ""])
+            self._templates[series] = "\n".join([*lines[number * of_series : (number + 1) * of_series], ""])
 
     def metric(self, metric: Metric) -> Iterator[bytes]:
-        """Write a metric, whose `samples` are any iterable; None among them lets the event loop go on.
+        """Write a metric whose `samples` may be any iterable; a None among them lets the event loop run.
 
-        Raises what prometheus_client raises for one that the format cannot have.
+        Raises what prometheus_client raises for a metric that the format does not allow.
         """
         head = self._write(_with(metric, []))
         yield head
@@ -100,16 +99,16 @@ class Format:
         for of_name in late.values():
             for part in slices(len(of_name), SAMPLES):
                 text = self._write(_with(metric, of_name[part])).removeprefix(head)
-                # They have a HELP and a TYPE line of their own, once.
+                # They have their own HELP and TYPE lines, once.
                 yield text if part.start == 0 else text.split(b"\n", 2)[2]
 
     def _write(self, metric: Metric) -> bytes:
-        """Write a metric in one go, without the end of the page."""
+        """Write a whole metric, without the end of the page."""
         return self.generate(_These([metric])).removesuffix(self.end.encode())
 
 
 def complete(metrics: Iterable[Metric | None]) -> Iterator[Metric]:
-    """Return metrics with lists of samples, as others than `Format.metric` take them."""
+    """Return metrics with lists of samples, as required outside of `Format.metric`."""
     for metric in metrics:
         if metric is not None:
             metric.samples = [sample for sample in metric.samples if sample is not None]
@@ -123,7 +122,7 @@ def _with(metric: Metric, samples: list[Sample]) -> Metric:
 
 
 class _These:
-    """A collector of some metrics."""
+    """A collector of given metrics."""
 
     def __init__(self, metrics: Sequence[Metric]) -> None:
         self._metrics = metrics
@@ -135,22 +134,22 @@ class _These:
 _go_number: Callable[[float], str] = floatToGoString
 _ZERO: Final = _go_number(0)
 
-# PERF: most numbers of a page stand there many times (a cumulative bucket repeats the one before), or stood
-# there last time. 8192 of them are some 2 MB.
+# PERF: most numbers occur several times on a page (a cumulative bucket repeats the one before), or occurred on the last
+# page. 8192 of them take some 2 MB.
 _number_text: Final = lru_cache(maxsize=8192)(_go_number)
 
 
 def _sample_values(family: Family, words: list[int]) -> list[float]:
-    """The numbers of a series' samples, in the order in which `family_metric` has them."""
+    """Return the numbers of a series' samples, in the order of `family_metric`."""
     if family.kind == "counter":
         return list(words)
     buckets: list[float] = list(accumulate(words[1:]))
-    # The count is the last bucket: the two can never differ.
+    # The count is the last bucket, so the two cannot differ.
     return [*buckets, buckets[-1], words[0] / NANOSECONDS]
 
 
 def _with_exemplars(lines: str, exemplars: dict[int, Exemplar]) -> str:
-    """The lines of a histogram's series, of which the first are its buckets, with exemplars as OpenMetrics has them."""
+    """Add exemplars in OpenMetrics syntax to the lines of a histogram series, which start with its buckets."""
     each = lines.split("\n")
     for bucket, (_, value, timestamp, trace_id) in exemplars.items():
         each[bucket] += f' # {{trace_id="{trace_id}"}} {_go_number(value)} {timestamp}'
@@ -158,7 +157,7 @@ def _with_exemplars(lines: str, exemplars: dict[int, Exemplar]) -> str:
 
 
 def _as_openmetrics(exemplar: Exemplar | None) -> Any:
-    """The exemplar as prometheus_client knows them, whose types do not say that it may be None."""
+    """Return the exemplar as prometheus_client's type; its annotations do not mention that it may be None."""
     if exemplar is None:
         return None
     return OpenMetricsExemplar({"trace_id": exemplar.trace_id}, exemplar.value, exemplar.timestamp)

@@ -1,11 +1,10 @@
-"""The owner's side: the rows of the living workers and the totals of the dead.
+"""The owner's side: the rows of living workers and the totals of dead ones.
 
-The ledger adds up, per series, what all living workers have counted and what all former ones had. When a
-worker dies its row is folded into the retired totals and unmapped. So a total never goes back, and memory
-and the cost of a reading depend on the number of workers and of series, not on how often workers restart.
+For each series, the ledger adds up the counts of all living and all dead workers. When a worker dies, its row is merged
+into the retired totals and unmapped. So a total never decreases, and memory and the cost of a read depend on the number
+of workers and series, not on the number of restarts.
 
-Everything happens in the thread of the owner. A reading sees a row before its folding or after it, never
-both.
+Use it only in the owner's thread. A read sees a row either before or after its merge, never both.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ from .steps import ENTRIES, VALUES, WORDS, Steps, finish, slices
 __all__ = ["Exemplars", "Ledger", "Row"]
 
 Exemplars: TypeAlias = dict[Series, dict[int, Exemplar]]
-"""Examples, by series and number of the bucket, from 0."""
+"""Exemplars, by series and bucket index, from 0."""
 
 _log = logging.getLogger("tiny_listener.metrics")
 
 
 class Row:
-    """The row of one incarnation of a worker, as its owner has it. `Ledger.open_row` makes it."""
+    """The row of one worker process, on the owner's side. Made by `Ledger.open_row`."""
 
     def __init__(self, name: str, capacity: int) -> None:
         """Map `capacity` bytes of shared memory and make them an empty row; `name` is for the log."""
@@ -52,29 +51,29 @@ class Row:
         self._exemplars = mmap.mmap(-1, EXEMPLAR_BYTES)
         self._reader = RowReader(self.memory)
         self._places: list[int] = []
-        """For each entry of the reader: where its words are in the totals."""
+        """For each entry of the reader: the place of its words in the totals."""
         self._sources: list[int] = []
-        """For each word of the totals: where it is in the words of the row."""
+        """For each word of the totals: its index in the words of the row."""
         self._arranged = 0
-        """How many entries are in `_sources`."""
+        """Number of entries in `_sources`."""
         self._arrange: list[Callable[[list[int]], tuple[int, ...]]] = []
-        """Brings the words of the row into the order of the totals, `WORDS` of these each."""
+        """Functions that put the words of the row into the order of the totals, `WORDS` words each."""
         self._surplus: list[tuple[int, int]] = []
-        """(where in the totals, where in the row) of words that share a total with others of the row."""
+        """(index in the totals, index in the row) of words that share a total with other words of the row."""
         self._last: list[int] = []
         self._stuck_after = -1
-        """Entries before the one that was not ready in the last look at the directory; -1 for none."""
+        """Entries before the one that was not ready in the last read of the directory; -1: all were ready."""
         self._damaged = False
-        self._complained = False
+        self._logged = False
 
     def writer(self) -> RowWriter:
-        """The writer of this row, for a worker in the owner's own process. A forked one uses
+        """Return the writer of this row, for a worker in the owner's own process. A forked worker uses
         `Ledger.take_row`. Raises `RowError` if the row has been written to.
         """
         return RowWriter(self.memory, exemplars=ExemplarWriter(self._exemplars))
 
     def refresh(self, place_of: Callable[[Entry], int], *, final: bool = False) -> Steps[None]:
-        """Find new series; `place_of` gives each its place in the totals. `final`: nobody writes any more."""
+        """Find new series; `place_of` gives each its place in the totals. `final`: the writer is gone."""
         while self._refresh(place_of, final=final):
             yield
 
@@ -87,48 +86,48 @@ class Row:
             found = len(self._reader.refresh(ENTRIES))
         except EntryNotReadyError as error:
             stuck_after = len(entries)
-            # It is damage only if it is still so when the writer has had time enough, or has none left.
+            # It is damage only if it persists after the writer had time to finish, or if the writer is gone.
             if final or stuck_after == self._stuck_after:
-                self._complain(error)
+                self._log_damage(error)
         except RowError as error:
             self._damaged = True
-            self._complain(error)
+            self._log_damage(error)
         self._stuck_after = stuck_after
         known = len(self._places)
         self._places += map(place_of, entries[known : known + ENTRIES])
         return found == ENTRIES or len(self._places) < len(entries)
 
     def read(self, size: int) -> list[int]:
-        """Return `read_steps` at once."""
+        """Run all of `read_steps`."""
         return finish(self.read_steps(size))
 
     def read_steps(self, size: int) -> Steps[list[int]]:
-        """The words of the row, each at its place in totals of `size` words.
+        """Return the words of the row, each at its place in totals of `size` words.
 
-        Of a damaged row it is what could be read of it, at worst the reading before, so that a total never
-        goes back; the log says so once.
+        Of a corrupt row it returns what could be read, at worst the previous read, so that a total never decreases. The
+        log says so once.
         """
         if not self._damaged:
             try:
                 words = yield from self._reader.read_words()
             except RowError as error:
                 self._damaged = True
-                self._complain(error)
+                self._log_damage(error)
             else:
-                words.append(0)  # stands for every word of the totals that the row lacks
+                words.append(0)  # for every word of the totals that the row does not have
                 self._last = yield from self._at_their_places(words, size)
         self._last += repeat(0, size - len(self._last))
         return self._last
 
     def events(self) -> int:
-        """How many events its worker has dispatched; of a damaged row those that can be read."""
+        """Return how many events the worker has dispatched; of a corrupt row those that can be read."""
         with contextlib.suppress(RowError):
             self._reader.refresh()
         return self._reader.count_of(DISPATCH)
 
     def exemplars(self) -> Iterator[tuple[Series, int, Exemplar]]:
-        """Series, number of the bucket, and example, for all examples of series that have been refreshed."""
-        entries = self._reader.entries  # each has its words below those of the one before
+        """Yield series, bucket index and exemplar, for all series that have been refreshed."""
+        entries = self._reader.entries  # the words of each entry are below those of the one before
         for exemplar in read_exemplars(self._exemplars):
             at = bisect_left(entries, -exemplar.word, key=lambda entry: -entry.first)
             if at < len(entries):
@@ -158,7 +157,7 @@ class Row:
         new = slice(self._arranged, len(self._places))
         for number, (place, entry) in enumerate(zip(self._places[new], self._reader.entries[new], strict=True), 1):
             count, at = entry.family.words, entry.first - end
-            if sources[place] == -1:  # PERF: the words of a series are together, here and there
+            if sources[place] == -1:  # PERF: the words of a series are contiguous in both
                 sources[place : place + count] = range(at, at + count)
                 changed.update((place // WORDS, (place + count - 1) // WORDS))
             else:
@@ -167,18 +166,18 @@ class Row:
                 yield
         self._arranged = new.stop
         for part in sorted(changed):
-            # PERF: an itemgetter puts 16,000 words in order in 0.3 ms. With one index it would return no tuple.
+            # PERF: an itemgetter reorders 16,000 words in 0.3 ms. With a single index it would not return a tuple.
             arrange = itemgetter(*sources[part * WORDS : (part + 1) * WORDS], -1, -1)
             self._arrange[part : part + 1] = [arrange]
             yield
 
-    def _complain(self, error: RowError) -> None:
-        if not self._complained:
-            self._complained = True
-            _log.error("metrics: the row of %s is damaged and counted only in part: %s", self.name, error)
+    def _log_damage(self, error: RowError) -> None:
+        if not self._logged:
+            self._logged = True
+            _log.error("metrics: the counters of %s are corrupt and only partly counted: %s", self.name, error)
 
     def close(self) -> None:
-        """Unmap the row. If a writer in this process still has it, the memory goes with the writer."""
+        """Unmap the row. If a writer in this process still uses it, the memory is released with the writer."""
         self._reader.release()
         for memory in (self.memory, self._exemplars):
             with contextlib.suppress(BufferError):
@@ -189,38 +188,38 @@ class Ledger:
     """The totals of all workers, living and dead."""
 
     def __init__(self, *, capacity: int = DEFAULT_CAPACITY, max_series: int = MAX_SERIES) -> None:
-        """`capacity`: bytes of a row. `max_series`: series with a total of their own. An application that
-        has other routes at each restart cannot make the ledger grow further: series beyond these are added
-        up in the overflow series of their family.
+        """`capacity`: bytes of a row. `max_series`: number of series with their own total. Further series are added to
+        the overflow series of their family, so that an application with new routes at each restart cannot grow the
+        ledger forever.
         """
         self._capacity = capacity
         self._max_series = max_series
         self._rows: dict[Row, None] = {}
         self._series: dict[Series, tuple[int, int]] = {}
-        """Where the words of a series begin and end in the totals."""
+        """Start and end of the words of a series in the totals."""
         self._retired: list[int] = []
-        """The totals of the dead. They only grow longer, so a place in them stays what it is."""
+        """The totals of dead workers. The list only grows, so places in it stay valid."""
         self._is_read = False
         self._dead: list[Row] = []
-        """Rows that are closed when the reading that goes on has ended."""
+        """Rows to be closed when the current read has ended."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The rows of the living, the oldest first."""
+        """The rows of living workers, the oldest first."""
         return tuple(self._rows)
 
     def open_row(self, name: str = "a worker") -> Row:
-        """A new row, to be made before its worker is forked; `name` says in the log whose it is.
+        """Return a new row. Call this before the worker is forked; `name` identifies it in the log.
 
-        Raises `RowError` for a capacity that is too small and `OSError` without memory.
+        Raises `RowError` if the capacity is too small, and `OSError` if out of memory.
         """
         row = Row(name, self._capacity)
         self._rows[row] = None
         return row
 
     def take_row(self, row: Row) -> RowWriter:
-        """In a worker, after the fork: its writer. The worker's copies of the other rows are unmapped, or
-        their memory would live as long as the worker; the worker's copy of the ledger is empty after this.
+        """In a worker, after the fork: return its writer. This unmaps the worker's copies of the other rows; otherwise
+        their memory would live as long as the worker. The worker's copy of the ledger is empty after this.
 
         Raises `RowError` if the row has been written to.
         """
@@ -232,18 +231,17 @@ class Ledger:
         return row.writer()
 
     def close_row(self, row: Row) -> None:
-        """Fold a row into the retired totals and unmap it. Its worker must be dead: what it counted after
-        this would be lost.
+        """Merge a row into the retired totals and unmap it. Its worker must be dead: later counts would be lost.
 
-        Raises `RowError` if the row is not of this ledger or is closed.
+        Raises `RowError` if the row does not belong to this ledger or is closed.
         """
         if row not in self._rows or row in self._dead:
             raise RowError(f"the row of {row.name} is not open in this ledger")
         self._dead.append(row)
         if not self._is_read:
-            self._fold_dead()
+            self._merge_dead()
 
-    def _fold_dead(self) -> None:
+    def _merge_dead(self) -> None:
         while self._dead:
             row = self._dead.pop()
             finish(row.refresh(self._place_of, final=True))
@@ -252,18 +250,20 @@ class Ledger:
             row.close()
 
     def totals(self) -> dict[Series, list[int]]:
-        """Return `read` at once."""
+        """Run all of `read`."""
         return finish(self.read())
 
     def read(self) -> Steps[dict[Series, list[int]]]:
-        """The words of each series (see `row.RowReader.words`), added up, in the order of first sight.
+        """Return the words of each series (see `row.RowReader.words`), added up, in the order in which the series were
+        first seen.
 
-        One reading at a time. A row that is closed meanwhile is folded when it has ended: it is read once.
+        Only one read at a time. A row that is closed meanwhile is merged when the read has ended, so it is counted
+        once.
 
-        :raises RuntimeError: another one goes on
+        :raises RuntimeError: another read is in progress
         """
         if self._is_read:
-            raise RuntimeError("another reading of the ledger goes on")
+            raise RuntimeError("another read of the ledger is in progress")
         self._is_read = True
         try:
             rows = list(self._rows)
@@ -286,16 +286,16 @@ class Ledger:
             return found
         finally:
             self._is_read = False
-            self._fold_dead()
+            self._merge_dead()
 
     def exemplars(self) -> Exemplars:
-        """Return `read_exemplars` at once."""
+        """Run all of `read_exemplars`."""
         return finish(self.read_exemplars())
 
     def read_exemplars(self) -> Steps[Exemplars]:
-        """The last example of each bucket that has one; those of the dead go with them.
+        """Return the last exemplar of each bucket that has one; those of dead workers are lost.
 
-        It goes with the totals that were read last: what was counted later may have examples already.
+        They belong to the totals that were read last, but later observations may have exemplars already.
         """
         found: Exemplars = {}
         for row in list(self._rows):

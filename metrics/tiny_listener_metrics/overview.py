@@ -1,4 +1,4 @@
-"""What has been counted, for a page that people look at: the totals by route, and as few numbers as that takes."""
+"""The totals by route for the status page, reduced to the numbers that it needs."""
 
 from __future__ import annotations
 
@@ -7,24 +7,34 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from .row import NANOSECONDS
-from .series import DISPATCH, EVENTS, HTTP_DURATION, NOT_FOUND, OTHER_STATUS, OUTCOMES, Series, http_route, method_label
+from .series import (
+    DISPATCH,
+    EVENTS,
+    EVENTS_NOT_FOUND,
+    HTTP_DURATION,
+    OTHER_STATUS,
+    OUTCOMES,
+    Series,
+    http_route,
+    method_label,
+)
 from .steps import VALUES, Steps, finish
 
 __all__ = ["Counts", "RouteCounts", "count", "counts_of"]
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
-"""Of status codes (RFC 9110, 15). What is outside of them is not counted here."""
+"""Classes of status codes (RFC 9110, 15). Other status codes are not counted here."""
 
 
 class RouteCounts(msgspec.Struct, frozen=True):
-    """What became of the events of one route, since the server started.
+    """The events of one route since the server started.
 
     :ivar event: the pattern of the route
-    :ivar buckets: how many dispatches took at most as long as each of `Counts.bounds`, and longer than the bound before
-        it; then those that took longer than all. Not cumulative
-    :ivar seconds: that they took together
-    :ivar outcomes: how many ended how: ok, error, timeout, cancelled
-    :ivar responses: HTTP responses by class of their status, such as 2xx; only classes that there were
+    :ivar buckets: number of dispatches with a duration up to each of `Counts.bounds`, and above the bound before it;
+        then those longer than all. Not cumulative
+    :ivar seconds: their total duration
+    :ivar outcomes: number of dispatches by outcome: ok, error, timeout, cancelled
+    :ivar responses: HTTP responses by class of their status, such as 2xx; only classes that occurred
     """
 
     event: str
@@ -35,12 +45,12 @@ class RouteCounts(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What has been counted since the server started, by all workers, dead ones included.
+    """Counts of all workers since the server started, including dead workers.
 
     :ivar bounds: upper bounds of the routes' buckets, in seconds
     :ivar routes: in the order in which they were first seen
     :ivar not_found: events that matched no route
-    :ivar unrouted: HTTP responses that no route made, by class of their status
+    :ivar unrouted: HTTP responses without a route, by class of their status
     """
 
     bounds: Sequence[float]
@@ -50,14 +60,14 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 def counts_of(totals: Mapping[Series, Sequence[int]]) -> Counts:
-    """Return `count` at once."""
+    """Run all of `count`."""
     return finish(count(totals))
 
 
 def count(totals: Mapping[Series, Sequence[int]]) -> Steps[Counts]:
     """Return the counts that the totals of a ledger hold.
 
-    A route has a place here from the moment that it is registered, with zeros.
+    A route is included from its registration on, with zeros.
     """
     outcomes: dict[str, Sequence[int]] = {}
     dispatched: dict[str, Sequence[int]] = {}
@@ -88,13 +98,13 @@ def count(totals: Mapping[Series, Sequence[int]]) -> Steps[Counts]:
         routes.append(RouteCounts(event, words[1:], words[0] / NANOSECONDS, of_event, responses[event]))
         if number % VALUES == 0:
             yield
-    not_found = totals.get(NOT_FOUND.overflow, (0,))[0]
+    not_found = totals.get(EVENTS_NOT_FOUND.overflow, (0,))[0]
     return Counts(DISPATCH.bounds, routes, not_found, unrouted)
 
 
 def _owners(events: Mapping[str, object]) -> dict[tuple[str, str], str]:
-    """Return whose responses have which method and route; "" is any method that has no route of its own. Of two routes
-    that differ in a method which is counted as `_OTHER` the later one has the responses of both.
+    """Return the event for each method and route of responses; "" stands for any method without its own route. If two
+    routes differ only in methods that are counted as `_OTHER`, the later one gets the responses of both.
     """
     owners: dict[tuple[str, str], str] = {}
     for event in events:
@@ -105,6 +115,6 @@ def _owners(events: Mapping[str, object]) -> dict[tuple[str, str], str]:
 
 
 def _owner(owners: Mapping[tuple[str, str], str], method: str, route: str) -> str | None:
-    """Return the event of a response's route: GET serves HEAD too (RFC 9110, 9.3.2); None where no route made it."""
+    """Return the event of a response's route; None: no route. GET serves HEAD too (RFC 9110, 9.3.2)."""
     tries = (method, "GET", "") if method == "HEAD" else (method, "")
     return next((owners[one, route] for one in tries if (one, route) in owners), None)

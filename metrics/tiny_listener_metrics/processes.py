@@ -1,4 +1,4 @@
-"""What the processes of a server do at the instant of a scrape, and how often workers were replaced."""
+"""Process metrics at the time of a scrape, and the number of worker restarts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["ProcessView", "Processes", "ServerView"]
 
 
 class ProcessView(NamedTuple):
-    """One process; what is None is not on the page.
+    """One process. None: not exposed.
 
-    :ivar worker: the number of its slot, or "supervisor"
+    :ivar worker: slot number, or "supervisor"
     :ivar lag: seconds
     :ivar cpu: seconds
     :ivar resident: bytes
@@ -35,11 +35,11 @@ class ServerView(NamedTuple):
     """A server.
 
     :ivar processes: no two with the same `worker`
-    :ivar in_progress: events, of all workers
-    :ivar connections: of all workers
-    :ivar states: how many workers there are, by state; None without a supervisor
-    :ivar restarts: how many workers took the place of another, by reason; None without a supervisor
-    :ivar supervisor_lag: seconds that the supervisor's own event loop was late; None without a supervisor
+    :ivar in_progress: events in progress, of all workers
+    :ivar connections: open connections, of all workers
+    :ivar states: number of workers by state; None without a supervisor
+    :ivar restarts: number of workers that replaced another, by reason; None without a supervisor
+    :ivar supervisor_lag: delay of the supervisor's own event loop in seconds; None without a supervisor
     """
 
     processes: Sequence[ProcessView]
@@ -51,16 +51,16 @@ class ServerView(NamedTuple):
 
 
 class Processes:
-    """A collector of all this.
+    """A collector of process metrics.
 
-    :param look: returns it, at the time of a scrape
+    :param look: returns them at the time of a scrape
     """
 
     def __init__(self, look: Callable[[], ServerView]) -> None:
         self._look = look
 
     def collect(self) -> Iterable[Metric]:
-        """Everything as it is now."""
+        """Return the metrics."""
         view = self._look()
         in_progress, connections, states, restarts, supervisor_lag, of_processes = _families()
         in_progress.add_metric((), view.in_progress)
@@ -83,7 +83,7 @@ class Processes:
         return found
 
     def describe(self) -> Iterable[Metric]:
-        """The names, which are taken."""
+        """Return the names in use."""
         *few, of_processes = _families()
         return (*few, *of_processes.values())
 
@@ -94,38 +94,40 @@ _Family = CounterMetricFamily | GaugeMetricFamily
 def _families() -> tuple[_Family, _Family, _Family, _Family, _Family, dict[str, _Family]]:
     worker = ("worker",)
     return (
-        GaugeMetricFamily("tiny_listener_events_in_progress", "Events whose handling has begun and not ended."),
-        GaugeMetricFamily("tiny_listener_connections", "HTTP connections that are open."),
-        GaugeMetricFamily("tiny_listener_workers", "Workers, by the state of their life.", labels=("state",)),
+        GaugeMetricFamily("tiny_listener_events_in_progress", "Events in progress."),
+        GaugeMetricFamily("tiny_listener_connections", "Open HTTP connections."),
+        GaugeMetricFamily("tiny_listener_workers", "Workers, by state.", labels=("state",)),
         CounterMetricFamily(
-            "tiny_listener_worker_restarts", "Workers that took the place of another, by why.", labels=("reason",)
+            "tiny_listener_worker_restarts", "Workers that replaced another, by reason.", labels=("reason",)
         ),
         GaugeMetricFamily(
             "tiny_listener_supervisor_event_loop_lag_seconds",
-            "The longest that the supervisor's own event loop was late in the last 15 to 30 seconds.",
+            "Longest delay of the supervisor's own event loop in the last 15 to 30 seconds.",
             unit="seconds",
         ),
         {
             "lag": GaugeMetricFamily(
                 "tiny_listener_event_loop_lag_seconds",
-                "The longest that the event loop was late in the last 15 to 30 seconds, or has stood still by now.",
+                "Longest delay of the event loop in the last 15 to 30 seconds, or how long it is blocked now.",
                 labels=worker,
                 unit="seconds",
             ),
             "cpu": CounterMetricFamily(
-                "process_cpu_seconds", "Processor time that the process has taken.", labels=worker, unit="seconds"
+                "process_cpu_seconds", "Processor time used, in user and kernel mode.", labels=worker, unit="seconds"
             ),
             "resident": GaugeMetricFamily(
                 "process_resident_memory_bytes", "Resident memory.", labels=worker, unit="bytes"
             ),
-            "virtual": GaugeMetricFamily("process_virtual_memory_bytes", "Address space.", labels=worker, unit="bytes"),
+            "virtual": GaugeMetricFamily(
+                "process_virtual_memory_bytes", "Virtual memory.", labels=worker, unit="bytes"
+            ),
             "started": GaugeMetricFamily(
                 "process_start_time_seconds",
-                "When the process started, since the epoch.",
+                "Start time of the process, since the epoch.",
                 labels=worker,
                 unit="seconds",
             ),
             "open_fds": GaugeMetricFamily("process_open_fds", "Open file descriptors.", labels=worker),
-            "max_fds": GaugeMetricFamily("process_max_fds", "How many there may be.", labels=worker),
+            "max_fds": GaugeMetricFamily("process_max_fds", "Maximum number of open file descriptors.", labels=worker),
         },
     )

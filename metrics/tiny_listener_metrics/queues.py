@@ -10,7 +10,7 @@ __all__ = ["AcceptQueues"]
 
 
 class AcceptQueues:
-    """A collector of the queues' lengths.
+    """A collector of accept queue depths.
 
     :param look: returns them by worker, at the time of a scrape
     """
@@ -19,20 +19,20 @@ class AcceptQueues:
         self._look = look
 
     def collect(self) -> Iterable[Metric]:
-        """The queues as they are now."""
+        """Yield the current depths."""
         metric = _family()
         for worker, depth in self._look().items():
             metric.add_metric((worker,), depth)
         yield metric
 
     def describe(self) -> Iterable[Metric]:
-        """The name, which is taken."""
+        """Yield the name in use."""
         yield _family()
 
 
 def _family() -> GaugeMetricFamily:
     return GaugeMetricFamily(
         "tiny_listener_accept_queue",
-        "Connections that wait to be accepted, by the worker whose socket they wait at.",
+        "Connections that wait to be accepted, by the worker that owns the socket.",
         labels=("worker",),
     )

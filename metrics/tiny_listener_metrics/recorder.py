@@ -1,8 +1,8 @@
-"""How a worker counts: the observer of a listener, writing into the worker's row.
+"""Counting in a worker: the observer of a listener, which writes to the worker's row.
 
-What can be looked up is looked up when a route is added; what remains for each event is a bisection and
-three stores. Called by one thread, that of the event loop; a signal handler or a second thread that called
-in between a load and its store would lose a count.
+All lookups happen when a route is added. What remains for each event is a bisection and three stores. It is called by
+one thread, that of the event loop. A signal handler or a second thread that ran between a load and its store would lose
+a count.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from .series import (
     DISPATCH,
     EVENTS,
+    EVENTS_NOT_FOUND,
     HTTP_DURATION,
-    NOT_FOUND,
     OUTCOMES,
     http_route,
     method_label,
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 __all__ = ["Recorder", "RouteRecorder"]
 
 _TOO_LONG: Final = 1e9
-"""Seconds (31 years) from which a duration is not one but an error of a clock."""
+"""Seconds (31 years). Anything longer is not a duration but a clock error."""
 
 
 class _Histogram:
-    """Adds durations to histograms of one family."""
+    """Adds durations to the histograms of one family."""
 
     __slots__ = ("_counts", "_first_bound", "_last_bucket", "_limits", "_sums")
 
@@ -51,14 +51,14 @@ class _Histogram:
         self._limits = (*family.bounds, _TOO_LONG)
 
     def add(self, first: int, seconds: float) -> None:
-        """Add a duration to the series whose first word has the number `first`; what is no duration counts as 0."""
-        # PERF: where a bisection would be noticed, in front of a handler that takes microseconds, it is not
-        # needed: one comparison of bounds, which the check needs anyway, saves a quarter of this call.
+        """Add a duration to the series whose first word has the index `first`. An invalid duration counts as 0."""
+        # PERF: a bisection would matter only next to a handler that takes microseconds. Such durations do not need it:
+        # one comparison, which the validity check needs anyway, saves a quarter of this call.
         if 0.0 <= seconds <= self._first_bound:
             self._counts[first + 1] += 1
         else:
-            # NOTE: here bucket 0 means a negative duration, which would take the sum back, or NaN, which no
-            # sum survives; the one above the last means infinity or a broken clock.
+            # NOTE: bucket 0 means a negative duration here, which would decrease the sum, or NaN, which would destroy
+            # it. The bucket above the last means infinity or a clock error.
             bucket = bisect_left(self._limits, seconds)
             if not bucket or bucket > self._last_bucket:
                 bucket, seconds = 0, 0.0
@@ -66,11 +66,11 @@ class _Histogram:
         self._sums[first] += seconds
 
     def bucket(self, seconds: float) -> int | None:
-        """Return which bucket a duration belongs to; None for what is no duration."""
+        """Return the bucket index of a duration; None if it is invalid."""
         return bisect_left(self._limits, seconds) if 0.0 <= seconds <= _TOO_LONG else None
 
     def add_all(self, first: int, durations: Sequence[float], total: float, longest: float) -> None:
-        """Add many durations at once; with what `_summary` says of them."""
+        """Add many durations at once, with their `_summary`."""
         if longest <= self._first_bound:
             self._counts[first + 1] += len(durations)
             self._sums[first] += total
@@ -80,9 +80,9 @@ class _Histogram:
 
 
 def _summary(durations: Sequence[float]) -> tuple[float, float]:
-    """The sum and the greatest of some durations; an infinite one, if there is one among them that is no duration."""
+    """Return the sum and the maximum of some durations. The maximum is infinite if one of them is invalid."""
     total = sum(durations)
-    # PERF: a NaN compares as it likes, but makes the total one: then the comparison fails.
+    # PERF: comparisons with NaN are unreliable, but a NaN makes the total NaN, and then the second one fails.
     return (total, max(durations)) if min(durations) >= 0.0 and total <= _TOO_LONG else (total, inf)
 
 
@@ -99,7 +99,7 @@ class _ResponseRecorder:
         self._first_words: dict[tuple[str, int], int] = {}
 
     def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
-        """Count a response, as an example if it has a trace; `seconds` that cannot be a duration count as 0."""
+        """Count a response, with an exemplar if it has a trace. Invalid `seconds` count as 0."""
         first = self._first_words.get((method, status)) or self._first_word(method, status)
         self._responses.add(first, seconds)
         if trace_id is not None and (exemplars := self._writer.exemplars) is not None:
@@ -108,7 +108,7 @@ class _ResponseRecorder:
                 exemplars.note(first + 1 + bucket, seconds, trace_id)
 
     def http_responses(self, status: int, samples: HTTPSamples) -> None:
-        """Count responses of one status, as `http_response` does for each."""
+        """Count several responses with the same status, like `http_response` for each."""
         for method, durations in _by_method(samples):
             first = self._first_words.get((method, status)) or self._first_word(method, status)
             self._responses.add_all(first, durations, *_summary(durations))
@@ -116,7 +116,7 @@ class _ResponseRecorder:
     def _first_word(self, method: str, status: int) -> int:
         method_value, status_value = method_label(method), status_label(status)
         first = self._writer.add(HTTP_DURATION, method_value, http_route(self._pattern), status_value)
-        # A name or number that stands for many is not remembered: clients could fill the memory with them.
+        # Do not cache what is counted as "other": clients could fill the memory with such methods.
         if method_value == method and status_value == str(status):
             self._first_words[method, status] = first
         return first
@@ -126,9 +126,9 @@ _LIMITS: Final = (*DISPATCH.bounds, _TOO_LONG)
 
 
 def _event_counter(writer: RowWriter, sum_word: int, first_outcome: int) -> EventDone:
-    """Return what counts an event of one route: `_Histogram.add` and the outcome in one.
+    """Return a function that counts an event of one route: `_Histogram.add` and the outcome in one.
 
-    PERF: a function that holds what it needs takes an eighth less than a method that fetches it and calls another.
+    PERF: a closure takes an eighth less time than a method that loads attributes and calls another method.
     """
     counts, sums = writer.counts, writer.sums
     first_bound, last_bucket = DISPATCH.bounds[0], len(DISPATCH.bounds)
@@ -141,7 +141,7 @@ def _event_counter(writer: RowWriter, sum_word: int, first_outcome: int) -> Even
             counts[first_bucket] += 1
         else:
             bucket = bisect_left(limits, seconds)
-            if not bucket or bucket > last_bucket:  # what is no duration, see `_Histogram.add`
+            if not bucket or bucket > last_bucket:  # an invalid duration, see `_Histogram.add`
                 bucket, seconds = 0, 0.0
             counts[first_bucket + bucket] += 1
         sums[sum_word] += seconds
@@ -156,12 +156,12 @@ class RouteRecorder(_ResponseRecorder):
     __slots__ = ("_counts", "_dispatches", "_first_outcome", "_ok", "_sum", "event_done")
 
     event_done: EventDone
-    """Count an event; `seconds` that cannot be a duration count as 0. Made when it is first asked for."""
+    """Count an event; invalid `seconds` count as 0. Made on first access."""
 
     def __init__(self, writer: RowWriter, dispatches: _Histogram, responses: _Histogram, pattern: str) -> None:
         """Make the series of the route, so that they are exposed as 0 from the start.
 
-        PERF: and no more than these: an application may have thousands of routes, and not all are used.
+        PERF: only these. An application may have thousands of routes, and may not use all of them.
         """
         super().__init__(writer, responses, pattern)
         self._counts = writer.counts
@@ -178,7 +178,7 @@ class RouteRecorder(_ResponseRecorder):
 
     def http_events(self, samples: HTTPSamples) -> None:
         """Count events with the outcome "ok", and their responses with status 200."""
-        # PERF: what is counted together costs a fraction of what it costs one by one; and one alone, half.
+        # PERF: counting in batches costs a fraction of counting one by one; this path for a single one costs half.
         if len(samples) == 1:
             method, seconds = samples[0]
             self.event_done(seconds, "ok")
@@ -193,7 +193,7 @@ class RouteRecorder(_ResponseRecorder):
 
 
 def _by_method(samples: HTTPSamples) -> Iterable[tuple[str, Sequence[float]]]:
-    """Return the durations of each method; most often there is one."""
+    """Return the durations by method; in most cases there is one."""
     methods, durations = zip(*samples)  # noqa: B905 - the items are pairs
     if methods.count(methods[0]) == len(methods):
         return [(methods[0], durations)]
@@ -209,14 +209,14 @@ class Recorder:
         """Count into the row of `writer`."""
         self._writer = writer
         self._counts = writer.counts
-        self._not_found = writer.add(NOT_FOUND)
+        self._not_found = writer.add(EVENTS_NOT_FOUND)
         self._dispatches = _Histogram(writer, DISPATCH)
         self._responses = _Histogram(writer, HTTP_DURATION)
         self._unrouted = _ResponseRecorder(writer, self._responses, "")
 
     def route_added(self, route: Route) -> RouteRecorder:
-        """The recorder of a route. Routes with the same pattern, at the same time or one after the other,
-        share their series.
+        """Return the recorder of a route. Routes with the same pattern share their series, whether they exist at the
+        same time or one after the other.
         """
         return RouteRecorder(self._writer, self._dispatches, self._responses, route.path)
 
@@ -230,5 +230,5 @@ class Recorder:
         self._unrouted.http_responses(404, samples)
 
     def http_unrouted(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
-        """Count a response that no route made."""
+        """Count a response without a route."""
         self._unrouted.http_response(method, status, seconds, trace_id)

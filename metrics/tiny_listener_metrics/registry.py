@@ -1,4 +1,4 @@
-"""The default registry of prometheus_client, where there is one process: what the application has registered in it."""
+"""The default registry of prometheus_client, for a single process: metrics that the application registered there."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ BUILT_IN: Final = frozenset({
     "python_gc_objects_uncollectable",
     "python_gc_collections",
 })  # fmt: skip
-"""What prometheus_client registers at import: the page has the process's and Python's own already."""
+"""Metrics that prometheus_client registers at import: the page has process and Python metrics already."""
 
 CREATED: Final = frozenset({"counter", "histogram", "summary"})
-"""Types whose metrics have such series."""
+"""Metric types with `_created` series."""
 
 
 class RegistryMetrics:
@@ -45,25 +45,25 @@ class RegistryMetrics:
 
     def __init__(self, registry: Collector = REGISTRY) -> None:
         self._registry = registry
-        self._complained = False
+        self._logged = False
 
     def collect(self) -> Iterator[Metric]:
-        """All of them but those that prometheus_client brings along, and without `_created` series.
+        """Yield all metrics except the built-in ones of prometheus_client, without `_created` series.
 
-        A collector of the application's that raises costs what would come after it, and is named in the log once.
+        If a collector of the application raises, the metrics after it are lost; the log says so once.
         """
         return complete(self.collect_in_steps())
 
     def collect_in_steps(self) -> Iterator[Metric | None]:
-        """The same, as `format.Format.metric` takes them: samples are made when they are asked for."""
+        """Yield the same in the form that `format.Format.metric` takes: samples are made lazily."""
         metrics = iter(_collected(self._registry))
         while True:
             try:
                 metric = next(metrics, _END)
             except Exception as error:
-                if not self._complained:
-                    self._complained = True
-                    _log.warning("metrics: a collector of the application fails, on every page", exc_info=error)
+                if not self._logged:
+                    self._logged = True
+                    _log.warning("metrics: a collector of the application raises; metrics are missing", exc_info=error)
                 return
             if metric is _END:
                 return
@@ -75,11 +75,11 @@ _END: Final = object()
 
 
 def _collected(registry: Collector) -> Iterator[Any]:
-    """Collect as `registry` does, but the samples of its own metrics come when they are asked for."""
+    """Collect as `registry` does, but make the samples of its own metrics lazily."""
     if type(registry) is not CollectorRegistry:
         yield from registry.collect()
         return
-    with registry._lock:  # noqa: SLF001 - it has no other way to say which collectors there are
+    with registry._lock:  # noqa: SLF001 - there is no public way to list collectors
         collectors = list(registry._collector_to_names)  # noqa: SLF001
         has_info = registry._target_info  # noqa: SLF001
         info = registry._target_info_metric() if has_info else None  # type: ignore[no-untyped-call]  # noqa: SLF001
@@ -89,7 +89,7 @@ def _collected(registry: Collector) -> Iterator[Any]:
         if not isinstance(collector, MetricWrapperBase) or type(collector).collect is not MetricWrapperBase.collect:
             yield from collector.collect()
             continue
-        # As its `collect` does, which returns when all samples are there.
+        # Like its `collect`, which returns only when all samples are made.
         metric = collector._get_metric()  # type: ignore[no-untyped-call]  # noqa: SLF001
         metric.samples = _samples(collector)
         yield metric
@@ -101,7 +101,7 @@ def _samples(collector: MetricWrapperBase) -> Iterator[Sample]:
 
 
 def _without_created(metric: Metric) -> Metric:
-    """With several workers there are none either."""
+    """With several workers there are no `_created` series either."""
     less: Any = copy(metric)
     less.samples = (sample for sample in metric.samples if not sample.name.endswith("_created"))
     kept: Metric = less

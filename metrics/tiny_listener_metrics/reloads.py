@@ -1,4 +1,4 @@
-"""What became of reloads, for an alert on new code that does not boot."""
+"""The outcomes of reloads, for an alert on new code that does not boot."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ class ReloadCounts(NamedTuple):
     """Reloads since the supervisor started."""
 
     done: int
-    """How many ended with the new code in every worker."""
+    """Reloads that ended with the new code in every worker."""
     failed: int
-    """How many ended because a new worker could not boot, or did not live through its probation."""
+    """Reloads that ended because a new worker did not boot or failed its probation."""
     last_failed: bool
-    """Whether the last one did. One that still runs has not failed."""
+    """Whether the last reload failed. A reload in progress has not failed."""
     exit_code: int
-    """Of that worker, or minus the number of the signal that killed it; 0 if the last one did not fail."""
+    """Exit code of the worker that failed, or the negated number of the signal that killed it; 0 if the last reload did
+    not fail."""
 
 
 class Reloads:
-    """A collector of what became of reloads.
+    """A collector of the outcomes of reloads.
 
-    :param look: returns it, at the time of a scrape
+    :param look: returns them at the time of a scrape
     """
 
     def __init__(self, look: Callable[[], ReloadCounts]) -> None:
         self._look = look
 
     def collect(self) -> Iterable[Metric]:
-        """The counts as they are now."""
+        """Return the current counts."""
         counts = self._look()
         total, successful, exit_code = _families()
         total.add_metric(("done",), counts.done)
@@ -43,19 +44,19 @@ class Reloads:
         return (total, successful, exit_code)
 
     def describe(self) -> Iterable[Metric]:
-        """The names, which are taken."""
+        """Return the names in use."""
         return _families()
 
 
 def _families() -> tuple[CounterMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
     return (
-        CounterMetricFamily("tiny_listener_reloads", "Reloads that ended, by how.", labels=("outcome",)),
+        CounterMetricFamily("tiny_listener_reloads", "Reloads that ended, by outcome.", labels=("outcome",)),
         GaugeMetricFamily(
             "tiny_listener_last_reload_successful",
-            "0 if the last reload failed, because a new worker did not boot or not live; else 1.",
+            "0 if the last reload failed because a new worker did not boot or failed its probation, otherwise 1.",
         ),
         GaugeMetricFamily(
             "tiny_listener_last_reload_exit_code",
-            "The exit code of that worker, or minus the number of the signal that killed it; 0 if none failed.",
+            "Exit code of that worker, or the negated number of the signal that killed it; 0 after a success.",
         ),
     )

@@ -1,40 +1,38 @@
-"""A row: the memory in which one worker counts and which its owner reads.
+"""A row: the shared memory in which one worker counts and which its owner reads.
 
-A row is a block of shared memory. The owner makes it before it forks the worker (`format_row`), the worker
-is its only writer (`RowWriter`), the owner reads it at any time (`RowReader`). Nobody waits for anybody.
-A row describes itself, so processes whose code has different routes need not agree on anything but this
-page. Numbers are in the byte order of the machine, which no row ever leaves.
+The owner makes the row before it forks the worker (`format_row`). The worker is the only writer (`RowWriter`), and the
+owner may read at any time (`RowReader`). Neither waits for the other. A row describes itself, so processes with
+different routes need to agree only on this layout. Numbers are in native byte order: a row never leaves its machine.
 
-    bytes       what
+    bytes       meaning
     0-7         b"tlmetric"
     8-15        uint64: version of this layout, 1
     16-23       uint64: size of the row, bytes
     24-31       uint64: length L of the directory, bytes; only grows
-    32-32+L     the directory, appended to
+    32-32+L     the directory, append-only
     ...         free, all zero
     ...-end     the words, 8 bytes each and aligned to 8; each new series takes its words below the last
 
 The directory is a sequence of entries, each padded with zeros to a multiple of 8:
 
     0-3         uint32: length N of the name, bytes; never 0
-    4-7         uint32: CRC-32 of the name, started with the number of the first word
-    8-15        uint64: number of the first word, counted from the start of the row in units of 8 bytes
+    4-7         uint32: CRC-32 of the name, seeded with the index of the first word
+    8-15        uint64: index of the first word, from the start of the row in units of 8 bytes
     16-16+N     the name: MessagePack of [family, [label value, ...]]
 
-How many words follow the first, and what they mean, the family says (`series.Family.words`): counts are
-uint64; the sum of a histogram, its first word, is a double.
+The family (`series.Family.words`) defines how many words follow the first, and their meaning. Counts are uint64; the
+sum of a histogram, its first word, is a double.
 
-**Publication.** An entry is written in full before L is raised to include it, and its words are zero from
-the beginning, so a reader that goes by L sees whole entries. A processor that reorders stores could still
-show L before the entry; the checksum tells, and the reader then comes back later (`EntryNotReadyError`).
+**Publication.** An entry is complete before L is raised to include it, and its words are zero from the beginning. So a
+reader that respects L sees complete entries. A processor that reorders stores could still publish L before the entry.
+The checksum detects that, and the reader tries again later (`EntryNotReadyError`).
 
-**Words.** The writer raises a word by one load and one store, with no lock, which is sound because there is
-one writer, with one thread. CPython's `memoryview` moves a native 8-byte item by one 8-byte move, which is
-atomic when aligned. Two words are not read at one instant: a bucket can be one ahead of its sum.
+**Words.** The writer increments a word by one load and one store, without a lock. That is safe because there is one
+writer with one thread. CPython's `memoryview` moves a native 8-byte item by one 8-byte move, which is atomic when
+aligned. Two words are not read at the same instant: a bucket can be one ahead of its sum.
 
-**Fullness.** A row keeps back enough room for the overflow series of every family. A series that finds no
-room, or would be one more than `max_series`, shares its family's overflow series: counting goes on, only
-less finely. Nothing in the writer raises once it is made.
+**Fullness.** A row reserves room for the overflow series of every family. A series for which there is no room, or that
+exceeds `max_series`, is counted in the overflow series of its family. Nothing in the writer raises after construction.
 """
 
 from __future__ import annotations
@@ -61,8 +59,8 @@ __all__ = [
     "NANOSECONDS",
     "Entry",
     "EntryNotReadyError",
-    "Memory",
     "RowError",
+    "RowMemory",
     "RowReader",
     "RowWriter",
     "entry_bytes",
@@ -70,23 +68,23 @@ __all__ = [
     "read_row",
 ]
 
-Memory: TypeAlias = mmap.mmap | bytearray
-"""What a row lies in: a shared map between processes, a bytearray within one."""
+RowMemory: TypeAlias = mmap.mmap | bytearray
+"""What a row is stored in: a shared map between processes, a bytearray within one."""
 
 MAX_SERIES: Final = 10_000
-"""Series of a row, and of a ledger, that have words of their own.
+"""Maximum number of series of a row, and of a ledger, with their own words.
 
-10,000 histograms are a page of 170,000 lines and some 20 MB, which Prometheus fetches every 15 s: above
-that the cure is fewer labels, not more room. It is 3,300 HTTP routes with one status each."""
+10,000 histograms are a page of 170,000 lines and some 20 MB, which Prometheus scrapes every 15 s. Above that the remedy
+is fewer labels, not more room. It is enough for 3,300 HTTP routes with one status each."""
 
 DEFAULT_CAPACITY: Final = 4 * 1024 * 1024
 """Bytes of a row: `MAX_SERIES` histograms of 128 bytes, with entries of up to 290 bytes on average.
 
-It is address space, not memory: of an anonymous map the kernel gives out the pages that are touched, and
-a row of 300 routes touches 0.2 MB."""
+It is address space, not memory: the kernel allocates only pages of an anonymous map that are touched, and a row with
+300 routes touches 0.2 MB."""
 
 NANOSECONDS: Final = 1_000_000_000
-"""Units of a histogram's sum, as read, in one of its base units (in a second)."""
+"""Units of a histogram's sum, as read, per base unit (second)."""
 
 _MAGIC: Final = b"tlmetric"
 _VERSION: Final = 1
@@ -99,7 +97,7 @@ _decode_series = msgspec.msgpack.Decoder(Series).decode
 
 
 def entry_bytes(series: Series) -> int:
-    """Bytes that the entry of this series takes in a directory."""
+    """Return the bytes of this series' entry in a directory."""
     return _padded(_ENTRY.size + len(msgspec.msgpack.encode(series)))
 
 
@@ -108,28 +106,28 @@ def _padded(size: int) -> int:
 
 
 _RESERVE: Final = sum(entry_bytes(family.overflow) + 8 * family.words for family in FAMILIES.values())
-"""Bytes that a row keeps back for overflow series."""
+"""Bytes that a row reserves for overflow series."""
 
 MIN_CAPACITY: Final = _HEADER.size + _RESERVE
-"""Bytes of the smallest row: all it can hold are overflow series."""
+"""Bytes of the smallest row, which has room only for overflow series."""
 
 
 class RowError(Exception):
-    """A block of memory is not a row, or is damaged, or is no longer to be used as it is."""
+    """A block of memory is not a row, or is corrupt, or must not be used any more."""
 
 
 @lru_cache(maxsize=2 * MAX_SERIES)
 def _series_of(name: bytes) -> tuple[Series, Family]:
-    """Return the series of a name in a directory, and its family.
+    """Return the series and the family of a name in a directory.
 
-    PERF: the rows of all workers have the same names, and a reload brings as many rows again.
+    PERF: the rows of all workers have the same names, and a reload adds as many rows again.
 
-    :raises ValueError: it is none; the text says what it is
+    :raises ValueError: it is not the name of a series; the text says what it is
     """
     try:
         series = _decode_series(name)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"no name of a series ({error})") from None
+        raise ValueError(f"not the name of a series ({error})") from None
     family = FAMILIES.get(series.family)
     if family is None or len(series.labels) != family.own_labels:
         raise ValueError(f"an unknown series {series}")
@@ -137,44 +135,44 @@ def _series_of(name: bytes) -> tuple[Series, Family]:
 
 
 class EntryNotReadyError(RowError):
-    """The directory's next entry is not what was written, or not all of it has arrived yet."""
+    """The next entry of the directory is corrupt, or has not been written completely yet."""
 
 
 class Entry(NamedTuple):
-    """A series of a row and where its words are."""
+    """A series of a row, and the location of its words."""
 
     series: Series
     family: Family
     first: int
-    """Number of its first word."""
+    """Index of its first word."""
 
 
-def format_row(memory: Memory) -> None:
+def format_row(memory: RowMemory) -> None:
     """Make zeroed memory an empty row.
 
-    Raises `RowError` for memory smaller than `MIN_CAPACITY` or of a size that is no multiple of 8.
+    Raises `RowError` for memory smaller than `MIN_CAPACITY`, or whose size is not a multiple of 8.
     """
     size = len(memory)
     if size < MIN_CAPACITY or size % 8:
-        raise RowError(f"a row has at least {MIN_CAPACITY} bytes and a multiple of 8, not {size}")
+        raise RowError(f"the size of a row must be a multiple of 8 and at least {MIN_CAPACITY} bytes, not {size}")
     _HEADER.pack_into(memory, 0, _MAGIC, _VERSION, size, 0)
 
 
 class RowWriter:
-    """The worker's side of a row. One at a time, used by one thread."""
+    """The worker's side of a row. Only one writer at a time, used by one thread."""
 
     __slots__ = ("_end", "_first_words", "_lowest", "_max_series", "_memory", "_warned", "counts", "exemplars", "sums")
 
     def __init__(
-        self, memory: Memory, *, max_series: int = MAX_SERIES, exemplars: ExemplarWriter | None = None
+        self, memory: RowMemory, *, max_series: int = MAX_SERIES, exemplars: ExemplarWriter | None = None
     ) -> None:
-        """Start to write an empty row; with `exemplars`, if there is room for them.
+        """Start writing an empty row; with `exemplars` if they are stored.
 
-        Raises `RowError` for memory that is not a row, and for a row that has been written to: its series
-        belong to another worker.
+        Raises `RowError` for memory that is not a row, and for a row that has been written to: its series belong to
+        another worker.
         """
         if RowReader(memory).refresh():
-            raise RowError("this row has been written to: each worker needs a new one")
+            raise RowError("this row has been written to; each worker needs a new one")
         self._memory = memory
         self._max_series = max_series
         self._end = _HEADER.size
@@ -185,15 +183,15 @@ class RowWriter:
         self.sums = memoryview(memory).cast("d")
         """All words as sums."""
         self.exemplars = exemplars
-        """Notes examples of what is counted; None where nobody keeps them."""
+        """Stores exemplars; None: they are not stored."""
         self._lowest = len(self.counts)
 
     def add(self, family: Family, *labels: str) -> int:
-        """The number of the first word of a series, made if it is not there yet.
+        """Return the index of the first word of a series, which is made if it does not exist.
 
-        `labels` are the values of `family.labels`, without an enumerated last one (see `Family.variants`);
-        text that cannot stand in an exposition is escaped. Without room for one more series it is the
-        overflow series of the family.
+        `labels` are the values of `family.labels`, without an enumerated last one (see `Family.variants`). Text that an
+        exposition does not allow is escaped. If there is no room for another series, the overflow series of the family
+        is returned.
         """
         series = Series(family.name, tuple(map(label_text, labels)))
         first = self._first_words.get(series)
@@ -222,14 +220,14 @@ class RowWriter:
         self._end += _padded(_ENTRY.size + len(name))
         self._lowest = first
         self._first_words[series] = first
-        self.counts[_LENGTH_WORD] = self._end - _HEADER.size  # the last store: now it can be seen
+        self.counts[_LENGTH_WORD] = self._end - _HEADER.size  # the last store publishes the entry
         return first
 
     def _warn(self, series: Series) -> None:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "metrics: no room for series after %d; %s and later ones are counted under %r",
+                "metrics: no room for more than %d series; %s and later ones are counted as %r",
                 len(self._first_words),
                 series,
                 FAMILIES[series.family].overflow.labels,
@@ -237,14 +235,14 @@ class RowWriter:
 
 
 class RowReader:
-    """The owner's side of a row; remembers what it has decoded, so a second look at a directory is cheap."""
+    """The owner's side of a row. It keeps what it has decoded, so reading a directory again is cheap."""
 
     __slots__ = ("_buckets", "_bytes", "_counts", "_end", "_lowest", "_sums", "_sums_from_end", "entries")
 
-    def __init__(self, memory: Memory) -> None:
-        """Raises `RowError` for memory that is not a row of this version of the layout."""
+    def __init__(self, memory: RowMemory) -> None:
+        """Raises `RowError` for memory that is not a row with this version of the layout."""
         if len(memory) < _HEADER.size or len(memory) % 8:
-            raise RowError(f"no row has {len(memory)} bytes")
+            raise RowError(f"not a row: {len(memory)} bytes")
         magic, version, size, _ = _HEADER.unpack_from(memory)
         if (magic, version, size) != (_MAGIC, _VERSION, len(memory)):
             raise RowError(f"not a row: magic {magic!r}, version {version}, {size} of {len(memory)} bytes")
@@ -254,24 +252,24 @@ class RowReader:
         self._end = _HEADER.size
         self._lowest = len(self._counts)
         self.entries: list[Entry] = []
-        """What has been decoded so far, in the order of the directory."""
+        """Entries decoded so far, in the order of the directory."""
         self._sums_from_end: list[int] = []
-        """Where in `words` the sums of histograms are."""
+        """Indices in `words` of the sums of histograms."""
         self._buckets: dict[str, list[slice]] = {}
-        """Where the counts of histograms are, by the family's name."""
+        """Slices of the counts of histograms, by family name."""
 
     def refresh(self, most: int | None = None) -> list[Entry]:
         """Decode what was published since the last call, add it to `entries` and return it; at most `most` entries.
 
-        Raises `EntryNotReadyError` at an entry that cannot be read (those before it are in `entries`), and
-        `RowError` for a directory that cannot be one.
+        Raises `EntryNotReadyError` at an entry that cannot be read (those before it are in `entries`), and `RowError`
+        for an invalid directory.
         """
         magic = bytes(self._bytes[: len(_MAGIC)])
         if magic != _MAGIC:
-            raise RowError(f"a row that has been overwritten: magic {magic!r}")
+            raise RowError(f"the row has been overwritten: magic {magic!r}")
         published, limit = _HEADER.size + self._counts[_LENGTH_WORD], 8 * self._lowest
         if not self._end <= published <= limit:
-            raise RowError(f"a directory that ends at byte {published}, not between {self._end} and {limit}")
+            raise RowError(f"the directory ends at byte {published}, not between {self._end} and {limit}")
         known = len(self.entries)
         end = None if most is None else known + most
         while self._end < published and len(self.entries) != end:
@@ -281,7 +279,7 @@ class RowReader:
     def _decode_entry(self, published: int) -> Entry:
         at = self._end
         if published - at < _ENTRY.size:
-            raise EntryNotReadyError(f"half an entry at byte {at}")
+            raise EntryNotReadyError(f"an incomplete entry at byte {at}")
         length, checksum, first = _ENTRY.unpack_from(self._bytes, at)
         end = at + _padded(_ENTRY.size + length)
         if not length or end > published:
@@ -303,26 +301,25 @@ class RowReader:
         return Entry(series, family, first)
 
     def count_of(self, family: Family) -> int:
-        """How many observations a histogram has, over all its series. Reads no other words."""
+        """Return the number of observations of a histogram, over all its series. It reads no other words."""
         counts = self._counts
         return sum(sum(counts[buckets]) for buckets in self._buckets.get(family.name, ()))
 
     def words(self) -> list[int]:
-        """Return `read_words` at once."""
+        """Run all of `read_words`."""
         return finish(self.read_words())
 
     def read_words(self) -> Steps[list[int]]:
-        """All words of the row as they are now, from that of the last entry's `first` to the end of the row.
-        So from one call to the next the list grows at its front, and a word keeps its distance from the end.
+        """Return all current words of the row, from the last entry's `first` to the end of the row. So from one call to
+        the next the list grows at its front, and a word keeps its distance from the end.
 
-        The sum of a histogram is in `NANOSECONDS`, rounded: the owner adds such sums up over workers, and
-        whole numbers give the same total in any order. Doubles would not, and a total that a restart makes
-        smaller by its last digit is a counter reset to Prometheus. Raises `RowError` for a sum that is no
-        number.
+        The sum of a histogram is rounded to `NANOSECONDS`. The owner adds such sums over workers, and integers give the
+        same total in any order. Doubles would not: a total that a restart decreases in its last digit is a counter
+        reset for Prometheus. Raises `RowError` for a sum that is not a number.
         """
-        # PERF: one pass of C over all words; a view for each series takes twice as long.
+        # PERF: one C loop over all words; a view for each series takes twice as long.
         counts, sums, lowest = self._counts, self._sums, self._lowest
-        where = self._sums_from_end[:]  # there may be more of both when this goes on
+        where = self._sums_from_end[:]  # both may grow while this generator is suspended
         words: list[int] = []
         for part in slices(len(counts) - lowest, WORDS):
             words += counts[lowest + part.start : lowest + part.stop].tolist()
@@ -333,20 +330,20 @@ class RowReader:
                     words[at] = round(sums[at] * NANOSECONDS)
                 yield
         except (ValueError, OverflowError) as error:
-            raise RowError(f"a sum that is no number: {error}") from None
+            raise RowError(f"a sum that is not a number: {error}") from None
         return words
 
     def release(self) -> None:
-        """Let go of the memory. The reader is of no use after this."""
+        """Release the memory. The reader must not be used after this."""
         self._counts.release()
         self._sums.release()
         self._bytes.release()
 
 
-def read_row(memory: Memory) -> dict[Series, list[int]]:
-    """All series of a row with their words (see `RowReader.words`), in the order of their making.
+def read_row(memory: RowMemory) -> dict[Series, list[int]]:
+    """Return all series of a row with their words (see `RowReader.words`), in the order in which they were made.
 
-    Raises `RowError` for memory that is not a row or is damaged.
+    Raises `RowError` for memory that is not a row or is corrupt.
     """
     reader = RowReader(memory)
     try:

@@ -1,7 +1,7 @@
-"""Work that is done in steps, each of them short, so that an event loop can go on between two.
+"""Work in short steps, so that an event loop can run between them.
 
-A function that works so is a generator: it yields between two steps, and returns its result. How much one step does is
-bounded by these numbers, whatever there is to read; each takes some 2 to 5 ms.
+Such a function is a generator: it yields between two steps, and returns its result. The numbers below limit the work of
+one step, whatever there is to read; each step takes some 2 to 5 ms.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
 
 WORDS: Final = 16_384
-"""Words of a row that one call of C reads, puts in order, or adds."""
+"""Words of a row that one C call reads, reorders or adds."""
 ENTRIES: Final = 500
-"""Entries of a directory that are decoded, or samples that a metric of prometheus_client makes."""
+"""Entries of a directory that are decoded, or samples that a prometheus_client metric makes."""
 VALUES: Final = 2_000
-"""Values that Python adds to others."""
+"""Values that Python adds."""
 SAMPLES: Final = 100
 """Samples that prometheus_client writes: it calls a function for each character of a name."""
 
 
 def finish(steps: Generator[Any, None, T]) -> T:
-    """Take all steps at once, and return the result."""
+    """Run all steps, and return the result."""
     while True:
         try:
             next(steps)
@@ -36,5 +36,5 @@ def finish(steps: Generator[Any, None, T]) -> T:
 
 
 def slices(length: int, size: int, first: int = 0) -> Iterator[slice]:
-    """Return the slices of a sequence from its item `first` on, each of at most `size` items."""
+    """Return the slices of a sequence from index `first` on, each with at most `size` items."""
     return (slice(start, min(start + size, length)) for start in range(first, length, size))

@@ -1,4 +1,4 @@
-"""The processes of tiny-listener: a supervisor that owns sockets, and its workers."""
+"""The processes of tiny-listener: a supervisor that owns the sockets, and its workers."""
 
 from .admin.endpoint import Admin
 from .control.server import Control

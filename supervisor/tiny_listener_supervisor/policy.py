@@ -1,4 +1,4 @@
-"""What to do about workers that died, hang, or are due: pure decisions, with the clock passed in."""
+"""Decisions about workers that died, hang or are due for replacement. Pure functions; the clock is an argument."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ __all__ = [
 ]
 
 RESTART_REASONS = ("exit", "signal", "hang", "boot_timeout", "line", "recycle", "reload")
-"""Why a worker takes the place of another: that exited, or was killed by a signal; was killed by the supervisor, for
-it hung, was not ready in time, or broke its line; was due; or had old code."""
+"""Why a worker replaced another. The old one exited; was killed by a signal; was killed by the supervisor because it
+hung, missed the boot timeout or broke the channel; was due for recycling; or had old code."""
 LIVED_LONG = 10.0
-"""Seconds after which a worker's death does not count against its slot any more."""
+"""Seconds. A worker that lived at least this long does not count as a failure of its slot when it dies."""
 FIRST_DELAY = 0.1
 MAX_DELAY = 30.0
 MAX_DELAY_ALONE = 1.0
-"""Seconds, the same for a worker that served when no other did: clients wait for the next one."""
+"""Seconds. The limit when no other worker serves: clients are waiting for the next one."""
 JITTER = 0.25
-"""The part of a delay that chance may take away: workers that died together come back one by one."""
+"""The fraction of a delay that may be subtracted at random, so that workers that died together restart one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a worker is replaced though it works; None: never.
+    """Limits after which a healthy worker is replaced; None: no limit.
 
-    :param max_requests: events that it dispatched
-    :param jitter: at random up to so many more, that not all are due at once
+    :param max_requests: number of events dispatched
+    :param jitter: at random, up to this many more events, so that workers are not all due at once
     :param max_lifetime: seconds
     :param max_rss: MiB of resident memory
     """
@@ -47,17 +47,17 @@ class Limits:
     max_rss: int | None = None
 
     def draw_max_requests(self, chance: float) -> int | None:
-        """Return the limit of events for one worker, with its share of the jitter.
+        """Return the event limit for one worker, including its share of the jitter.
 
-        :param chance: at random, at least 0 and less than 1
+        :param chance: a random number, 0 <= chance < 1
         """
         return None if self.max_requests is None else self.max_requests + int(chance * (self.jitter + 1))
 
 
 class RestartBudget:
-    """How many workers may end unplanned within a time.
+    """The number of workers that may end unexpectedly within a time window.
 
-    :param limit: so many; None for any number
+    :param limit: that number; None: no limit
     :param window: seconds
     """
 
@@ -68,11 +68,11 @@ class RestartBudget:
 
     @property
     def spent(self) -> int:
-        """How many have ended within the window before the last one."""
+        """The number of workers that ended within the window before the last one."""
         return len(self._ends)
 
     def spend(self, now: float) -> bool:
-        """Count one that has ended, and return whether that is one too many."""
+        """Count one worker that ended. Return whether the budget is exceeded."""
         if self.limit is None:
             return False
         while self._ends and now - self._ends[0] >= self.window:
@@ -82,13 +82,13 @@ class RestartBudget:
 
 
 def restart_delay(failures: int, lived: float, chance: float, longest: float = MAX_DELAY) -> tuple[int, float]:
-    """Decide when a dead worker is replaced.
+    """Decide when to replace a dead worker.
 
-    :param failures: workers in a row, before this one, that had died young
-    :param lived: seconds that this one had lived
-    :param chance: at random from 0 to 1; the more, the sooner
-    :param longest: seconds that are never exceeded
-    :returns: the failures to remember, and the seconds to wait: none for the first, then twice as long each time
+    :param failures: number of workers in a row, before this one, that died young
+    :param lived: seconds that this worker lived
+    :param chance: a random number from 0 to 1; the higher, the shorter the delay
+    :param longest: the maximum delay in seconds
+    :returns: the failures to remember, and the delay in seconds: 0 after the first failure, then doubled each time
     """
     if lived >= LIVED_LONG:
         return 0, 0.0
@@ -97,7 +97,7 @@ def restart_delay(failures: int, lived: float, chance: float, longest: float = M
 
 
 def reason_to_recycle(limits: Limits, lived: float, rss: int) -> str | None:
-    """Say why a worker is due for a successor, or None.
+    """Return why a worker is due for replacement, or None.
 
     :param lived: seconds
     :param rss: bytes
@@ -105,33 +105,33 @@ def reason_to_recycle(limits: Limits, lived: float, rss: int) -> str | None:
     if limits.max_lifetime is not None and lived > limits.max_lifetime:
         return f"it has lived for {limits.max_lifetime:g} s (--max-lifetime)"
     if limits.max_rss is not None and rss > limits.max_rss * 2**20:
-        return f"it takes {rss / 2**20:.0f} MiB of memory (--max-rss {limits.max_rss})"
+        return f"it uses {rss / 2**20:.0f} MiB of memory (--max-rss {limits.max_rss})"
     return None
 
 
 GRACE = 0.2
-"""Seconds by which a stamp may be late that was said to come at an instant: two of the usual periods."""
+"""Seconds that a heartbeat may be later than announced: two regular periods."""
 
 
 def is_hung(  # noqa: PLR0917
     stamp: float, now: float, awake_since: float, limit: float, late: float = 0.0, rest: float = 0.0
 ) -> bool:
-    """Decide whether a worker's loop has stood still for too long.
+    """Decide whether a worker's event loop has been blocked for too long.
 
-    :param stamp: when it last stamped, on the monotonic clock
-    :param awake_since: since when the supervisor itself has looked without a gap: if the machine, or it, stood
-        still, a worker has not had its time yet
-    :param limit: seconds; 0 for none
-    :param late: seconds by which this look itself is late: for so long the worker may have had no time either
-    :param rest: seconds that it may go without a stamp, as it said; a shorter limit waits for the end of that
+    :param stamp: time of its last heartbeat, on the monotonic clock
+    :param awake_since: since when the supervisor itself has checked without a gap. If the machine or the supervisor was
+        suspended, the worker has not had its time yet
+    :param limit: seconds; 0: no limit
+    :param late: seconds by which this check itself is late: the worker may have been starved for as long
+    :param rest: seconds that the worker announced it would go without a heartbeat; a shorter limit is extended to that
     """
     return limit > 0 and now - late - max(stamp, awake_since) > max(limit, rest and rest + GRACE)
 
 
 def describe_exit(code: int) -> str:
-    """Say in words how a process ended.
+    """Describe how a process ended.
 
-    :param code: its exit code, or minus the number of the signal that killed it
+    :param code: its exit code, or the negated number of the signal that killed it
     """
     if code == 0:
         return "exited"
@@ -141,7 +141,7 @@ def describe_exit(code: int) -> str:
         name = signal.Signals(-code).name
     except ValueError:
         name = f"signal {-code}"
-    hint = {"SIGKILL": ": by hand, or out of memory?", "SIGSEGV": ": a fault in native code"}.get(name, "")
+    hint = {"SIGKILL": " (by hand, or out of memory?)", "SIGSEGV": " (a fault in native code)"}.get(name, "")
     return f"killed by {name}{hint}"
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor, or the only process, is told by the command line."""
+"""Settings that the command line passes to the supervisor, or to the single process."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["SupervisorSettings"]
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSettings:
-    """How many workers, and how long they may take; times in seconds.
+    """The number of workers and their timeouts, in seconds.
 
-    :ivar reload_batch: workers that a reload replaces at a time
-    :ivar reload_probation: that a new worker has to live, once it is ready, before the old one drains; 0: none
-    :ivar inherited: file descriptors of listening sockets that were open before; all workers accept from each
-    :ivar uds: the path of the unix socket that is to be listened at, if there is one, and its permissions, if given
-    :ivar max_restarts: workers that may end unplanned within `max_restarts_window`; None: any number
+    :ivar reload_batch: number of workers that a reload replaces at the same time
+    :ivar reload_probation: seconds that a ready worker must survive before the old worker drains; 0: no probation
+    :ivar inherited: file descriptors of listening sockets that were open at the start; every worker accepts from each
+    :ivar uds: path and permissions of the unix socket to listen on; each is None if not given
+    :ivar max_restarts: number of workers that may end unexpectedly within `max_restarts_window`; None: no limit
     """
 
     workers: int

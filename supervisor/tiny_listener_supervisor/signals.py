@@ -1,4 +1,4 @@
-"""What signals tell the supervisor: they only wait in a queue, and one after the other is obeyed by the loop."""
+"""Signals to the supervisor. Handlers only queue them; the event loop handles them one after the other."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ HANDLED = (
 
 
 class Signals:
-    """The signals that came and are not obeyed yet; see docs/operate/signals.md.
+    """Queue of signals that were received and not handled yet; see docs/operate/signals.md.
 
-    :param log_file: what USR1 reopens
+    :param log_file: the file that USR1 reopens
     """
 
     def __init__(self, supervisor: Supervisor, log_file: LogFile | None) -> None:
@@ -44,21 +44,21 @@ class Signals:
         self._waiting: asyncio.Queue[int] = asyncio.Queue()
 
     def start(self) -> None:
-        """Take signals in from now on, in the loop that runs."""
+        """Start receiving signals in the running loop."""
         loop = asyncio.get_running_loop()
         for sig in HANDLED:
             loop.add_signal_handler(sig, self._waiting.put_nowait, sig)
-        self._obeying = asyncio.ensure_future(self._obey_all())
+        self._handling = asyncio.ensure_future(self._handle_all())
 
     def stop(self) -> None:
-        """Obey no more."""
-        self._obeying.cancel()
+        """Stop handling signals."""
+        self._handling.cancel()
 
-    async def _obey_all(self) -> None:
+    async def _handle_all(self) -> None:
         while True:
-            self._obey(signal.Signals(await self._waiting.get()))
+            self._handle(signal.Signals(await self._waiting.get()))
 
-    def _obey(self, sig: signal.Signals) -> None:
+    def _handle(self, sig: signal.Signals) -> None:
         supervisor = self._supervisor
         count = len(in_use(supervisor.slots))
         if sig == signal.SIGCHLD:
@@ -72,7 +72,7 @@ class Signals:
         elif sig == signal.SIGUSR2:
             supervisor.dump()
         elif sig == signal.SIGQUIT or supervisor.stopping:
-            logger.warning("%s: ending at once", sig.name)
+            logger.warning("%s: killing all workers", sig.name)
             supervisor.stop(at_once=True)
         else:
             logger.info("%s: draining %s", sig.name, workers_in_words(count))

@@ -1,4 +1,4 @@
-"""One process without a supervisor: `--workers 1`."""
+"""The single process without a supervisor: `--workers 1`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .ipc.accept_depth import queue_depth
 from .system.logfile import reopen
 from .system.sd_notify import Notifier
 from .worker.failures import cannot_listen, describe_boot_failure, http_addresses, say_that_it_failed
-from .worker.heartbeat import Pulse, read_vitals
+from .worker.heartbeat import Heartbeat, read_vitals
 from .worker.process import WorkerPlan, dump_on_usr2
 from .worker.stacks import DUMP_TIME
 
@@ -40,17 +40,18 @@ __all__ = ["Single"]
 logger = logging.getLogger("tiny_listener")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""Those that begin a stop; QUIT is the kernel's, and ends the process whatever that does."""
+"""Signals that start a graceful stop. QUIT keeps its default action: the kernel kills the process whatever it is doing.
+"""
 
 
 class Single:
-    """The only process: it runs the listener and serves the admin endpoint beside it.
+    """The single process. It runs the listener and serves the admin endpoint next to it.
 
-    :param observer: where events are counted; None without metrics
-    :param admin: the admin endpoint, if there is one
-    :param notifier: the way to the service manager, if there is one
-    :param trial: gives the listener its sockets, and it stops as soon as it is ready; None: it serves
-    :ivar was_ready: whether the listener ever took events in
+    :param observer: counts events; None: no metrics
+    :param admin: the admin endpoint; None: there is none
+    :param notifier: the connection to the service manager; None: there is none
+    :param trial: provides the listener's sockets, and the process stops once it is ready; None: serve
+    :ivar was_ready: whether the listener has ever been ready
     """
 
     def __init__(
@@ -77,11 +78,11 @@ class Single:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the listener takes events in."""
+        """Whether the listener accepts events."""
         return self.was_ready and self._life.state is State.READY
 
     def status(self) -> Status:
-        """Return what there is to know of it; no restarts and no reloads, which need a supervisor."""
+        """Return the status. Restarts and reloads are absent: they need a supervisor."""
         stopping = self._life.state not in (State.NEW, State.STARTING, State.READY)
         state = state_in_a_word(ready=self.is_ready, was_ready=self.was_ready, stopping=stopping)
         servers = self._servers
@@ -92,7 +93,7 @@ class Single:
         return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched, lag=lag)
 
     def _queues(self) -> dict[str, int]:
-        """Return how many connections wait at the servers' sockets, under the names that a supervisor has for them."""
+        """Return the accept queue depths, by the same keys as `SocketBroker.queues`."""
         depths: dict[str, int] = {}
         inherited = {os.fstat(fd).st_ino for fd in self._settings.inherited}
         for server in self._servers:
@@ -104,9 +105,9 @@ class Single:
         return depths
 
     def run(self) -> int:
-        """Run until it is told to stop; return the exit code."""
-        # Nobody watches over this process: a boot that takes too long shows where it hangs, and ends with code 1; by
-        # `_end_boot` if the loop turns, which knows what is awaited, and otherwise by this, a moment later.
+        """Run until a stop; return the exit code."""
+        # No supervisor watches this process. If boot takes too long, it dumps its stacks and exits with code 1. While
+        # the loop runs `_end_boot` does so and also names the waiting tasks; if it is blocked, this timer fires later.
         faulthandler.dump_traceback_later(self._settings.boot_timeout + DUMP_TIME, exit=True)
         log_file = self._plan.log_file
         dump_on_usr2(sys.stderr.fileno() if log_file is None else log_file.fd)
@@ -114,7 +115,7 @@ class Single:
         signal.signal(signal.SIGUSR1, lambda *_: reopen(self._plan.log_file))
         limit = self._settings.drain_delay + self._plan.graceful_timeout
         self._last_resort = last_resort = LastResort(limit, watches=True, report=self._plan.report)
-        # While the application is imported a signal ends the process at once, and from then on Listener.run knows.
+        # A signal ends the process at once while the application is imported; after that Listener.run handles signals.
         last_resort.catch(SIGNALS)
         try:
             last_resort.exit_code = code = self._run()
@@ -122,15 +123,15 @@ class Single:
             last_resort.exit_code = exit_code_of(exc)
             raise
         finally:
-            # What the interpreter waits for at its end is the application's too: threads, `atexit`, finalisers. This
-            # takes the place of the boot's timer, of which faulthandler has one.
+            # At exit the interpreter also waits for the application's threads, `atexit` callbacks and finalisers. This
+            # replaces the boot timer: faulthandler has only one.
             last_resort.begin()
         return code
 
     def _run(self) -> int:
         """Load the application and run it; return the exit code.
 
-        :raises SystemExit: the application's
+        :raises SystemExit: raised by the application
         """
         listener = None
         try:
@@ -146,8 +147,8 @@ class Single:
                 last_resort=self._last_resort,
             )
             listener.attach(self._host)
-            pulse = Pulse(self._shown, listener)
-            self._life.startup[:0] = [self._watch_boot, self._start_admin, self._wait_for_the_end, pulse.start]
+            heartbeat = Heartbeat(self._shown, listener)
+            self._life.startup[:0] = [self._watch_boot, self._start_admin, self._notify_stop, heartbeat.start]
             listener.run()
         except SystemExit:
             raise
@@ -179,15 +180,15 @@ class Single:
         self._admin.show_queues(self._queues)
         self._admin.show_processes(lambda: view_of_the_only_process(self._shown, time.monotonic()))
         await self._admin.start(self)
-        # A drain closes the listener's servers; this one still tells how the drain goes.
+        # A drain closes the listener's servers. The admin endpoint stays open to report how the drain goes.
         del servers[before:]
 
-    async def _wait_for_the_end(self) -> None:
-        async def say() -> None:
+    async def _notify_stop(self) -> None:
+        async def notify() -> None:
             await self._life.wait_for_shutdown()
             self._notifier.stopping("draining")
 
-        self._saying = asyncio.ensure_future(say())  # the loop keeps only weak references to tasks
+        self._notifying = asyncio.ensure_future(notify())  # the loop keeps only weak references to tasks
 
     async def _stop_admin(self) -> None:
         if self._admin is not None:
@@ -200,11 +201,11 @@ class Single:
         if self._admin is not None:
             self._admin.warm_up()
         self._notifier.ready("ready")
-        self._notifier.watch(asyncio.get_running_loop(), lambda: True)  # a loop that is blocked says nothing
+        self._notifier.watch(asyncio.get_running_loop(), lambda: True)  # a blocked loop sends nothing
         self._life.shutdown.append(self._stop_admin)
         if self._trial is not None:
             self._life.begin_stop(self._host)
             return
-        # What start-up made stays: the collector need not look at it again and again.
+        # Objects made at startup stay alive: exclude them from garbage collection.
         gc.collect()
         gc.freeze()

@@ -41,7 +41,7 @@ class KeepsAll(Keeps):
 
 
 class Later(Keeps):
-    """Answers from a task, which may be when a loan has ended."""
+    """Answers from a task, possibly after the socket was handed back."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""A listener that is no HTTPListener."""
+"""A listener that is not an HTTPListener."""
 
 from tiny_listener import Listener
 

@@ -97,7 +97,7 @@ def test_other_addresses_need_a_word(options: tuple[str, ...]) -> None:
 def test_a_token_that_cannot_be_read(tmp_path: Path) -> None:
     done = command("--check", "--admin-token-file", str(tmp_path), "web:app")
     assert done.returncode == 2
-    assert f"--admin-token-file {tmp_path}: cannot be read: Is a directory" in done.stderr
+    assert f"--admin-token-file {tmp_path}: cannot read the file: Is a directory" in done.stderr
 
 
 def status_for(server: Server, head: str) -> tuple[int, str]:

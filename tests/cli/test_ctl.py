@@ -75,9 +75,9 @@ def test_a_server_is_found_shown_scaled_and_stopped(run: Path) -> None:
         assert [line.split()[:3] for line in lines[2:]] == [
             [str(slot), "ready", str(pid)] for slot, pid in enumerate(server.workers())
         ]
-        assert ctl(run, "scale", "4").stdout == "there are to be 4 workers\n"
+        assert ctl(run, "scale", "4").stdout == "scaling to 4 workers\n"
         wait_for(lambda: server.log.count("is ready") == 2)
-        assert ctl(run, "scale", "1").stdout == "there are to be 1 worker\n"
+        assert ctl(run, "scale", "1").stdout == "scaling to 1 worker\n"
         wait_for(lambda: len(server.workers()) == 1)
         shown = json.loads(ctl(run, "status", "--json").stdout)
         assert [process["state"] for process in shown["processes"]] == ["ready", "retired", "retired", "retired"]
@@ -92,7 +92,7 @@ def test_a_server_is_found_shown_scaled_and_stopped(run: Path) -> None:
         page = json.loads(server.admin("/status.json")[1])
         assert page["processes"][0]["pid"] == shown["processes"][0]["pid"]
         assert page.keys() == shown.keys()
-        assert ctl(run, "stop").stdout == "the server stops when it has finished what it has in flight\n"
+        assert ctl(run, "stop").stdout == "the server stops once everything in flight has finished\n"
         assert server.process.wait(15) == 0
         assert not socket_file.exists()
 
@@ -114,11 +114,11 @@ def test_a_reload_a_restart_and_a_dump(run: Path) -> None:
         assert shown["version"] == 1
         assert sorted(process["restarts"] for process in shown["processes"]) == [0, 1]
         ends = {process["restarts"]: process["last_exit"] for process in shown["processes"]}
-        assert ends == {0: "exited", 1: "killed by SIGKILL: by hand, or out of memory?"}
+        assert ends == {0: "exited", 1: "killed by SIGKILL (by hand, or out of memory?)"}
         assert "tiny-listenerctl: reloading 2 workers" in server.log
 
 
-def test_a_reload_that_fails_is_said_to_whoever_waits_and_to_whoever_looks_later(run: Path, version: Path) -> None:
+def test_a_failed_reload_is_reported_to_waiting_and_later_clients(run: Path, version: Path) -> None:
     with serving(
         "changing:app", "--workers", "2", env={"XDG_RUNTIME_DIR": str(run), "VERSION_FILE": str(version)}
     ) as server:
@@ -132,7 +132,7 @@ def test_a_reload_that_fails_is_said_to_whoever_waits_and_to_whoever_looks_later
         assert server.total("tiny_listener_last_reload_exit_code") == 3
         version.write_text("2")
         began = ctl(run, "reload", "--no-wait")
-        assert (began.returncode, began.stdout) == (0, "every worker gets a successor, one after the other\n")
+        assert (began.returncode, began.stdout) == (0, "reloading: every worker is being replaced\n")
         wait_for(lambda: server.total("tiny_listener_last_reload_successful") == 1)
         wait_for(lambda: server.total("tiny_listener_reloads_total", outcome="done") == 1)
         assert server.total("tiny_listener_reloads_total", outcome="failed") == 1
@@ -149,7 +149,7 @@ def test_who_waits_for_a_reload_hears_of_the_servers_stop(run: Path, version: Pa
         waiting = subprocess.Popen([*CTL, "reload"], env={**os.environ, **env}, stderr=subprocess.PIPE, text=True)
         with gate.open("w"):  # the successor boots
             server.process.send_signal(signal.SIGTERM)
-            assert waiting.communicate(timeout=20)[1] == "Error: the server stops, and the reload with it\n"
+            assert waiting.communicate(timeout=20)[1] == "Error: the server is stopping, which ends the reload\n"
         assert waiting.returncode == 1
         assert server.stop() == 0
 
@@ -187,19 +187,19 @@ def test_what_a_server_that_stops_refuses(run: Path) -> None:
     with controlled(run, "--drain-delay", "600") as server:
         assert ctl(run, "stop").returncode == 0
         assert refused(ctl(run, "reload")) == "Error: nothing to reload while stopping\n"
-        assert refused(ctl(run, "scale", "3")) == "Error: the number of workers stays while they are stopping\n"
+        assert refused(ctl(run, "scale", "3")) == "Error: cannot change the number of workers while they are stopping\n"
         assert "stopping, 2 workers" in ctl(run, "status").stdout
         assert server.stop() == 0  # the second: at once
 
 
 def test_of_several_servers_one_is_chosen_and_dead_ones_are_removed(run: Path) -> None:
-    text = "no server has its control socket in"
+    text = "no server has a control socket in"
     assert text in refused(ctl(run, "status"))
     with controlled(run) as one, controlled(run) as other:
         said = refused(ctl(run, "status"))
         for server in (one, other):
             assert f"{server.process.pid} (127.0.0.1:{server.port})" in said
-        assert "2 servers run: " in said
+        assert "2 servers are running: " in said
         assert "choose one with --pid" in said
         assert ctl(run, "--pid", str(one.process.pid), "status").stdout.startswith(f"tiny-listener {one.process.pid}:")
         assert "no server with pid 1 has" in refused(ctl(run, "--pid", "1", "status"))
@@ -236,13 +236,13 @@ def test_another_user_is_refused(run: Path) -> None:
                 os.seteuid(0)
         finally:
             os.close(folder)
-        assert said == {"type": "Denied", "text": "user 65534 may not command this server; user 0 and root may"}
-        assert "Control socket: user 65534 (pid" in server.log
+        assert said == {"type": "Denied", "text": "user 65534 may not control this server; user 0 and root may"}
+        assert "Control socket: refused user 65534 (pid" in server.log
         assert server.is_ready()
         assert "is open to others (mode 777); chmod it to 700" in refused(ctl(run, "status"))
     with controlled(run) as server:
         assert "No control socket: " in server.log
-        assert "or choose another place with --control-socket" in server.log
+        assert "or choose another path with --control-socket" in server.log
 
 
 def speak(path: str, data: bytes) -> dict[str, str]:
@@ -260,9 +260,11 @@ def test_what_is_no_request(run: Path, tmp_path: Path) -> None:
     path = str(tmp_path / "control")
     with controlled(run, "--control-socket", path) as server:
         for data in (b"status\n", b"{}\n", b'{"type":"Kill"}\n', b'{"type":"Scale","workers":"3"}\n', b"\xff\n"):
-            assert speak(path, data)["text"].startswith("that is no request of a tiny-listenerctl of this version: ")
-        assert speak(path, b'{"type":"Scale","workers":0}\n')["text"].startswith("the last worker stays")
-        assert speak(path, b'{"type":"Scale","workers":2000}\n')["text"].startswith("there are 1024 workers")
+            assert speak(path, data)["text"].startswith(
+                "this version of tiny-listener does not understand the request: "
+            )
+        assert speak(path, b'{"type":"Scale","workers":0}\n')["text"].startswith("cannot scale below 1 worker")
+        assert speak(path, b'{"type":"Scale","workers":2000}\n')["text"].startswith("cannot scale above 1024 workers")
         with socket.socket(socket.AF_UNIX) as sock:  # longer than a line may be, and no end
             sock.connect(path)
             sock.sendall(b"x" * (REQUEST_LIMIT + 1))
@@ -280,9 +282,9 @@ def test_what_is_no_request(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n", "gave no answer of a tiny-listener of version"),
-        (b"", "gave no whole answer; is it a tiny-listener?"),
-        (b'{"type":"Done"', "gave no whole answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "is not that of a tiny-listener"),
+        (b"", "is it a tiny-listener server?"),
+        (b'{"type":"Done"', "incomplete answer from"),
     ],
 )
 def test_what_is_no_server(run: Path, tmp_path: Path, answer: bytes, words: str) -> None:
@@ -382,7 +384,7 @@ def test_the_table() -> None:
         ProcessStatus(10, "retired", accept_queue=0, restarts=2, last_exit="exited with code 3"),
     ]
     assert table(msgspec.structs.replace(SERVER, processes=processes)) == (
-        "tiny-listener 5: degraded, 1 worker on /run/web.sock, up 1 min 1 s, 7 connections wait\n"
+        "tiny-listener 5: degraded, 1 worker on /run/web.sock, up 1 min 1 s, 7 connections waiting\n"
         "SLOT  STATE    PID      AGE  VERSION  RESTARTS     RSS  QUEUE  EVENTS  LAST EXIT\n"
         "   0  ready     77  1 d 2 h        3         0  52 MiB      4   12345  -\n"
         "  10  retired    -        -        -         2       -      0       -  exited with code 3"
@@ -392,7 +394,7 @@ def test_the_table() -> None:
 @pytest.mark.parametrize(
     ("reload", "line"),
     [
-        (ReloadStatus(3, "running"), "reload 3 runs"),
+        (ReloadStatus(3, "running"), "reload 3 in progress"),
         (ReloadStatus(3, "done"), "SLOT"),
         (
             ReloadStatus(3, "failed", "worker 0 exited before it was ready", 0),

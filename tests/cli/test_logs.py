@@ -127,7 +127,7 @@ def test_a_long_traceback_goes_to_a_pipe_in_pieces_of_whole_lines() -> None:
 def test_an_event_of_too_many_fields_is_still_a_line() -> None:
     fields: dict[str, Any] = {f"field{number}": number for number in range(1000)}
     (line,) = JSONFormatter().fit(record("x", **fields), 4096)
-    assert json.loads(line) == {"message": "an event that is too long for a line", "cut": True}
+    assert json.loads(line) == {"message": "the event is too long for one line", "cut": True}
 
 
 def test_a_log_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:

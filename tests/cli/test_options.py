@@ -108,7 +108,7 @@ def test_variables_that_are_no_options() -> None:
     done = command("--check", "web:app", env={"TINY_LISTENER_VERSION": "1", "TINY_LISTENER_WORKRES": "3"})
     assert done.returncode == 0
     assert done.stdout.startswith("web:app: HTTPListener")
-    assert done.stderr == "Warning: TINY_LISTENER_WORKRES is no option; did you mean TINY_LISTENER_WORKERS?\n"
+    assert done.stderr == "Warning: TINY_LISTENER_WORKRES is not an option; did you mean TINY_LISTENER_WORKERS?\n"
 
 
 def test_the_python_module_is_the_command() -> None:

@@ -55,7 +55,7 @@ def test_a_server_that_runs_there_is_in_nobodys_way(tmp_path: Path) -> None:
         (["web:app", "--check"], 0, "web:app: HTTPListener"),
         (["--check=strat", "web:app"], 2, "'strat' is not one of 'import', 'start'"),
         (["--check=start", "--port", "1", "plain:app"], 2, "--port would do nothing"),
-        (["--check=start", "--pid-file", "x", "web:app"], 2, "--check runs nothing"),
+        (["--check=start", "--pid-file", "x", "web:app"], 2, "--check runs no server"),
         (["--check=start", "--user", "nosuchuser", "web:app"], 2, "there is no user 'nosuchuser'"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tiny_listener.net.datagrams import BURST, DatagramEndpoint, DatagramServer, LentDatagrams
+from tiny_listener.net.datagrams import BURST, DatagramEndpoint, DatagramServer, TakenOverDatagrams
 
 
 class Taker(asyncio.DatagramProtocol):
@@ -122,23 +122,23 @@ def test_a_sibling_s_datagrams_come_to_the_same_protocol(runner: asyncio.Runner)
             server, endpoint, protocol = DatagramServer.open(loop, own, Taker)
             assert isinstance(protocol, Taker)
             for text in (b"one", b"two"):
-                lent = LentDatagrams(loop, sibling.dup(), endpoint)
+                taken = TakenOverDatagrams(loop, sibling.dup(), endpoint)
                 fill(sibling, text, BURST + 1)
                 assert [(await protocol.taken.get())[0] for _ in range(BURST + 1)] == [
                     b"%s%d" % (text, number) for number in range(BURST + 1)
                 ]
-                assert lent.is_serving()
-                lent.close()
-                await lent.wait_closed()
-                assert not lent.is_serving()
-                assert endpoint.lent == set()
+                assert taken.is_serving()
+                taken.close()
+                await taken.wait_closed()
+                assert not taken.is_serving()
+                assert endpoint.taken_over == set()
             assert (protocol.made, protocol.lost.is_set(), endpoint.is_closing()) == (1, False, False)
-            lent = LentDatagrams(loop, sibling.dup(), endpoint)
+            taken = TakenOverDatagrams(loop, sibling.dup(), endpoint)
             endpoint.close()  # as an application may, when it has had enough
-            assert not lent.is_serving()
+            assert not taken.is_serving()
             await protocol.lost.wait()
             fill(sibling, b"three", 1)
-            await lent.wait_closed()
+            await taken.wait_closed()
             await server.wait_closed()
             assert protocol.taken.empty()
             assert sibling.recv(100) == b"three0"
@@ -207,7 +207,7 @@ def test_limits_that_make_no_sense_are_refused(runner: asyncio.Runner) -> None:
         kept, client = pair()
         with client:
             _, endpoint, protocol = DatagramServer.open(asyncio.get_running_loop(), kept, Taker)
-            with pytest.raises(ValueError, match="0 <= low <= high is not so: low is 5, high is 4"):
+            with pytest.raises(ValueError, match="0 <= low <= high is required: low is 5, high is 4"):
                 endpoint.set_write_buffer_limits(high=4, low=5)
             other = Taker()
             assert endpoint.get_protocol() is protocol

@@ -105,7 +105,7 @@ def test_the_log_names_a_bounded_number(caplog: pytest.LogCaptureFixture) -> Non
         assert [line.split(" waits: ")[0] for line in few] == ["Task waiter 0", "Task waiter 1"]
         many = asyncio.run(main(MAX_TASKS + 7))
         assert len(many) == MAX_TASKS + 1
-        assert many[-1] == "and 7 tasks more"
+        assert many[-1] == "and 7 more tasks"
         caplog.clear()
         log_tasks()  # there is no loop
         assert caplog.records == []

@@ -19,7 +19,7 @@ from tiny_listener.net import unix
 from tiny_listener.net.addresses import ListenError
 from tiny_listener.net.unix import listen_unix
 
-TAKEN = "a server listens there already; stop it, or choose another path with --uds"
+TAKEN = "a server already listens there; stop it, or choose another path with --uds"
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_socket_of_another_type_is_somebody_s(path: str) -> None:
 
 
 def test_what_is_no_socket_stays(path: str) -> None:
-    words = "that is no socket; remove it, or choose another path with --uds"
+    words = "it is not a socket; remove it, or choose another path with --uds"
     Path(path).write_text("precious")
     with pytest.raises(ListenError, match=words):
         listen_unix(path, 5)
@@ -118,7 +118,7 @@ def test_one_of_many_that_start_at_once_gets_the_path(path: str) -> None:
         winner.sock.close()
 
 
-def test_whoever_holds_the_lock_for_ever_stops_nobody(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_held_forever_blocks_no_server(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix, "LOCK_TIMEOUT", 0.02)
     folder = os.open(Path(path).parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
@@ -132,7 +132,7 @@ def test_whoever_holds_the_lock_for_ever_stops_nobody(path: str, monkeypatch: py
 def test_an_abstract_name_has_no_file() -> None:
     name = f"\0tiny-listener-{os.getpid()}"
     ours = listen_unix(name, 5)
-    with connected(name), pytest.raises(ListenError, match="a server listens there already"):
+    with connected(name), pytest.raises(ListenError, match="a server already listens there"):
         listen_unix(name, 5)
     ours.remove()
     ours.sock.close()
@@ -146,7 +146,7 @@ def test_a_loop_leaves_what_it_may_not_take(runner: asyncio.Runner, path: str) -
     ours.remove()
     ours.sock.close()
     Path(path).write_text("precious")
-    with pytest.raises(ListenError, match="that is no socket"):
+    with pytest.raises(ListenError, match="it is not a socket"):
         runner.run(loop.create_unix_server(asyncio.Protocol, path))
     assert Path(path).read_text() == "precious"
 

@@ -48,7 +48,7 @@ class Proxy:
         return self.log_file.read_text(errors="replace")
 
     def origin(self, headers: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Ask tests/apps/proxied.py for what it sees; from an address that is no trusted proxy's."""
+        """Ask tests/apps/proxied.py for what it sees; from an address that is not a trusted proxy's."""
         here = ("127.0.0.2", 0)
         if self.tls is None:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20, source_address=here)

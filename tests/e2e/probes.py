@@ -23,7 +23,7 @@ PATIENT = ("--graceful-timeout", "600")
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs: exists, and is no zombie."""
+    """Whether a process runs: it exists, and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -79,7 +79,7 @@ def replaced(server: Server, worker: int, workers: int) -> Callable[[], bool]:
 
 @contextlib.contextmanager
 def load(server: Server, clients: int = 8) -> Iterator[Counter[str]]:
-    """Clients that connect anew for each request, while the block runs; what became of each request."""
+    """Clients that open a new connection for each request while the block runs; the outcome of each request."""
     outcomes: Counter[str] = Counter()
     stop = threading.Event()
 

@@ -47,6 +47,6 @@ def test_a_port_of_code_that_failed_is_closed_and_one_that_new_code_left_too(tmp
 
         ports.write_text(str(third))
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: f"No code listens on 127.0.0.1:{first} any more: it is closed" in server.log)
+        wait_for(lambda: f"Closed 127.0.0.1:{first}: no worker listens there any more" in server.log)
         assert (answer(first), answer(third)) == (None, b"hello")
         assert addresses(server) == [f"127.0.0.1:{third}"]

@@ -86,8 +86,8 @@ def test_one_process(tmp_path: Path) -> None:
         assert samples["own_size_bytes_count", (("kind", "a"),)] == 10
         assert samples["own_all_level", ()] == 7
         assert not any(name.startswith(("python_", "own_unwritable")) or "_created" in name for name, _ in samples)
-        assert server.log.count("own_unwritable of the application is not on the page") == 1
-        assert server.log.count("tiny_listener_not_found of the application is not on the page") == 1
+        assert server.log.count("own_unwritable of the application is not exposed") == 1
+        assert server.log.count("tiny_listener_not_found of the application is not exposed") == 1
         assert server.total("tiny_listener_not_found_total") == 0
 
 

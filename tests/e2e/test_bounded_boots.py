@@ -81,7 +81,7 @@ def test_a_boot_that_takes_too_long_says_where_it_is(where: str, way: str, worke
         else:
             assert re.search(r'hangs\.py", line \d+ in sleeps', server.log)
         if workers == "2":
-            assert "is not ready after 0.7 s (--boot-timeout): it is killed" in server.log
+            assert "is not ready after 0.7 s (--boot-timeout): killing it" in server.log
             assert "before it was ready" in server.log
         elif way == "awaits":
             assert "The application is not ready after 0.7 s (--boot-timeout)" in server.log

@@ -64,7 +64,7 @@ def test_signals_are_handed_on() -> None:
         wait_for(lambda: "SIGHUP: reloading 2 workers" in server.log)
         wait_for(lambda: server.log.count("is being replaced: reload") == 2)
         os.kill(init, signal.SIGTTIN)
-        wait_for(lambda: "SIGTTIN: 3 workers in place of 2" in server.log)
+        wait_for(lambda: "SIGTTIN: scaling from 2 to 3 workers" in server.log)
         os.kill(init, signal.SIGUSR2)
         wait_for(lambda: "Current thread" in server.log)
         os.kill(init, signal.SIGQUIT)
@@ -79,7 +79,7 @@ def test_the_init_tells_how_the_server_was_killed(workers: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_is_in_hand_when_the_container_stops_is_answered(workers: str) -> None:
+def test_what_is_in_flight_when_the_container_stops_is_answered(workers: str) -> None:
     with contained("--workers", workers, "--drain-delay", "0.5", app="streams:app") as (server, init):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         with contextlib.closing(connection):

@@ -14,7 +14,14 @@ from typing import Any
 
 import pytest
 from tiny_listener_supervisor import Admin
-from tiny_listener_supervisor.admin.crowd import CROWD_SETTINGS, KEPT_BACK, MOST, count_descriptors, first_to_go, room
+from tiny_listener_supervisor.admin.crowd import (
+    CROWD_SETTINGS,
+    MAX_CONNECTIONS,
+    RESERVED_FDS,
+    count_descriptors,
+    first_to_go,
+    room,
+)
 
 from tests.server import Server, serving
 from tests.waiting import wait_for
@@ -95,7 +102,7 @@ def test_who_holds_connections_keeps_neither_workers_nor_clients_away(workers: i
             wait_for(server.is_ready)
         assert server.get("/user/Bob")[0] == 200
         assert "cannot be forked" not in server.log
-        assert "No file descriptor is left" not in server.log
+        assert "file descriptors are in use" not in server.log
 
 
 async def _started(**limits: float) -> Admin:
@@ -134,12 +141,12 @@ def test_the_longest_idle_one_makes_room(runner: asyncio.Runner) -> None:
         assert server is not None
         with contextlib.ExitStack() as stack:
             clients = []
-            for count in range(1, MOST + 4):
+            for count in range(1, MAX_CONNECTIONS + 4):
                 clients.append(stack.enter_context(_connect(admin)))
-                while len(server.connections) < min(count, MOST):
+                while len(server.connections) < min(count, MAX_CONNECTIONS):
                     await asyncio.sleep(0)
             assert [await asyncio.to_thread(client.recv, 1) for client in clients[:3]] == [b""] * 3
-            assert len(server.connections) == MOST
+            assert len(server.connections) == MAX_CONNECTIONS
             clients[-1].sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await asyncio.to_thread(clients[-1].recv, 15)) == b"HTTP/1.1 200 OK"
         admin.stop()
@@ -163,8 +170,9 @@ def test_who_makes_room(clients: list[tuple[bool, float]], first: int) -> None:
 
 @pytest.mark.parametrize(
     ("limit", "others", "places"),
-    [(1024, 20, MOST), (1024, 1024 - KEPT_BACK - MOST, MOST), (1024, 1024 - KEPT_BACK - MOST + 1, MOST - 1),
-     (64, 20, 12), (40, 12, 8), (40, 30, 1), (1024, 1020, 1), (2**30 - 1, 100_000, MOST)],
+    [(1024, 20, MAX_CONNECTIONS), (1024, 1024 - RESERVED_FDS - MAX_CONNECTIONS, MAX_CONNECTIONS),
+     (1024, 1024 - RESERVED_FDS - MAX_CONNECTIONS + 1, MAX_CONNECTIONS - 1),
+     (64, 20, 12), (40, 12, 8), (40, 30, 1), (1024, 1020, 1), (2**30 - 1, 100_000, MAX_CONNECTIONS)],
 )  # fmt: skip
 def test_how_many_there_may_be(limit: int, others: int, places: int) -> None:
     assert room(limit, others) == places

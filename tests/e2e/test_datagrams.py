@@ -52,7 +52,7 @@ def test_every_worker_answers(family: int, workers: str) -> None:
     with serving("datagrams:app", "--workers", workers, env={"UDP_PORT": str(port)}, pass_port=False) as server:
         pids = set(server.workers()) or {server.process.pid}
         seen: set[int] = set()
-        while seen != pids:  # a new worker may still have to take its queue back from the one that lent a hand
+        while seen != pids:  # a new worker may still have to take its queue back from a sibling
             seen |= answers(ask(family, port, 90))
             assert seen <= pids
         assert server.stop() == 0
@@ -93,17 +93,17 @@ def test_a_slot_without_a_worker_is_read_by_a_sibling() -> None:
         wait_for(lambda: answers(ask(socket.AF_INET, port, 90)) == set(server.workers()))
 
 
-def test_a_loan_leaves_the_transport_of_the_application_alone() -> None:
+def test_a_takeover_leaves_the_transport_of_the_application_alone() -> None:
     """Whichever style its protocol has: it is connected once, never lost, and forty datagrams have forty answers."""
     ports = free_ports(4)
     env = {"UDP_PORTS": " ".join(map(str, ports))}
     options = ("--workers", "2", "--log-level", "debug", "--hang-timeout", "0")
     with serving("datagram_styles:app", *options, env=env, pass_port=False) as server:
 
-        def nothing_is_lent() -> bool:
-            # A slot whose worker opens one socket after another may be lent again and again, and is given back once.
-            lent = dict(re.findall(r"New connections of slot (\d+) go (to|no longer)", server.log))
-            return "to" not in lent.values()
+        def nothing_is_taken_over() -> bool:
+            # A slot whose worker opens one socket after another may be taken over repeatedly, and is handed back once.
+            found = re.findall(r"(takes over|hands back) the accept queue of slot (\d+)", server.log)
+            return "takes over" not in {slot: verb for verb, slot in found}.values()
 
         def all_answer() -> None:
             answered([ask(socket.AF_INET, port, 40) for port in ports])
@@ -114,18 +114,18 @@ def test_a_loan_leaves_the_transport_of_the_application_alone() -> None:
                     with client:
                         assert client.recv(100) == b"%d 1 0" % number, style
 
-        wait_for(nothing_is_lent)
+        wait_for(nothing_is_taken_over)
         victim, _ = server.workers()
         os.kill(victim, signal.SIGSTOP)
         all_answer()  # by the sibling, as soon as it has what the worker does not read
         late = ask(socket.AF_INET, ports[3], 40)
         os.kill(victim, signal.SIGCONT)
-        wait_for(nothing_is_lent)
+        wait_for(nothing_is_taken_over)
         answered([[]] * 3 + [late])
         all_answer()
         os.kill(victim, signal.SIGKILL)
         all_answer()
-        wait_for(lambda: server.is_ready() and nothing_is_lent())
+        wait_for(lambda: server.is_ready() and nothing_is_taken_over())
         all_answer()
         assert "Traceback" not in server.log
 
@@ -156,7 +156,7 @@ def test_datagrams_of_a_unix_socket_are_shared(workers: str, tmp_path: Path) -> 
             assert seen <= pids
         with serving("datagrams:app", env=env, pass_port=False, until_ready=False) as other:
             assert other.process.wait(20) == 1
-            assert f"cannot listen on {path}: a server listens there already" in other.log
+            assert f"cannot listen on {path}: a server already listens there" in other.log
         if workers == "3":
             assert f"3 workers are ready on unix:{path}\n" in server.log
             old = set(server.workers())

@@ -90,7 +90,7 @@ def test_a_watcher_that_cannot_be_forked_is_one_line(tmp_path: Path) -> None:
     run = [*broken("os.fork", where), *COMMAND, "--reload", "--admin-port", "0", "--port", str(free_port()), "web:app"]
     done = subprocess.run(run, cwd=APPS, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
-    words = "the process that watches files (--reload) cannot be forked: Resource temporarily unavailable"
+    words = "cannot fork the process that watches files (--reload): Resource temporarily unavailable"
     assert [line for line in done.stderr.splitlines() if not line.startswith("INFO")] == [f"Error: {words}"]
 
 
@@ -104,7 +104,7 @@ def test_a_reload_whose_fork_fails_leaves_the_old_workers_and_the_next_one_works
         wait_for(lambda: words in server.log)
         assert server.workers() == workers
         server.process.send_signal(signal.SIGTTIN)
-        wait_for(lambda: "SIGTTIN: no worker more than 2: Resource temporarily unavailable" in server.log)
+        wait_for(lambda: "SIGTTIN: cannot start more than 2 workers: Resource temporarily unavailable" in server.log)
         where.unlink()
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: len(server.workers()) == 2 and not set(workers) & set(server.workers()))
@@ -116,7 +116,7 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
     with serving("faulty:app", "--workers", "2", env={"DIE": str(gate)}) as server, nothing_leaks(server):
         gate.touch()
         os.kill(server.workers()[0], signal.SIGKILL)
-        wait_for(lambda: server.log.count("exited with code 9, not ready") >= 2)
+        wait_for(lambda: server.log.count("exited with code 9 after") >= 2)
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "exited with code 9 before it was ready: the old ones keep serving" in server.log)
         gate.unlink()
@@ -125,13 +125,13 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("/die", "exited with code 5, ready"),
-        ("/close", "exited with code 1, ready"),  # it takes the supervisor for dead
-        ("/deaf", "has closed its line to the supervisor: killed"),  # it takes nothing for anything: it is blocked
+        ("/die", "exited with code 5 after"),
+        ("/close", "exited with code 1 after"),  # it takes the supervisor for dead
+        ("/deaf", "closed its channel to the supervisor: killing it"),  # it takes nothing for anything: it is blocked
         ("/garble", "sent what is no message"),
     ],
 )
-def test_a_worker_that_breaks_its_line_or_itself(path: str, words: str) -> None:
+def test_a_worker_that_breaks_its_channel_or_itself(path: str, words: str) -> None:
     with serving("faulty:app", "--workers", "2") as server, nothing_leaks(server):
         with contextlib.suppress(Exception):
             server.get(path)
@@ -156,13 +156,13 @@ def test_a_worker_without_file_descriptors_says_one_line_and_goes_on(workers: st
             def one_more() -> bool:  # the kernel chooses the worker
                 with contextlib.suppress(OSError):
                     clients.enter_context(socket.create_connection(("127.0.0.1", server.port), 1))
-                return server.log.count("No file descriptor is left of 40 (RLIMIT_NOFILE)") == int(workers)
+                return server.log.count("All 40 file descriptors are in use (RLIMIT_NOFILE)") == int(workers)
 
             wait_for(one_more)
-        wait_for(lambda: server.log.count("There are file descriptors again") == int(workers))
+        wait_for(lambda: server.log.count("File descriptors are available again") == int(workers))
         wait_for(answers)
         assert (server.workers() or [server.process.pid]) == pids
-        assert server.log.count("No file descriptor is left") == int(workers)
+        assert server.log.count("file descriptors are in use") == int(workers)
         assert "Traceback" not in server.log
 
 
@@ -179,11 +179,11 @@ def test_a_supervisor_without_file_descriptors_says_one_line_and_goes_on(tmp_pat
                 client.setblocking(False)  # noqa: FBT003
                 with contextlib.suppress(OSError):
                     client.connect(control)
-                return "No file descriptor is left of 45 (RLIMIT_NOFILE)" in server.log
+                return "All 45 file descriptors are in use (RLIMIT_NOFILE)" in server.log
 
             wait_for(one_more)
             assert server.get("/") == (200, b"Welcome!")
-        wait_for(lambda: "There are file descriptors again" in server.log)
+        wait_for(lambda: "File descriptors are available again" in server.log)
         wait_for(server.is_ready)
         assert "Traceback" not in server.log
         assert len(server.log.splitlines()) < 20
@@ -208,7 +208,7 @@ def test_a_pid_file_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path
 def test_a_pid_file_that_is_a_device_is_left_alone() -> None:
     done = command("--admin-port", "0", "--pid-file", "/dev/null", "web:app")
     assert done.returncode == 1
-    assert done.stderr == "Error: cannot write the pid file /dev/null: that is no file; choose another path\n"
+    assert done.stderr == "Error: cannot write the pid file /dev/null: it is not a regular file; choose another path\n"
     assert Path("/dev/null").is_char_device()
 
 
@@ -223,14 +223,14 @@ def answered(port: int) -> bool:
     return False
 
 
-def test_a_loan_that_its_borrower_could_not_take_is_lent_again_when_it_can() -> None:
+def test_a_takeover_that_failed_is_tried_again_when_it_can_succeed() -> None:
     with serving("web:app", "--workers", "2", preexec_fn=few_files(40)) as server:
         with contextlib.ExitStack() as clients:
 
             def one_more() -> bool:  # the kernel chooses the worker
                 with contextlib.suppress(OSError):
                     clients.enter_context(socket.create_connection(("127.0.0.1", server.port), 1))
-                return server.log.count("No file descriptor is left of 40 (RLIMIT_NOFILE)") == 2
+                return server.log.count("All 40 file descriptors are in use (RLIMIT_NOFILE)") == 2
 
             wait_for(one_more)
             server.process.send_signal(signal.SIGTTOU)

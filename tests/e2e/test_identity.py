@@ -156,11 +156,11 @@ def test_the_umask_holds_for_one_process_too(public: Path) -> None:
     [
         (["--user", "nosuchuser"], 2, "there is no user 'nosuchuser' (--user)"),
         (["--user", str(2**32 - 1)], 2, "there is no user '4294967295' (--user)"),
-        (["--user", "54321"], 2, "user 54321 has no entry that names its group: add --group"),
+        (["--user", "54321"], 2, "user 54321 has no passwd entry that names its group: add --group"),
         (["--group", "nosuchgroup"], 2, "there is no group 'nosuchgroup' (--group)"),
         (["--user", "nobody", "--preload"], 2, "--preload imports the application before workers become --user"),
-        (["--umask", "088"], 2, "'088' are no permissions: three octal digits, such as 027"),
-        (["--umask", "1777"], 2, "'1777' are no permissions"),
+        (["--umask", "088"], 2, "'088' is not valid: use three octal digits, such as 027"),
+        (["--umask", "1777"], 2, "'1777' is not valid: use three octal digits"),
     ],
 )
 def test_what_cannot_be(options: list[str], code: int, words: str) -> None:
@@ -176,4 +176,4 @@ def test_an_application_that_the_user_may_not_read(tmp_path: Path) -> None:
     (folder / "secret.py").write_text("")
     done = command("--admin-port", "0", "--port", "0", "--user", "nobody", "--app-dir", str(folder), "secret:app")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"Error: user nobody may not read {folder}, where the application is to be\n" in done.stderr
+    assert f"Error: user nobody has no permission to read {folder}, the folder of the application\n" in done.stderr

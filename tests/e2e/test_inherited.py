@@ -121,8 +121,8 @@ def refused(run: Callable[[], subprocess.CompletedProcess[str]], code: int = 1) 
     ("kind", "why"),
     [
         ("closed", "it is not open"),
-        ("file", "it is no socket"),
-        ("datagram", "it is no stream socket"),
+        ("file", "it is not a socket"),
+        ("datagram", "it is not a stream socket"),
         ("bound", "it does not listen; call listen() on it before it is passed"),
         ("netlink", "it is neither a TCP nor a unix socket"),
     ],
@@ -151,9 +151,13 @@ def test_what_is_no_listening_socket(kind: str, why: str, workers: str) -> None:
 @pytest.mark.parametrize(
     ("options", "app", "words"),
     [
-        (["--port", "1"], "web:app", "systemd passed sockets (LISTEN_FDS), and --port names another place: choose one"),
-        (["--uds", "/tmp/x"], "web:app", "and --uds names another place: choose one"),
-        ([], "plain:app", "systemd's sockets (LISTEN_FDS) would serve nobody: plain:app is no HTTPListener"),
+        (
+            ["--port", "1"],
+            "web:app",
+            "systemd passed sockets (LISTEN_FDS), and --port names another address: choose one",
+        ),
+        (["--uds", "/tmp/x"], "web:app", "and --uds names another address: choose one"),
+        ([], "plain:app", "systemd's sockets (LISTEN_FDS) would not be served: plain:app is not an HTTPListener"),
     ],
 )
 def test_sockets_of_systemd_that_nobody_would_serve(
@@ -180,7 +184,7 @@ def test_variables_that_are_for_another_process_stay() -> None:
 @pytest.mark.parametrize("count", ["", "-1", "many"])
 def test_a_number_that_is_none(count: str) -> None:
     environ = {"LISTEN_PID": "7", "LISTEN_FDS": count, "LISTEN_FDNAMES": "x", "PATH": "/"}
-    with pytest.raises(ListenError, match="is no number of sockets"):
+    with pytest.raises(ListenError, match="is not a number; unset"):
         take_from_systemd(environ, 7)
     assert environ == {"PATH": "/"}
 

@@ -34,7 +34,7 @@ def test_one_end_too_many_drains_the_server_and_has_its_own_exit_code() -> None:
         assert not any(map(alive, workers))
         last = server.log.splitlines()[-1]
         assert last.startswith(
-            "CRITICAL: 2 workers ended unplanned within 60 s, and --max-restarts is 1: giving up, with"
+            "CRITICAL: 2 workers ended unexpectedly within 60 s, and --max-restarts is 1: giving up, with"
         )
 
 
@@ -52,7 +52,7 @@ def test_the_first_end_is_the_last_with_a_budget_of_none() -> None:
     with serving("web:app", "--workers", "2", "--max-restarts", "0") as server:
         os.kill(server.workers()[0], signal.SIGKILL)
         assert server.process.wait(20) == 4
-        assert "1 worker ended unplanned within 60 s, and --max-restarts is 0" in server.log
+        assert "1 worker ended unexpectedly within 60 s, and --max-restarts is 0" in server.log
 
 
 def test_with_reload_there_is_no_budget() -> None:

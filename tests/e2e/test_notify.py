@@ -109,7 +109,7 @@ def test_the_watchdog_hears_nothing_while_no_worker_serves(tmp_path: Path) -> No
             return not select.select([manager.sock], [], [], 0.5)[0]  # five times as long as the watchdog's time
 
         os.kill(first, signal.SIGSTOP)
-        wait_for(manager.has("WATCHDOG", times=60))  # for longer than a worker may stand still
+        wait_for(manager.has("WATCHDOG", times=60))  # for longer than a worker may be blocked
         os.kill(second, signal.SIGSTOP)
         wait_for(silence)
         count = len(manager.heard)
@@ -130,6 +130,6 @@ def test_a_worker_that_dies_is_told(tmp_path: Path) -> None:
 def test_a_manager_that_is_gone_is_a_warning(tmp_path: Path, workers: str) -> None:
     env = {"NOTIFY_SOCKET": str(tmp_path / "gone")}
     with serving("notified:app", "--workers", workers, env=env) as server:
-        words = f"The service manager did not hear READY=1 at {tmp_path}/gone: No such file or directory"
+        words = f"Cannot send READY=1 to the service manager at {tmp_path}/gone: No such file or directory"
         wait_for(lambda: words in server.log)
         assert server.get("/") == (200, b"[]")

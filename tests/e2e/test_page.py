@@ -170,7 +170,7 @@ def test_differences_allow_for_new_routes_counters_that_went_back_and_other_serv
     polls = [
         ("a", 100, {"x": 50}),
         ("a", 102, {"x": 54, "y": 6}),  # a route that is new began at zero
-        ("a", 103, {"x": 3, "y": 6}),  # what goes back began anew
+        ("a", 103, {"x": 3, "y": 6}),  # a counter that decreased started again
         ("b", 7, {"x": 900}),  # another server: nothing to compare with
         ("b", 8, {"x": 901}),
     ]
@@ -212,11 +212,11 @@ def test_it_follows_the_death_of_a_worker(browser: Browser) -> None:
         assert pids(browser) == server.workers()
         assert survivor in pids(browser)
         (row,) = [row for row in browser.rows("workers") if row["Last exit"]]
-        assert row["Last exit"] == "killed by SIGKILL: by hand, or out of memory?"
+        assert row["Last exit"] == "killed by SIGKILL (by hand, or out of memory?)"
         assert row["Restarts"] == "1"
         wait_for(lambda: browser.text("#restarts") == "signal 1")
         news = browser.text("#news")
-        assert f"(pid {victim}) has ended: killed by SIGKILL: by hand, or out of memory?" in news
+        assert f"(pid {victim}) has ended: killed by SIGKILL (by hand, or out of memory?)" in news
         assert f"Worker {row['Slot']} (pid {row['PID']}) has started" in news
         ask(server)
         wait_for(lambda: row_of(browser, USER)["Events"] == "3")

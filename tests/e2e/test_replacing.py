@@ -193,10 +193,10 @@ def test_a_worker_that_hangs_is_replaced_and_its_stack_shown(version: Path) -> N
             wait_for(lambda: "hung for 1 s" in server.log)
             assert client.recv(1) == b""
         wait_for(lambda: len(server.workers()) == 2 and len(first & set(server.workers())) == 1)
-        assert "its event loop has stood still for 1 s (--hang-timeout)" in server.log
+        assert "its event loop has been blocked for 1 s (--hang-timeout)" in server.log
         assert "in the_blocking_line" in server.log
         wait_for(server.is_ready)
-        assert server.log.count("stood still") == 1
+        assert server.log.count("been blocked") == 1
 
 
 def test_a_worker_that_computes_for_less_than_the_limit_is_left_alone(version: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_worker_that_computes_for_less_than_the_limit_is_left_alone(version: P
         for _ in range(4):
             assert server.get("/compute") == (200, b"done")
         assert server.workers() == workers
-        assert "stood still" not in server.log
+        assert "been blocked" not in server.log
 
 
 def test_a_worker_that_is_stopped_hangs_too(version: Path) -> None:
@@ -238,10 +238,10 @@ def test_a_successor_that_does_not_get_ready_is_killed_by_the_boot_limit_alone(v
         workers = server.workers()
         version.write_text(str(tmp_path / "fifo"))  # its import waits until somebody writes there
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "is not ready after 3 s (--boot-timeout): it is killed" in server.log)
+        wait_for(lambda: "is not ready after 3 s (--boot-timeout): killing it" in server.log)
         wait_for(lambda: "was killed after 3 s (--boot-timeout) before it was ready: the old ones keep" in server.log)
         wait_for(lambda: server.workers() == workers)
-        assert "stood still" not in server.log
+        assert "been blocked" not in server.log
         assert versions(server) == {"1"}
 
 
@@ -295,7 +295,7 @@ def test_a_worker_that_is_signalled_itself_is_replaced(version: Path, sig: signa
         wait_for(lambda: first in server.workers() and second not in server.workers() and server.is_ready())
 
 
-def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:
+def test_a_supervisor_that_was_suspended_kills_no_worker(version: Path) -> None:
     options = ["--workers", "2", "--hang-timeout", "1.2"]
     with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server:
         everybody = [server.process.pid, *server.workers()]
@@ -308,7 +308,7 @@ def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:
         seen = time.monotonic()
         wait_for(lambda: time.monotonic() > seen + 2 and server.is_ready())
         assert server.workers() == everybody[1:]
-        assert "stood still" not in server.log
+        assert "been blocked" not in server.log
 
 
 @pytest.mark.parametrize(
@@ -316,9 +316,9 @@ def test_a_supervisor_that_stood_still_kills_nobody(version: Path) -> None:
     [
         (["--max-requests", "5"], "--max-requests needs a supervisor: add --workers 2"),
         (["--hang-timeout", "5"], "--hang-timeout needs a supervisor"),
-        (["--reload-batch", "2"], "--reload-batch needs a supervisor: add --workers 2, or leave it out"),
+        (["--reload-batch", "2"], "--reload-batch needs a supervisor: add --workers 2, or omit it"),
         (["--workers", "2", "--reload-batch", "0"], "0 is not in the range x>=1"),
-        (["--control-socket", "x"], "--control-socket needs a supervisor: add --workers 2, or leave it out"),
+        (["--control-socket", "x"], "--control-socket needs a supervisor: add --workers 2, or omit it"),
         (["--workers", "2", "--max-requests-jitter", "5"], "does nothing without --max-requests"),
         (["--workers", "2", "--max-lifetime", "0"], "0.0 is not in the range x>0"),
     ],

@@ -164,11 +164,11 @@ async def ask():
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ((socket.AF_INET, "127.0.0.1", 255, 5, 0, None, socket.SOCK_RAW), "it is no TCP or UDP address"),
-        ((socket.AF_PACKET, "lo", 0, 5, 0, None, socket.SOCK_RAW), "it is no TCP or UDP address"),
-        ((socket.AF_INET, "localhost", 0, 5), "it is no numeric address of its family"),
-        ((socket.AF_INET, "127.0.0.1", 0, 2**40), "its port is one of 0 to 65535"),
-        ((socket.AF_INET, "127.0.0.1", 70000, 5), "its port is one of 0 to 65535"),
+        ((socket.AF_INET, "127.0.0.1", 255, 5, 0, None, socket.SOCK_RAW), "it is neither a TCP or UDP address"),
+        ((socket.AF_PACKET, "lo", 0, 5, 0, None, socket.SOCK_RAW), "it is neither a TCP or UDP address"),
+        ((socket.AF_INET, "localhost", 0, 5), "it is not a numeric address of its family"),
+        ((socket.AF_INET, "127.0.0.1", 0, 2**40), "the port must be from 0 to 65535"),
+        ((socket.AF_INET, "127.0.0.1", 70000, 5), "the port must be from 0 to 65535"),
     ],
 )
 def test_what_a_worker_may_not_ask_for(public: Path, address: tuple[object, ...], words: str) -> None:

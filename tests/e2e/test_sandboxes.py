@@ -42,7 +42,7 @@ def test_neither_a_place_to_write_nor_proc_are_needed(workers: str) -> None:
             wait_for(lambda: old[0] not in server.workers() and len(server.workers()) == 2 and server.is_ready())
             server.process.send_signal(signal.SIGHUP)
             wait_for(lambda: not set(old) & set(server.workers()) and len(server.workers()) == 2)
-            assert ": Read-only file system; or choose another place with --control-socket" in server.log
+            assert ": Read-only file system; or choose another path with --control-socket" in server.log
             assert "No control socket: " in server.log
         assert server.get("/")[0] == 200
         assert server.stop() == 0
@@ -52,5 +52,5 @@ def test_neither_a_place_to_write_nor_proc_are_needed(workers: str) -> None:
 def test_a_limit_that_needs_proc_is_refused_without() -> None:
     wanted = [*LAUNCHER, *COMMAND, "--workers", "2", "--max-rss", "100", "web:app"]
     done = subprocess.run(wanted, cwd=APPS, capture_output=True, text=True, timeout=30, check=False)
-    said = "Error: --max-rss needs /proc, which says how much memory a worker takes: mount it, or leave it out\n"
+    said = "Error: --max-rss needs /proc to see how much memory a worker uses: mount /proc, or omit --max-rss\n"
     assert (done.returncode, done.stdout) == (1, said)

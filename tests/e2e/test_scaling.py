@@ -38,14 +38,14 @@ def test_workers_come_and_go_and_nothing_is_lost() -> None:
                     # Some are in the queue of a slot without a worker: were it not served, all clients soon wait there.
                     wait_for(lambda seen=seen: outcomes["200"] > seen + 100)  # type: ignore[misc]
         assert set(outcomes) == {"200"}, outcomes
-        assert "SIGTTIN: 3 workers in place of 2" in server.log
+        assert "SIGTTIN: scaling from 2 to 3 workers" in server.log
         assert server.total("tiny_listener_dispatch_seconds_count") == outcomes["200"]
         assert server.stop() == 0
         assert "Traceback" not in server.log
 
 
 def test_a_slot_comes_back_with_its_number_and_socket(gate: Path) -> None:
-    with serving("lends:app", "--workers", "3", env={"GATE": str(gate)}) as server:
+    with serving("hands_over:app", "--workers", "3", env={"GATE": str(gate)}) as server:
         scale(server, signal.SIGTTOU, 2)
         wait_for(lambda: sum(map(listeners, server.workers())) == 3)
         assert set(answers(server)) == {"0", "1"}
@@ -66,12 +66,12 @@ def test_the_last_worker_stays_and_none_is_stopped_by_a_signal_to_the_whole_grou
         scale(server, signal.SIGTTOU, 1)
         worker = server.workers()
         os.killpg(server.process.pid, signal.SIGTTOU)
-        wait_for(lambda: "SIGTTOU: the last worker stays; to end the server, stop it" in server.log)
+        wait_for(lambda: "SIGTTOU: cannot scale below 1 worker; to end the server, stop it" in server.log)
         assert all(server.get("/")[0] == 200 for _ in range(10))
         assert server.workers() == worker
 
 
-def test_a_worker_that_leaves_finishes_what_it_has_in_hand() -> None:
+def test_a_retired_worker_finishes_what_it_has_in_flight() -> None:
     with serving("web:app", "--workers", "2") as server:
         clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(8)]
         try:
@@ -87,11 +87,11 @@ def test_a_worker_that_leaves_finishes_what_it_has_in_hand() -> None:
 
 
 def test_a_retired_slot_stays_so_when_its_worker_is_killed_or_a_sibling_is(gate: Path) -> None:
-    with serving("lends:app", "--workers", "2", env={"GATE": str(gate)}) as server:
+    with serving("hands_over:app", "--workers", "2", env={"GATE": str(gate)}) as server:
         first, second = server.workers()
         os.kill(second, signal.SIGSTOP)  # it never drains
         server.process.send_signal(signal.SIGTTOU)
-        wait_for(lambda: "SIGTTOU: 1 worker in place of 2" in server.log)
+        wait_for(lambda: "SIGTTOU: scaling from 2 to 1 worker" in server.log)
         os.kill(second, signal.SIGKILL)
         wait_for(lambda: server.workers() == [first])
         os.kill(first, signal.SIGKILL)
@@ -128,7 +128,7 @@ def test_a_retired_slots_queue_is_served_through_a_stops_delay_and_none_is_added
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: not server.is_ready())
         server.process.send_signal(signal.SIGTTIN)
-        wait_for(lambda: "SIGTTIN: the number of workers stays while they are stopping" in server.log)
+        wait_for(lambda: "SIGTTIN: cannot change the number of workers while they are stopping" in server.log)
         assert all(server.get("/")[0] == 200 for _ in range(30))
         assert len(server.workers()) == 1
         assert server.stop(signal.SIGTERM) == 0  # the second: at once

@@ -1,4 +1,4 @@
-"""The metrics' page needs no worker's help: it is there while all stand still, and while one dies again and again."""
+"""The metrics page does not need the workers: it is served while all are blocked, and while one keeps dying."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 COUNT = "http_server_request_duration_seconds_count"
 
 
-def test_the_page_is_there_while_every_worker_stands_still(version: Path) -> None:
+def test_the_page_is_served_while_every_worker_is_blocked(version: Path) -> None:
     options = ("--workers", "3", "--hang-timeout", "0")
     with (
         contextlib.ExitStack() as clients,
@@ -27,14 +27,14 @@ def test_the_page_is_there_while_every_worker_stands_still(version: Path) -> Non
         for _ in range(10):
             assert server.get("/")[0] == 200
 
-        def all_stand_still() -> bool:
+        def all_are_blocked() -> bool:
             client = clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             client.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
             samples = server.samples()
             lags = [value for (name, _), value in samples.items() if name == "tiny_listener_event_loop_lag_seconds"]
             return len(lags) == 3 and min(lags) > 1
 
-        wait_for(all_stand_still, 60)
+        wait_for(all_are_blocked, 60)
         for _ in range(20):
             assert server.total(COUNT, http_response_status_code="200") == 10
         assert server.total("tiny_listener_workers", state="ready") == 3

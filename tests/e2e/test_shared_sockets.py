@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 @contextlib.contextmanager
 def load(connect: Callable[[], socket.socket]) -> Iterator[Counter[str]]:
-    """Clients that connect anew for each request, while the block runs; what became of each request."""
+    """Clients that open a new connection for each request while the block runs; the outcome of each request."""
     outcomes: Counter[str] = Counter()
     stop = threading.Event()
 
@@ -112,7 +112,7 @@ def test_a_reload_and_fewer_workers_lose_nothing(place: Place) -> None:
     assert set(outcomes) == {"whole"}, outcomes
 
 
-def test_a_worker_that_is_killed_takes_no_more_than_it_has_in_hand(
+def test_a_killed_worker_loses_no_more_than_it_has_in_flight(
     place: Place,
 ) -> None:
     kills = 4
@@ -155,14 +155,14 @@ def test_a_file_that_was_taken_away_is_bound_again_by_a_reload(tmp_path: Path) -
         (name,) = json.loads(server.admin("/status.json")[1])["addresses"]
         assert name == f"unix:{path} (its file is gone)"
         reload(server)
-        assert f"The file of unix:{path} was removed or replaced: it is bound again" in server.log
+        assert f"The file of unix:{path} was removed or replaced: binding it again" in server.log
         assert answer().endswith(b"Welcome!")
         path.unlink()
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(str(path))
             other.listen()
             reload(server)
-            assert f"cannot listen on {path}: a server listens there already" in server.log
+            assert f"cannot listen on {path}: a server already listens there" in server.log
             assert server.is_ready()
         reload(server)  # over the file of the other, which is dead
         assert answer().endswith(b"Welcome!")

@@ -41,7 +41,7 @@ def test_a_server_starts_whatever_is_closed(tmp_path: Path, workers: int) -> Non
                 assert all(taken[fd] == "/dev/null" for fd in closed), (closed, taken)
                 assert not any(what.startswith("socket:") for what in taken.values())
             said = (tmp_path / f"log{closed}").read_text() if 2 in closed else server.log
-            words = f"Closed at the start: {', '.join(NAMES[fd] for fd in closed)}; /dev/null is in the place"
+            words = f"Closed at the start: {', '.join(NAMES[fd] for fd in closed)}; using /dev/null instead"
             assert (words in said) is bool(closed), (closed, said)
             if workers > 1 or 0 in closed:
                 assert server.get("/stdin") == (200, b"/dev/null ''")

@@ -50,7 +50,7 @@ def test_workers_share_the_port_and_know_their_slots() -> None:
 
 @pytest.mark.parametrize("workers", ["1", "3"])
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_finishes_what_is_in_hand(workers: str, sig: int) -> None:
+def test_a_stop_finishes_what_is_in_flight(workers: str, sig: int) -> None:
     with serving("web:app", "--workers", workers) as server, ThreadPoolExecutor() as pool:
         answers = [pool.submit(server.get, "/slow") for _ in range(6)]
         wait_for(lambda: established(server.port) >= 6)
@@ -168,7 +168,7 @@ def test_a_dead_worker_is_replaced_and_said() -> None:
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: first not in server.workers() and len(server.workers()) == 2)
         assert second in server.workers()
-        wait_for(lambda: "killed by SIGKILL: by hand, or out of memory?" in server.log)
+        wait_for(lambda: "killed by SIGKILL (by hand, or out of memory?)" in server.log)
         os.kill(second, signal.SIGTERM)
         wait_for(lambda: second not in server.workers() and len(server.workers()) == 2)
         wait_for(server.is_ready)
@@ -181,7 +181,7 @@ def _more_than(outcomes: Counter[str], count: int) -> bool:
 
 
 def test_kills_under_load_refuse_nothing() -> None:
-    """kill -9 of each of 4 workers in turn, under 8 clients that connect anew for each request."""
+    """kill -9 of each of 4 workers in turn, under 8 clients with a new connection for each request."""
     outcomes: Counter[str] = Counter()
     stop = threading.Event()
     lock = threading.Lock()
@@ -255,7 +255,7 @@ def test_unix_socket(workers: str, tmp_path: Path) -> None:
         assert b"Welcome!" in ask()
         assert stat.S_IMODE(path.stat().st_mode) == 0o620
         second = command("--admin-port", "0", "--workers", workers, "--uds", str(path), "web:app")
-        assert (second.returncode, "a server listens there already" in second.stderr) == (1, True), second.stderr
+        assert (second.returncode, "a server already listens there" in second.stderr) == (1, True), second.stderr
         for worker in server.workers():
             os.kill(worker, signal.SIGKILL)
         assert b"Welcome!" in ask()
@@ -352,7 +352,7 @@ def test_a_default_admin_port_that_is_taken_is_a_warning(workers: str) -> None:
         finally:
             process.terminate()
             _, err = process.communicate(timeout=20)
-        assert b"port 9464 is taken; choose another with --admin-port" in err
+        assert b"port 9464 is in use; choose another with --admin-port" in err
 
 
 def _answers(port: int) -> bool:

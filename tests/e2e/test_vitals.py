@@ -50,7 +50,7 @@ def test_connections_and_events_in_progress(version: Path, workers: int) -> None
         assert server.total("process_open_fds", worker="0") > 5
 
 
-def test_a_loop_that_stands_still_is_late_while_it_does(version: Path) -> None:
+def test_a_blocked_loop_is_late_while_it_is_blocked(version: Path) -> None:
     options = ("--workers", "2", "--hang-timeout", "0")
     with serving("changing:app", *options, env={"VERSION_FILE": str(version)}) as server, send(server, "/block"):
         wait_for(lambda: server.total("tiny_listener_event_loop_lag_seconds") > 1)

@@ -14,7 +14,7 @@ WHEN = 1_700_000_000
 
 
 def make_root(tmp_path: Path) -> Path:
-    """Return a folder with files, and beside it one that is not to be seen."""
+    """Return a folder with files, and next to it one that must not be accessible."""
     root = tmp_path / "root"
     (root / "below").mkdir(parents=True)
     (tmp_path / "secret").write_text("secret")

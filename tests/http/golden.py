@@ -1,4 +1,4 @@
-"""The golden files: requests as bytes, and beside each what RFC 9110 and 9112 make of it.
+"""The golden files: requests as bytes, and next to each its interpretation by RFC 9110 and 9112.
 
 `NNN-name.http` are the bytes, `NNN-name.toml` what is expected of them. Both kinds have `rfc`, the section that says
 so, and `shows`, what the file shows in one line.

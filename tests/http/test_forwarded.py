@@ -108,7 +108,7 @@ def test_whom_to_trust() -> None:
     assert Proxies("x-forwarded", "fe80::/10").origin(("fe80::1%eth0", 1), "http", fields).client == ("192.0.2.7", 0)
     assert Proxies("x-forwarded", "").origin(PEER, "http", fields).client == PEER
     for text in ("localhost", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1;::1"):
-        with pytest.raises(CannotLoad, match=r"--forwarded-allow-ips: .* are what it takes"):
+        with pytest.raises(CannotLoad, match=r"--forwarded-allow-ips: .*; use addresses"):
             Proxies("x-forwarded", text)
 
 

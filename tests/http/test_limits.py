@@ -90,7 +90,7 @@ def test_limits_from_both_sides(
 def test_each_limit_holds_whatever_the_others_are(  # noqa: PLR0917
     runner: asyncio.Runner, name: str, make: Callable[[int], bytes], refusal: int, limit: int, fields: int
 ) -> None:
-    """A small one, and beside a number of fields that is large or small."""
+    """A small one, combined with a number of fields that is large or small."""
     if make is _headers and limit > 3000 and fields < 10:
         return  # as many bytes need more fields
 

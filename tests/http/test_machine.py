@@ -53,7 +53,7 @@ def read_responses(data: bytes, methods: list[bytes], *, all_of_them: bool) -> l
 
     :param methods: of the requests, which decide how responses are framed
     :param all_of_them: whether there must be none behind those whose methods are known
-    :raises AssertionError: what comes is no response
+    :raises AssertionError: what arrives is not a response
     """
     found: list[int] = []
     while data and (all_of_them or len(found) < len(methods)):

@@ -106,7 +106,7 @@ def test_a_request_that_comes_as_keep_alive_ends_is_answered_or_meets_no_reset(r
     runner.run(main())
 
 
-def test_a_loop_that_stood_still_resets_nobody(runner: asyncio.Runner) -> None:
+def test_a_loop_that_was_blocked_resets_no_client(runner: asyncio.Runner) -> None:
     """What a client sent while nobody read is discarded before its connection closes; but only once."""
     app = HTTPListener()
 

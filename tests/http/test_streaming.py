@@ -73,7 +73,7 @@ def test_with_its_length_it_is_announced(runner: asyncio.Runner) -> None:
     ("length", "received", "message"),
     [
         (12, "Gr\u00fc\u00df dich".encode(), "a stream of 12 bytes ended 1 bytes early"),
-        (10, "Gr\u00fc\u00df ".encode(), "a stream of 10 bytes goes on after them"),
+        (10, "Gr\u00fc\u00df ".encode(), "a stream of 10 bytes continues after them"),
     ],
 )
 def test_a_body_of_another_length_ends_the_connection(

@@ -231,13 +231,19 @@ def test_a_drain_does_not_wait_for_a_handshake_that_failed_or_never_ends(
     [
         (lambda f, c, k: {"ssl_certfile": "/no/such"}, "--ssl-certfile /no/such: No such file or directory"),
         (lambda f, c, k: {"ssl_keyfile": "/no/such"}, "--ssl-keyfile /no/such: No such file or directory"),
-        (lambda f, c, k: {"ssl_keyfile": None}, "no private key is in it: add --ssl-keyfile"),
-        (lambda f, c, k: {"ssl_keyfile": c}, "no private key in PEM is in it"),
-        (lambda f, c, k: {"ssl_certfile": k}, "no certificate in PEM is in it"),
-        (lambda f, c, k: {"ssl_ca_certs": k}, "no certificate in PEM is in it"),
-        (lambda f, c, k: {"ssl_keyfile": make_certificate(f, "other")[1]}, "the key is not that of the certificate"),
-        (lambda f, c, k: {"ssl_keyfile": _encrypt(f, k)}, "the key is encrypted: openssl pkey -in KEY -out NEW"),
-        (lambda f, c, k: {"ssl_ciphers": "NO-SUCH"}, "--ssl-ciphers NO-SUCH: OpenSSL knows no such cipher"),
+        (lambda f, c, k: {"ssl_keyfile": None}, "it has no private key: add --ssl-keyfile"),
+        (lambda f, c, k: {"ssl_keyfile": c}, "it has no private key in PEM format"),
+        (lambda f, c, k: {"ssl_certfile": k}, "it has no certificate in PEM format"),
+        (lambda f, c, k: {"ssl_ca_certs": k}, "it has no certificate in PEM format"),
+        (
+            lambda f, c, k: {"ssl_keyfile": make_certificate(f, "other")[1]},
+            "the key does not belong to the certificate",
+        ),
+        (
+            lambda f, c, k: {"ssl_keyfile": _encrypt(f, k)},
+            "the key is encrypted: decrypt it with openssl pkey -in KEY -out NEW",
+        ),
+        (lambda f, c, k: {"ssl_ciphers": "NO-SUCH"}, "--ssl-ciphers NO-SUCH: OpenSSL has no such TLS 1.2 cipher"),
         (lambda f, c, k: {"ssl_certfile": None}, "--ssl-keyfile does nothing without --ssl-certfile"),
     ],
 )
@@ -263,7 +269,7 @@ def test_the_command_line_checks_the_files(files: tuple[str, str]) -> None:
     assert good.returncode == 0
     bad = command(*APP_DIR, "--ssl-certfile", files[0], "web:app")
     assert (bad.returncode, bad.stdout) == (1, "")
-    assert bad.stderr.startswith(f"Error: --ssl-certfile {files[0]}: no private key is in it")
+    assert bad.stderr.startswith(f"Error: --ssl-certfile {files[0]}: it has no private key")
     assert bad.stderr.count("\n") == 1
 
 
@@ -287,7 +293,7 @@ def test_certificates_are_read_anew_on_hup(tmp_path: Path) -> None:
         Path(key).write_text("broken")
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "the old ones keep serving" in server.log)
-        assert f"Error: --ssl-keyfile {key}: no private key in PEM is in it" in server.log
+        assert f"Error: --ssl-keyfile {key}: it has no private key in PEM format" in server.log
         assert serial_of(server.port) == first
         make_certificate(tmp_path)
         server.process.send_signal(signal.SIGHUP)

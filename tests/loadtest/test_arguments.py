@@ -98,7 +98,7 @@ def test_options_of_the_locustfile(option: str, text: str) -> None:
     command = [sys.executable, "-m", "locust", "-f", str(FOLDER / "locustfile.py"), "--headless", f"{option}={text}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"argument {option}: {text!r} is no " in done.stderr.splitlines()[-1]
+    assert f"argument {option}: {text!r} is not a " in done.stderr.splitlines()[-1]
 
 
 def test_every_command_reads_its_arguments_so() -> None:
@@ -124,7 +124,7 @@ def test_whole_numbers(value: int, least: int, size: int) -> None:
         assert number(str(value)) == value
         assert Listed(number)(f"{value},{value}") == [value, value]
     else:
-        with pytest.raises(argparse.ArgumentTypeError, match=f"is no whole number from {least:,} to"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"is not a whole number from {least:,} to"):
             number(str(value))
         with pytest.raises(argparse.ArgumentTypeError):
             Listed(number)(f"{least},{value}")
@@ -140,7 +140,7 @@ def test_numbers_with_a_fraction(value: float | str) -> None:
     if expected:
         assert math.isclose(Decimal(0.5, 1e6)(text), float(text))
     else:
-        with pytest.raises(argparse.ArgumentTypeError, match=r"is no number from 0\.5 to 1,000,000"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"is not a number from 0\.5 to 1,000,000"):
             Decimal(0.5, 1e6)(text)
 
 

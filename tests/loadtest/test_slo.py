@@ -20,9 +20,9 @@ def written(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[api]\np99 = 1\n[other]\np50 = 1", r"\[other\] is no scenario; there are all, api, tcp"),
-        ("api = 1", r"\[api\] is no scenario"),
-        ("[api]\np42 = 1", r"\[api\] p42 is no objective; there are failures, p50, p95, p99, rate"),
+        ("[api]\np99 = 1\n[other]\np50 = 1", r"\[other\] is not a scenario; there are all, api, tcp"),
+        ("api = 1", r"\[api\] is not a scenario"),
+        ("[api]\np42 = 1", r"\[api\] p42 is not an objective; there are failures, p50, p95, p99, rate"),
         ("[api]\np50 = '1'", "p50 should be a number from 0 on, not '1'"),
         ("[api]\np50 = true", "not True"),
         ("[api]\np50 = -1", "not -1"),

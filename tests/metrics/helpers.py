@@ -42,7 +42,7 @@ def work(recorder: Recorder, times: int = 1, path: str = "GET:/user/{username}")
 
 @contextmanager
 def worker(ledger: Ledger) -> Iterator[tuple[Row, Recorder]]:
-    """A worker in this process, which is dead, and folded, at the end."""
+    """A worker in this process, which is dead, and merged into the totals, at the end."""
     row = ledger.open_row()
     yield row, Recorder(row.writer())
     ledger.close_row(row)

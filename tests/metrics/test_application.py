@@ -19,7 +19,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from tiny_listener_metrics import ApplicationMetrics, Exposition, Ledger, RegistryMetrics, ValuesRow
 from tiny_listener_metrics.exposition import accepts_gzip, compressed
-from tiny_listener_metrics.values import Home, value_class
+from tiny_listener_metrics.values import ValueStore, value_class
 
 Mode = Literal[
     "all", "liveall", "min", "livemin", "max", "livemax", "sum", "livesum", "mostrecent", "livemostrecent"
@@ -33,12 +33,12 @@ def application() -> ApplicationMetrics:
 
 
 @contextmanager
-def living_in(row: ValuesRow) -> Iterator[Home]:
+def living_in(row: ValuesRow) -> Iterator[ValueStore]:
     """Be the worker with this row while the block runs."""
-    before, home = prometheus_values.ValueClass, Home(row.memory)
-    prometheus_values.ValueClass = value_class(home)
+    before, store = prometheus_values.ValueClass, ValueStore(row.memory)
+    prometheus_values.ValueClass = value_class(store)
     try:
-        yield home
+        yield store
     finally:
         prometheus_values.ValueClass = before
 
@@ -209,8 +209,8 @@ def test_what_was_counted_before_the_fork_counts_once(application: ApplicationMe
 
 def test_a_process_that_the_application_forks_counts_for_itself(application: ApplicationMetrics) -> None:
     row = application.open_row("0")
-    with living_in(row) as home:
-        os.register_at_fork(after_in_child=home.leave)
+    with living_in(row) as store:
+        os.register_at_fork(after_in_child=store.detach)
         things = Counter("things", "Things.", registry=CollectorRegistry())
         things.inc()
         pid = os.fork()
@@ -292,7 +292,7 @@ def test_a_damaged_entry_costs_only_what_follows_it(
         assert one(page(application), "things_total", kind="a") == 2
     application.close_row(row)
     assert one(page(application), "things_total", kind="a") == 2
-    assert len([record for record in caplog.records if "damaged" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "corrupt" in record.getMessage()]) == 1
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_taken_name_is_left_out(name: str, caplog: pytest.LogCaptureFixture) -
         assert "things_total 1.0\n" in text
         assert "Ours." not in text
     assert [record.getMessage() for record in caplog.records] == [
-        f"metrics: {name} of the application is not on the page: its name is taken: give it another"
+        f"metrics: {name} of the application is not exposed: its name is already in use; rename it"
     ]
 
 
@@ -320,7 +320,7 @@ def test_a_metric_that_cannot_be_written_is_left_out(caplog: pytest.LogCaptureFi
     samples = page(RegistryMetrics(registry))
     assert one(samples, "things_total") == 1
     assert not any(name.startswith("odd") for name, _ in samples)
-    assert "odd of the application is not on the page: it cannot be written" in caplog.text
+    assert "odd of the application is not exposed: it cannot be written" in caplog.text
 
 
 def test_a_label_that_is_no_text_is_written_as_escape(application: ApplicationMetrics) -> None:

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from tiny_listener_metrics import FAMILIES, Ledger, Recorder, Row, RowError, Series
-from tiny_listener_metrics.series import DISPATCH, EVENTS, HTTP_DURATION, NOT_FOUND, OUTCOMES, OVERFLOW
+from tiny_listener_metrics.series import DISPATCH, EVENTS, EVENTS_NOT_FOUND, HTTP_DURATION, OUTCOMES, OVERFLOW
 
 from tests.metrics.helpers import assert_not_less, route, wait_for, work, worker
 from tiny_listener.core.observer import Outcome
@@ -39,8 +39,8 @@ def test_a_single_word_is_enough() -> None:
     ledger = Ledger()
     with worker(ledger) as (_, recorder):
         recorder.not_found()
-        assert ledger.totals() == {NOT_FOUND.overflow: [1]}
-    assert ledger.totals() == {NOT_FOUND.overflow: [1]}
+        assert ledger.totals() == {EVENTS_NOT_FOUND.overflow: [1]}
+    assert ledger.totals() == {EVENTS_NOT_FOUND.overflow: [1]}
 
 
 def test_workers_are_added_up() -> None:
@@ -50,7 +50,7 @@ def test_workers_are_added_up() -> None:
         work(two, 3)
         totals = ledger.totals()
     assert totals[Series(EVENTS.name, (GET_USER,))] == [5, 5, 5, 5]
-    assert totals[Series(NOT_FOUND.name, ())] == [5]
+    assert totals[Series(EVENTS_NOT_FOUND.name, ())] == [5]
     assert totals[Series(HTTP_DURATION.name, ("GET", "", "404"))][:2] == [5_000_000, 5]
     assert ledger.totals() == totals
 
@@ -112,7 +112,7 @@ def test_old_and_new_routes_side_by_side() -> None:
 
 
 def test_a_sum_does_not_go_back_when_the_order_of_adding_changes() -> None:
-    """(a + b) + c is not a + (b + c) in doubles, and a folding changes the order."""
+    """(a + b) + c is not a + (b + c) in doubles, and a merge changes the order."""
     durations = [0.1, 0.2, 0.3, 1e-7, 0.7, 1 / 3, 2 / 3, 1e5]
     ledger = Ledger()
     rows = [ledger.open_row() for _ in durations]
@@ -332,7 +332,7 @@ def test_four_processes_count_while_the_parent_reads() -> None:
     for path in range(10):
         assert totals[Series(EVENTS.name, (f"GET:/{path}",))] == [times // 10 * 12] * 4
         assert sum(totals[Series(DISPATCH.name, (f"GET:/{path}",))][1:]) == times // 10 * 12 * 4
-    assert totals[Series(NOT_FOUND.name, ())] == [(times + 1) * 12]
+    assert totals[Series(EVENTS_NOT_FOUND.name, ())] == [(times + 1) * 12]
     for generation in range(generations):
         assert count_of(totals, f"GET:/of/generation/{generation}") == 16
 

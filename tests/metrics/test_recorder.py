@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_listener_metrics import Recorder, RowWriter, Series, read_row
-from tiny_listener_metrics.series import DISPATCH, EVENTS, HTTP_DURATION, NOT_FOUND, OUTCOMES, OVERFLOW
+from tiny_listener_metrics.series import DISPATCH, EVENTS, EVENTS_NOT_FOUND, HTTP_DURATION, OUTCOMES, OVERFLOW
 
 from tests.metrics.helpers import memory_for_row, route
 from tiny_listener.core.observer import Observer, Outcome, RouteObserver
@@ -39,7 +39,7 @@ def test_it_is_an_observer(recorder: Recorder) -> None:
 def test_everything_is_there_as_zero_before_it_happens(recorder: Recorder, memory: bytearray) -> None:
     recorder.route_added(route(GET_USER))
     assert read_row(memory) == {
-        Series(NOT_FOUND.name, ()): [0],
+        Series(EVENTS_NOT_FOUND.name, ()): [0],
         Series(DISPATCH.name, (GET_USER,)): [0] * 16,
         Series(EVENTS.name, (GET_USER,)): [0] * 4,
     }
@@ -147,7 +147,7 @@ def test_not_found_and_unrouted(recorder: Recorder, memory: bytearray) -> None:
     recorder.http_unrouted("GET", 404, 0.001)
     recorder.http_unrouted("", 400, 0.001)
     row = read_row(memory)
-    assert row[Series(NOT_FOUND.name, ())] == [1]
+    assert row[Series(EVENTS_NOT_FOUND.name, ())] == [1]
     assert sum(row[http("GET", "", "404")][1:]) == 1
     assert sum(row[http("_OTHER", "", "400")][1:]) == 1
 

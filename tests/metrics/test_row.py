@@ -23,9 +23,9 @@ from tiny_listener_metrics.row import (
 from tiny_listener_metrics.series import (
     DISPATCH,
     EVENTS,
+    EVENTS_NOT_FOUND,
     FAMILIES,
     HTTP_DURATION,
-    NOT_FOUND,
     OVERFLOW,
     Family,
     Series,
@@ -118,11 +118,11 @@ def test_status_limits(status: int, label: str) -> None:
 
 def test_the_layout_is_the_one_described() -> None:
     memory = memory_for_row(4096)
-    first = RowWriter(memory).add(NOT_FOUND)
+    first = RowWriter(memory).add(EVENTS_NOT_FOUND)
     assert struct.unpack_from("=8sQQ", memory) == (b"tlmetric", 1, 4096)
     assert first == 4096 // 8 - 1
     (length,) = struct.unpack_from("=Q", memory, LENGTH_AT)
-    assert length == entry_bytes(NOT_FOUND.overflow)
+    assert length == entry_bytes(EVENTS_NOT_FOUND.overflow)
     name_length, _, word = struct.unpack_from("=IIQ", memory, DIRECTORY_AT)
     assert (word, (16 + name_length + 7) // 8 * 8) == (first, length)
     assert b"tiny_listener_not_found" in memory[DIRECTORY_AT + 16 : DIRECTORY_AT + 16 + name_length]
@@ -144,10 +144,10 @@ def test_a_reader_goes_on_where_it_was() -> None:
     writer, reader = RowWriter(memory), RowReader(memory)
     assert reader.refresh() == []
     writer.add(EVENTS, "a")
-    writer.add(NOT_FOUND)
+    writer.add(EVENTS_NOT_FOUND)
     assert [entry.series for entry in reader.refresh()] == [
         Series(EVENTS.name, ("a",)),
-        Series(NOT_FOUND.name, ()),
+        Series(EVENTS_NOT_FOUND.name, ()),
     ]
     assert reader.refresh() == []
     writer.add(EVENTS, "b")
@@ -264,7 +264,7 @@ def test_another_version_of_the_layout_is_refused() -> None:
 
 def test_a_row_has_one_writer() -> None:
     memory = memory_for_row()
-    RowWriter(memory).add(NOT_FOUND)
+    RowWriter(memory).add(EVENTS_NOT_FOUND)
     with pytest.raises(RowError, match="new one"):
         RowWriter(memory)
 
@@ -310,5 +310,5 @@ def test_a_sum_that_is_no_number() -> None:
     first = writer.add(DISPATCH, "a")
     for value in (float("nan"), float("inf")):
         writer.sums[first] = value
-        with pytest.raises(RowError, match="no number"):
+        with pytest.raises(RowError, match="not a number"):
             read_row(memory)

@@ -77,20 +77,20 @@ def checked(steps: Iterator[Any]) -> list[Any]:
 
 def fill(application: ApplicationMetrics, worker: str, kind: str, numbers: range) -> Any:
     """Let a worker have so many values, as its metrics would make them."""
-    from tiny_listener_metrics.values import Home
+    from tiny_listener_metrics.values import ValueStore
 
     row = application.open_row(worker)
-    home = Home(row.memory)
+    store = ValueStore(row.memory)
     for number in numbers:
         labels = (("id", str(number)),)
         if kind == "histogram":
             for bound in ("1.0", "+Inf"):
-                at = home.add(ValueKey(kind, "", "things", "things_bucket", (*labels, ("le", bound)), "Things."))
-                home.words[at] = number
-            at = home.add(ValueKey(kind, "", "things", "things_sum", labels, "Things."))
+                at = store.add(ValueKey(kind, "", "things", "things_bucket", (*labels, ("le", bound)), "Things."))
+                store.words[at] = number
+            at = store.add(ValueKey(kind, "", "things", "things_sum", labels, "Things."))
         else:
-            at = home.add(ValueKey(kind, "", "things", "things_total", labels, "Things."))
-        home.words[at] = number
+            at = store.add(ValueKey(kind, "", "things", "things_total", labels, "Things."))
+        store.words[at] = number
     return row
 
 
@@ -203,7 +203,7 @@ def test_a_metric_that_cannot_be_written_to_its_end_leaves_nothing(caplog: pytes
     page = exposition.render()[0]
     assert b"broken" not in page
     assert b"# TYPE fine gauge" in page
-    assert "broken of the application is not on the page" in caplog.text
+    assert "broken of the application is not exposed" in caplog.text
 
 
 def test_a_worker_that_dies_while_it_is_read_counts_once() -> None:
@@ -239,7 +239,7 @@ def test_one_reading_at_a_time() -> None:
     Recorder(ledger.open_row().writer()).not_found()
     steps: Generator[None, None, Any] = ledger.read()
     next(steps)
-    with pytest.raises(RuntimeError, match="another reading"):
+    with pytest.raises(RuntimeError, match="another read"):
         ledger.totals()
     steps.close()
     assert list(ledger.totals().values()) == [[1]]

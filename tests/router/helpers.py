@@ -9,7 +9,7 @@ from typing import Any
 
 from tiny_listener.router import Pattern, Router, Token, parse_pattern
 from tiny_listener.router.edges import Edge, Node
-from tiny_listener.router.memory import Memory
+from tiny_listener.router.memory import SearchMemory
 from tiny_listener.router.pattern import Literal
 from tiny_listener.router.trie import Trie
 
@@ -173,7 +173,7 @@ def _below(node: Node[Any]) -> Iterator[Node[Any]]:
         todo += [child for _, child in here.literals.values()]
 
 
-class CountingMemory(Memory):
+class CountingMemory(SearchMemory):
     """Counts the ends that a search looks at."""
 
     looks = 0
@@ -200,7 +200,7 @@ class CountingTrie(Trie[str]):
         for path in paths:
             self.insert(parse_pattern(path), path)
 
-    def _choices(self, node: Node[str], pos: int, memory: Memory) -> Iterator[tuple[Node[str], int, bool]]:
+    def _choices(self, node: Node[str], pos: int, memory: SearchMemory) -> Iterator[tuple[Node[str], int, bool]]:
         self.entered.append((id(node), pos))
         yield from super()._choices(node, pos, memory)
 

@@ -194,15 +194,15 @@ def test_register_convertor() -> None:
         ("1a", "x", 'bad convertor name "1a"'),
         ("", "x", 'bad convertor name ""'),
         ("a-b", "x", 'bad convertor name "a-b"'),
-        ("int", "x", 'a convertor "int" exists already'),
+        ("int", "x", 'a convertor "int" already exists'),
         ("lang", "(", "is invalid"),
         ("lang", "a)(b", "is invalid"),
         ("lang", "(?i)a", "is invalid: global flags"),
         ("lang", "(?P<x>a)", r"names its groups \(x\)"),
         ("lang", r"(a|b)\1", "refers to a group by its number"),
         ("lang", r"(a)?(?(1)b|c)", "refers to a group by its number"),
-        ("lang", "a*", "matches the empty text"),
-        ("lang", "", "matches the empty text"),
+        ("lang", "a*", "matches the empty string"),
+        ("lang", "", "matches the empty string"),
     ],
 )
 def test_convertors_that_cannot_be_registered(name: str, regex: str, message: str) -> None:

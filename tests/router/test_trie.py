@@ -77,7 +77,7 @@ def test_walk_is_in_the_order_of_priority() -> None:
 
 def test_insert_twice() -> None:
     trie = trie_of("/{a}")
-    with pytest.raises(ValueError, match=r"has .* already"):
+    with pytest.raises(ValueError, match=r"already has"):
         trie.insert(parse_pattern("/{b}"), "other")
     check_invariants(trie)
     assert find(trie, "/x") == ("/{a}", ["x"])

@@ -95,7 +95,7 @@ def test_all_but_the_probes_wants_the_token(path: str) -> None:
     for method in ("GET", "HEAD"):
         refused = client.request(method, path)
         assert refused.status_code == 401, method
-    assert client.get(path).text == "the admin token is wanted\n"
+    assert client.get(path).text == "the admin token is required\n"
     assert client.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
     given = client.get(path, headers={"authorization": f"Bearer {TOKEN}"})
     assert given.status_code == client_of().get(path).status_code

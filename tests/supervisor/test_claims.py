@@ -118,7 +118,7 @@ def test_an_address_that_is_given_up_can_be_claimed() -> None:
     broker.acquire(0, Address(FOUR, "127.0.0.1", port, 5))
     done = subprocess.run(args, input="", capture_output=True, text=True, check=False)
     assert f"(pid {os.getpid()}); stop that" in done.stderr
-    broker.bury(1)  # nobody holds it, and nobody served it
+    broker.forget(1)  # nobody holds it, and nobody served it
     assert subprocess.run(args, input="", capture_output=True, text=True, check=False).stdout == "held\n"
 
 

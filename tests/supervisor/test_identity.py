@@ -31,7 +31,7 @@ def test_root_may_become_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
         ("nosuchuser", None, "there is no user 'nosuchuser' \\(--user\\)"),
         (str(2**32 - 1), "1", "there is no user '4294967295' \\(--user\\)"),
         (str(2**80), "1", "there is no user"),
-        ("54321", None, "user 54321 has no entry that names its group: add --group"),
+        ("54321", None, "user 54321 has no passwd entry that names its group: add --group"),
         ("nobody", "nosuchgroup", "there is no group 'nosuchgroup' \\(--group\\)"),
         ("nobody", str(2**32 - 1), "there is no group '4294967295'"),
         ("", None, "there is no user ''"),
@@ -50,7 +50,7 @@ def test_who_is_not_root_can_only_stay_who_it_is(monkeypatch: pytest.MonkeyPatch
     before = os.getresuid()
     own.assume()
     assert os.getresuid() == before
-    with pytest.raises(CannotLoad, match="only root can become user daemon: start as root, or leave --user and"):
+    with pytest.raises(CannotLoad, match="only root can become user daemon: start as root, or omit --user and"):
         find_identity("daemon", None)
     with pytest.raises(CannotLoad, match="only root can become group 54322"):
         find_identity(None, "54322")

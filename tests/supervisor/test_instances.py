@@ -63,7 +63,7 @@ def test_a_folder_that_is_not_trusted(environ: dict[str, str], tmp_path: Path) -
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir(0o700)
     folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(CannotLoad, match="is no folder; remove it"):
+    with pytest.raises(CannotLoad, match="is not a folder; remove it"):
         own_socket(environ, UID, 1)
 
 

@@ -32,8 +32,8 @@ def test_variables_are_taken(variables: dict[str, str], address: str | None, wat
     [
         ({"NOTIFY_SOCKET": "notify"}, "NOTIFY_SOCKET=notify is neither a path nor an abstract name"),
         ({"NOTIFY_SOCKET": "@"}, "NOTIFY_SOCKET=@ is neither"),
-        ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "0"}, "WATCHDOG_USEC=0 is no number of microseconds; unset it"),
-        ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "5s"}, "WATCHDOG_USEC=5s is no number"),
+        ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "0"}, "WATCHDOG_USEC=0 is not a number of microseconds; unset it"),
+        ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "5s"}, "WATCHDOG_USEC=5s is not a number"),
     ],
 )
 def test_variables_that_make_no_sense_are_refused(variables: dict[str, str], words: str) -> None:

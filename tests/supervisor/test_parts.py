@@ -102,10 +102,10 @@ def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> Non
         assert after(State.READY, 0.5, now=3.0) is None
     assert counts == {"exit": 2}
     assert [record.getMessage() for record in caplog.records] == [
-        "Worker 1 exited, ready after 0.5 s; the next one starts now",
-        "Worker 1 exited, not ready after 0.5 s; the next one starts in 0.088 s",
-        "Worker 1 exited, ready after 0.5 s; none follows",
-        f"3 workers ended unplanned within 10 s, and --max-restarts is 2: giving up, with exit code {GAVE_UP}",
+        "Worker 1 exited after 0.5 s, while ready; the next one starts now",
+        "Worker 1 exited after 0.5 s, before it was ready; the next one starts in 0.088 s",
+        "Worker 1 exited after 0.5 s, while ready; no restart",
+        f"3 workers ended unexpectedly within 10 s, and --max-restarts is 2: giving up, with exit code {GAVE_UP}",
     ]
 
 
@@ -130,8 +130,8 @@ def test_where_no_other_serves_the_next_worker_comes_soon(was: State, alone: boo
     [
         (0, "exited"),
         (3, "exited with code 3"),
-        (-signal.SIGKILL, "killed by SIGKILL: by hand, or out of memory?"),
-        (-signal.SIGSEGV, "killed by SIGSEGV: a fault in native code"),
+        (-signal.SIGKILL, "killed by SIGKILL (by hand, or out of memory?)"),
+        (-signal.SIGSEGV, "killed by SIGSEGV (a fault in native code)"),
         (-signal.SIGTERM, "killed by SIGTERM"),
         (-63, "killed by signal 63"),
     ],
@@ -262,12 +262,12 @@ def test_a_unix_socket_is_shared_and_its_file_removed(tmp_path: Path) -> None:
     first = broker.acquire(0, address)
     assert broker.acquire(1, address) is first
     other = SocketBroker()
-    with pytest.raises(ListenError, match="a server listens there already"):
+    with pytest.raises(ListenError, match="a server already listens there"):
         other.acquire(0, address)
     broker.close()
     assert not Path(path).exists()
     Path(path).write_text("no socket")
-    with pytest.raises(ListenError, match="that is no socket; remove it, or choose another path with --uds"):
+    with pytest.raises(ListenError, match="it is not a socket; remove it, or choose another path with --uds"):
         other.acquire(0, address)
     assert Path(path).read_text() == "no socket"
 
@@ -290,12 +290,12 @@ def test_boot_failures_in_words() -> None:
         (99.0, 0.0, 1.0, 0.0, False),
         (98.9, 0.0, 1.0, 0.0, True),
         (98.9, 99.5, 1.0, 0.0, False),  # the supervisor itself looks again since then only
-        (98.1, 0.0, 1.0, 0.9, False),  # this look is late: a worker that stood still as long is no worse
+        (98.1, 0.0, 1.0, 0.9, False),  # this check is late: a worker that was blocked for as long is no worse
         (98.0, 0.0, 1.0, 0.9, True),
         (0.0, 0.0, 0.0, 0.0, False),  # no limit
     ],
 )
-def test_a_loop_that_stands_still_for_longer_than_the_limit_hangs(
+def test_a_loop_that_is_blocked_for_longer_than_the_limit_hangs(
     stamp: float, awake_since: float, limit: float, late: float, hung: bool
 ) -> None:
     assert is_hung(stamp, 100.0, awake_since, limit, late) is hung
@@ -320,7 +320,7 @@ def test_who_rests_hangs_when_the_rest_is_over(stamp: float, limit: float, rest:
     [
         (10.0, 100 * 2**20, None),
         (10.1, 0, "it has lived for 10 s (--max-lifetime)"),
-        (0.0, 101 * 2**20, "it takes 101 MiB of memory (--max-rss 100)"),
+        (0.0, 101 * 2**20, "it uses 101 MiB of memory (--max-rss 100)"),
     ],
 )
 def test_why_a_worker_is_recycled(age: float, rss: int, reason: str | None) -> None:

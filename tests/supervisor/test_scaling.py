@@ -25,10 +25,10 @@ def crew(count: int) -> list[Slot]:
     [
         (1, False, False, None),
         (MAX_WORKERS, False, False, None),
-        (0, False, False, "the last worker stays; to end the server, stop it"),
-        (MAX_WORKERS + 1, False, False, "there are 1024 workers, as many as there can be"),
-        (2, True, False, "the number of workers stays while they are stopping"),
-        (2, False, True, "the number of workers stays while they are starting"),
+        (0, False, False, "cannot scale below 1 worker; to end the server, stop it"),
+        (MAX_WORKERS + 1, False, False, "cannot scale above 1024 workers"),
+        (2, True, False, "cannot change the number of workers while they are stopping"),
+        (2, False, True, "cannot change the number of workers while they are starting"),
     ],
 )
 def test_what_is_refused(wanted: int, stopping: bool, starting: bool, words: str | None) -> None:
@@ -97,7 +97,7 @@ def test_slots_come_and_go_with_their_numbers() -> None:
 def test_a_fork_that_fails_is_said_and_leaves_the_slot_retired() -> None:
     desk = Desk(2)
     desk.fault = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    assert desk.scale(3) == f"no worker more than 2: {os.strerror(errno.EAGAIN)}"
+    assert desk.scale(3) == f"cannot start more than 2 workers: {os.strerror(errno.EAGAIN)}"
     assert [slot.retired for slot in desk.slots] == [False, False, True]
     desk.fault = None
     assert desk.scale(3) is None

@@ -1,4 +1,4 @@
-"""The command line: options, their sources, and what runs in the end."""
+"""The command line: options, where they come from, and what the command runs."""
 
 from .main import main
 

@@ -1,4 +1,4 @@
-"""From the application's text to a listener that is ready to run."""
+"""From MODULE:ATTRIBUTE to a listener that is ready to run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ HTTP_OPTIONS = frozenset(
         "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers", "proxy_headers", "forwarded_allow_ips",
     }
 )  # fmt: skip
-"""Options that are settings of an `HTTPListener`, under the same names."""
+"""Options that are settings of an `HTTPListener`, with the same names."""
 
 
 def check_app_string(app: str) -> None:
-    """Refuse a text that cannot name an application.
+    """Reject a string that cannot name an application.
 
     :raises click.UsageError: it is not of the form MODULE:ATTRIBUTE
     """
@@ -42,11 +42,11 @@ def check_app_string(app: str) -> None:
 
 
 def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
-    """Import an application and give it the options of the command line.
+    """Import an application and pass it the options of the command line.
 
-    :raises CannotLoad: there is no such module, attribute, or it is no Listener
-    :raises WrongOptions: the options are none of its
-    :raises Exception: whatever the application raises while it is imported
+    :raises CannotLoad: the module or attribute does not exist, or is not a Listener
+    :raises WrongOptions: the options do not apply to it
+    :raises Exception: raised by the application while it is imported
     """
     if app_dir not in sys.path:
         sys.path.insert(0, app_dir)
@@ -56,13 +56,13 @@ def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
         if exc.__traceback__ is not None and exc.__cause__ is None and exc.__suppress_context__:
             raise CannotLoad(str(exc)) from None
         raise
-    except SystemExit as exc:  # it would end a single process without a word, and each of many workers
+    except SystemExit as exc:  # it would end the process, or each worker, without any message
         error = RuntimeError(f"{app} called sys.exit({exc.code!r}) while it was imported")
         raise error.with_traceback(exc.__traceback__) from None
     if isinstance(listener, type) and issubclass(listener, Listener):
         raise CannotLoad(f"{app} is a class: make an instance of it, app = {listener.__name__}()")
     if not isinstance(listener, Listener):
-        raise CannotLoad(f"{app} is no tiny_listener.Listener, but of type {type(listener).__name__}")
+        raise CannotLoad(f"{app} is not a tiny_listener.Listener, but of type {type(listener).__name__}")
     if http_options:
         _configure(app, listener, http_options)
     return listener
@@ -75,15 +75,15 @@ def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> No
 
     if not isinstance(listener, HTTPListener):
         if isinstance(options.get("fd"), tuple):
-            raise WrongOptions(f"systemd's sockets (LISTEN_FDS) would serve nobody: {app} is no HTTPListener")
+            raise WrongOptions(f"systemd's sockets (LISTEN_FDS) would not be served: {app} is not an HTTPListener")
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(options))
-        raise WrongOptions(f"{names} would do nothing: {app} is no HTTPListener, it opens its own sources of events")
-    if {"host", "port", "uds", "fd"} & options.keys():  # the command line names the place anew
+        raise WrongOptions(f"{names} would do nothing: {app} is not an HTTPListener; it opens its own event sources")
+    if {"host", "port", "uds", "fd"} & options.keys():  # the command line overrides the address
         listener.configure(uds=None, uds_mode=None, fd=None)
     listener.configure(**options)
     if listener.settings.uds_mode is not None and listener.settings.uds is None:
         raise WrongOptions("--uds-mode does nothing without a unix socket: add --uds")
-    # What is wrong with these is said before anything runs, and by --check.
+    # Report errors in these before anything runs, and with --check.
     tls_context(listener.settings)
     if listener.settings.proxy_headers is not None:
         Proxies(listener.settings.proxy_headers, listener.settings.forwarded_allow_ips)

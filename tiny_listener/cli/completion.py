@@ -1,4 +1,4 @@
-"""What a shell offers behind the tab key: options, their values, and the listeners in the folder."""
+"""Shell completion: options, their values, and the listeners in the folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["SHELLS", "complete_app", "completion_option", "listeners_in"]
 SHELLS = ("bash", "zsh", "fish")
 MAX_FILES = 200
 MAX_SIZE = 256 * 1024
-"""Bytes of a file that is looked at: the tab key does not wait for long."""
+"""Maximum size in bytes of a file to read: completion must be fast."""
 
 
 def completion_option(name: str) -> Callable[[Any], Any]:
-    """Return an option that prints a script for a shell.
+    """Return an option that prints the completion script of a shell.
 
     :param name: of the command
     """
@@ -40,18 +40,18 @@ def completion_option(name: str) -> Callable[[Any], Any]:
         expose_value=False,
         allow_from_autoenv=False,
         callback=show,
-        help=f'Print the completion script of a shell, and exit: eval "$({name} --completion bash)".',
+        help=f'Print the completion script for a shell and exit: eval "$({name} --completion bash)".',
     )
 
 
 def complete_app(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Return the applications that begin with what is there."""
+    """Return the applications that start with `incomplete`."""
     folder = Path(ctx.params.get("app_dir") or ".")
     return [name for name in listeners_in(folder) if name.startswith(incomplete)]
 
 
 def listeners_in(folder: Path) -> Iterator[str]:
-    """Yield `module:attribute` for what looks like a listener in a folder's modules; nothing is imported."""
+    """Yield `module:attribute` for what looks like a listener in a folder's modules, without importing them."""
     for path in sorted(folder.glob("*.py"))[:MAX_FILES]:
         try:
             if path.stat().st_size > MAX_SIZE:
@@ -64,7 +64,9 @@ def listeners_in(folder: Path) -> Iterator[str]:
 
 
 def _made_in(tree: ast.Module) -> Iterator[str]:
-    """Yield the names that a module gives to what it makes of a class that is a listener by its name or its bases."""
+    """Yield the names of a module's attributes whose class is a listener, judging by the name or the bases of the
+    class.
+    """
     listeners = {"Listener", "HTTPListener"}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
@@ -77,7 +79,7 @@ def _made_in(tree: ast.Module) -> Iterator[str]:
 
 
 def _name(node: ast.expr) -> str:
-    """Return the last part of a class's name: of `http.HTTPListener[Job]` that is HTTPListener."""
+    """Return the last part of a class's name: HTTPListener for `http.HTTPListener[Job]`."""
     if isinstance(node, ast.Subscript):
         node = node.value
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

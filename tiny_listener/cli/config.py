@@ -1,5 +1,5 @@
-"""Options from a TOML file: of `--config FILE`, or of `./pyproject.toml`; where it has a table `tool`, from its
-`[tool.tiny-listener]`.
+"""Options from a TOML file: that of `--config FILE`, or `./pyproject.toml`. If it has a table `tool`, its
+`[tool.tiny-listener]` is used.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ HEADER = re.compile(r"^[ \t]*\[[ \t]*[\"']?tool[\"']?[ \t]*\.[ \t]*[\"']?tiny-li
 
 
 def read_config(ctx: click.Context, _: click.Parameter, given: str | None) -> str | None:
-    """Let the file's keys be the defaults of the options (a callback of click).
+    """Make the keys of the file the defaults of the options (a click callback).
 
-    :raises click.UsageError: the file is broken; with its name, the line and the key
+    :raises click.UsageError: the file is invalid; the message has its name, the line and the key
     """
     path = Path(given or "pyproject.toml")
     if given is None and not path.is_file():
@@ -34,10 +34,10 @@ def read_config(ctx: click.Context, _: click.Parameter, given: str | None) -> st
         text = path.read_text(encoding="utf-8")
         tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        # A broken pyproject.toml that nobody pointed us to is still what the user should mend.
-        raise click.UsageError(f"{path}: no valid TOML: {exc}") from None
+        # The user should fix an invalid pyproject.toml even if --config does not name it.
+        raise click.UsageError(f"{path}: invalid TOML: {exc}") from None
     except (OSError, UnicodeDecodeError) as exc:
-        raise click.UsageError(f"{path}: cannot be read: {exc}") from None
+        raise click.UsageError(f"{path}: cannot read the file: {exc}") from None
     in_tool = path.name == "pyproject.toml" or "tool" in tables
     if in_tool:
         tables = _table_of_ours(path, tables)
@@ -58,7 +58,7 @@ def _table_of_ours(path: Path, tables: dict[str, Any]) -> dict[str, Any]:
     tool = tables.get("tool", {})
     ours = tool.get("tiny-listener", {}) if isinstance(tool, dict) else tool
     if not isinstance(ours, dict):
-        raise click.UsageError(f"{path}: tool.tiny-listener is a table: [tool.tiny-listener], and options below it")
+        raise click.UsageError(f"{path}: tool.tiny-listener must be a table: [tool.tiny-listener], followed by options")
     return ours
 
 
@@ -67,7 +67,7 @@ def _checked(ctx: click.Context, place: str, key: str, value: Any) -> Any:
     parameter = known.get(key.replace("_", "-"))
     if parameter is None:
         near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(known))}"
+        hint = f"did you mean {near[0]}?" if near else f"options are: {', '.join(sorted(known))}"
         raise click.UsageError(f"{place}: no such option; {hint}")
     if parameter.multiple and isinstance(value, str):
         value = [value]
@@ -82,18 +82,18 @@ def _checked(ctx: click.Context, place: str, key: str, value: Any) -> Any:
 
 
 def _expected(parameter: click.Parameter) -> tuple[str, tuple[type, ...]]:
-    """Return what values an option takes in a file: in words, and as types of TOML's."""
+    """Return what values an option takes in a file: in words, and as TOML types."""
     if isinstance(parameter, click.Option) and parameter.is_flag:
         return "true or false", (bool,)
     if parameter.multiple:
-        return "a text or a list of texts", (list,)
+        return "a string or a list of strings", (list,)
     if isinstance(parameter.type, Whole):
         return "a whole number", (int,)
     if isinstance(parameter.type, Seconds):
         return "a number of seconds", (int, float)
     if isinstance(parameter.type, Permissions):
         return "permissions in octal digits", (int, str)
-    return "a text", (str,)
+    return "a string", (str,)
 
 
 def _line_of(text: str, key: str, start: int) -> int:

@@ -1,5 +1,5 @@
-"""Options that contradict each other. Of two from different sources the stronger one counts, the command line before
-the environment, and that before the file; what one person wrote in one place has to agree with itself.
+"""Options that contradict each other. If they come from different sources the stronger one wins: the command line, then
+the environment, then the file. Options from the same source must be consistent.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["SUPERVISED", "Given", "refuse_contradictions"]
 TYPED = 3
 STRENGTH = {ParameterSource.COMMANDLINE: TYPED, ParameterSource.ENVIRONMENT: 2, ParameterSource.DEFAULT_MAP: 1}
 PLACES = (("uds", ("host", "port", "fd")), ("fd", ("host", "port")))
-"""Options that name a place to listen at, and those that name another."""
+"""Options that name an address to listen on, and those that name another."""
 SUPERVISED = (
     "hang_timeout", "reload_batch", "reload_probation", "max_requests", "max_requests_jitter", "max_lifetime",
     "max_rss", "max_restarts", "max_restarts_window", "control_socket",
 )  # fmt: skip
-"""Options that only a supervisor can heed."""
+"""Options that need a supervisor."""
 
 
 @dataclass
@@ -29,8 +29,8 @@ class Given:
     """The options, and where each came from.
 
     :ivar options: all values by name
-    :ivar strength: of those that were not left at their defaults; the greater counts
-    :ivar defaults: what an option is that nobody gave
+    :ivar strength: of options that are not at their defaults; the higher one wins
+    :ivar defaults: values of options that were not given
     """
 
     options: dict[str, Any]
@@ -43,36 +43,36 @@ class Given:
         sources = {name: ctx.get_parameter_source(name) for name in options}
         strength = {name: STRENGTH[source] for name, source in sources.items() if source in STRENGTH}
         defaults = {p.name or "": p.get_default(ctx) for p in ctx.command.params}
-        # Where there is no default, click from 8.3 on says so with a member of an Enum of its own.
+        # If there is no default, click 8.3 and later returns a member of its own Enum.
         return cls(options, strength, {n: None if isinstance(d, Enum) else d for n, d in defaults.items()})
 
     @property
     def names(self) -> set[str]:
-        """The options that were not left at their defaults."""
+        """Options that are not at their defaults."""
         return set(self.strength)
 
     def forget(self, name: str) -> None:
-        """Take an option for one that nobody gave."""
+        """Treat an option as not given."""
         if self.strength.pop(name, None) is not None:
             self.options[name] = self.defaults[name]
 
 
 def refuse_contradictions(given: Given) -> None:
-    """Forget what a stronger option overrules.
+    """Drop options that a stronger one overrides.
 
-    :raises click.UsageError: two of the same strength contradict each other, or one would do nothing
+    :raises click.UsageError: two options of the same strength contradict each other, or one would do nothing
     """
     options = given.options
     for one, others in PLACES:
         for other in others:
             _choose(given, one, other)
     if "port" in given.names and "admin_port" in given.names and options["port"] == options["admin_port"] != 0:
-        raise click.UsageError(f"--port and --admin-port are both {options['port']}: choose another for one of them")
-    _choose(given, "admin_token", "admin_token_file", "are both the token")
+        raise click.UsageError(f"--port and --admin-port are both {options['port']}: change one of them")
+    _choose(given, "admin_token", "admin_token_file", "both set the token")
     for name in (
         ("admin_token", "admin_token_file") if options["admin_open"] else ()
     ):  # false in a file agrees with both
-        _choose(given, "admin_open", name, "contradict each other: the one asks nobody, the other everybody")
+        _choose(given, "admin_open", name, "contradict each other: one requires no token, the other requires one")
     becomes = options["user"] is not None or options["group"] is not None
     if options["workers"] == 1 and not options["reload"] and not becomes:
         _refuse_what_needs_a_supervisor(given)
@@ -82,17 +82,21 @@ def refuse_contradictions(given: Given) -> None:
         raise click.UsageError("--preload imports the application once, --reload after every change: choose one")
     _refuse_without(given, "max_requests_jitter", "max_requests")
     _refuse_without(given, "max_restarts_window", "max_restarts")
-    for name in ("reload_dir", "reload_include", "reload_exclude"):  # a file may name them for whenever there is one
+    for name in (
+        "reload_dir",
+        "reload_include",
+        "reload_exclude",
+    ):  # a file may set them even if --reload is not used this time
         _refuse_without(given, name, "reload", weakest=TYPED)
     for one in ("check", "routes"):
         if one in given.names and "pid_file" in given.names:
-            raise click.UsageError(f"--{one} runs nothing that a --pid-file could name")
+            raise click.UsageError(f"--{one} runs no server, so there is nothing to write to a --pid-file")
 
 
-def _choose(given: Given, one: str, other: str, what: str = "name two places to listen at") -> None:
-    """Keep the stronger of two that say different things.
+def _choose(given: Given, one: str, other: str, what: str = "name two addresses to listen on") -> None:
+    """Keep the stronger of two conflicting options.
 
-    :param what: the two do
+    :param what: what the two do
     """
     first, second = given.strength.get(one), given.strength.get(other)
     if first is None or second is None:
@@ -111,10 +115,10 @@ def _refuse_what_needs_a_supervisor(given: Given) -> None:
         if name == "control_socket" and not given.options[name]:
             continue
         strength = given.strength.get(name, 0)
-        if strength and strength < alone:  # whoever asks for one process for once need not empty the file
+        if strength and strength < alone:  # --workers 1 on the command line overrides the file
             given.forget(name)
         elif strength:
-            raise click.UsageError(f"{_option(name)} needs a supervisor: add --workers 2, or leave it out")
+            raise click.UsageError(f"{_option(name)} needs a supervisor: add --workers 2, or omit it")
 
 
 def _refuse_without(given: Given, name: str, needed: str, *, weakest: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""`tiny-listenerctl`: asks a running server how it is, and tells it what to do."""
+"""`tiny-listenerctl`: shows the status of a running server, and controls it."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tiny_listener_supervisor.admin.status import Status
-    from tiny_listener_supervisor.control.messages import Answer, Request
+    from tiny_listener_supervisor.control.messages import Answer, ControlRequest
 
 __all__ = ["command", "main"]
 
 WATCH_INTERVAL = 1.0
-"""Seconds between two looks of --watch."""
+"""Seconds between two updates of --watch."""
 POLL_INTERVAL = 0.1
-"""Seconds between two looks at a reload that runs."""
+"""Seconds between two polls of a running reload."""
 
 
-class Refusal(click.ClickException):
-    """What cannot be done; exit code 1."""
+class CommandFailed(click.ClickException):
+    """The command failed; exit code 1."""
 
 
-def ask(path: str, request: Request) -> Answer:
-    """Send a request to the server at a control socket and return its answer.
+def ask(path: str, request: ControlRequest) -> Answer:
+    """Send a request to the server at a control socket, and return its answer.
 
-    :raises Refusal: nobody answers there, or not in time, or something else
+    :raises CommandFailed: there is no answer, no valid answer, or not in time
     """
     from tiny_listener_supervisor.control.messages import (  # noqa: PLC0415 - --help does without
         ANSWER_LIMIT,
@@ -58,22 +58,22 @@ def ask(path: str, request: Request) -> Answer:
                 sock.settimeout(max(0.001, deadline - time.monotonic()))
                 piece = sock.recv(65536)
                 if not piece or len(data) > ANSWER_LIMIT:
-                    raise Refusal(f"what listens at {path} gave no whole answer; is it a tiny-listener?")
+                    raise CommandFailed(f"incomplete answer from {path}; is it a tiny-listener server?")
                 data += piece
     except TimeoutError:
-        raise Refusal(f"the server at {path} did not answer within {TIME_LIMIT:g} s") from None
+        raise CommandFailed(f"the server at {path} did not answer within {TIME_LIMIT:g} s") from None
     except OSError as exc:
-        raise Refusal(f"no server answers at {path}: {exc.strerror or exc}") from None
+        raise CommandFailed(f"no server answers at {path}: {exc.strerror or exc}") from None
     try:
         return read_answer(bytes(data))
-    except ValueError:  # msgspec's, and that of bytes which are no text
-        raise Refusal(f"what listens at {path} gave no answer of a tiny-listener of version {__version__}") from None
+    except ValueError:  # msgspec's, or UnicodeDecodeError
+        raise CommandFailed(f"the answer from {path} is not that of a tiny-listener {__version__} server") from None
 
 
 def find(path: str | None, pid: int | None) -> str:
-    """Return the path of the control socket of the server that is meant.
+    """Return the path of the control socket of the selected server.
 
-    :raises Refusal: there is none, or there are several
+    :raises CommandFailed: there is no such server, or there are several
     """
     from tiny_listener_supervisor.control.instances import control_folder, living  # noqa: PLC0415
 
@@ -82,23 +82,25 @@ def find(path: str | None, pid: int | None) -> str:
     try:
         found = living(os.environ, os.geteuid())
     except (CannotLoad, OSError) as exc:
-        raise Refusal(str(exc)) from None
+        raise CommandFailed(str(exc)) from None
     if pid is not None and pid in found:
         return str(found[pid])
     folder = control_folder(os.environ, os.geteuid())
     which = "no server" if pid is None else f"no server with pid {pid}"
     if not found or pid is not None:
-        raise Refusal(f"{which} has its control socket in {folder}; one with a --control-socket is named by --socket")
+        raise CommandFailed(
+            f"{which} has a control socket in {folder}; use --socket for one with its own --control-socket"
+        )
     if len(found) > 1:
         servers = ", ".join(f"{one} ({_where(str(socket_path))})" for one, socket_path in found.items())
-        raise Refusal(f"{len(found)} servers run: {servers}; choose one with --pid")
+        raise CommandFailed(f"{len(found)} servers are running: {servers}; choose one with --pid")
     return str(next(iter(found.values())))
 
 
 def _where(path: str) -> str:
     try:
         return ", ".join(_status(path).addresses) or "no address yet"
-    except Refusal as exc:
+    except CommandFailed as exc:
         return exc.message
 
 
@@ -108,19 +110,19 @@ def _where(path: str) -> str:
     "socket_path",
     envvar="TINY_LISTENER_CONTROL_SOCKET",
     metavar="PATH",
-    help="The server's --control-socket; without it, the one that runs is found.",
+    help="The server's --control-socket; by default the running server is found automatically.",
 )
-@click.option("--pid", type=click.IntRange(min=1), help="The server's process, where several run.")
+@click.option("--pid", type=click.IntRange(min=1), help="The server's process id, if several are running.")
 @completion_option("tiny-listenerctl")
 @click.version_option(__version__, prog_name="tiny-listenerctl", message="%(prog)s %(version)s")
 @click.pass_context
 def command(ctx: click.Context, socket_path: str | None, pid: int | None) -> None:
-    """Ask a server with workers how it is, or tell it what to do.
+    """Show the status of a server with workers, or control it.
 
-    Exit codes: 0; 1 for no server, or what it refuses; 2 for a wrong command.
+    Exit codes: 0; 1 if there is no server, or if it refuses; 2 if the command is invalid.
     """
     if socket_path and pid is not None and ctx.get_parameter_source("socket_path") is _TYPED:
-        raise click.UsageError("--socket and --pid name a server twice: choose one")
+        raise click.UsageError("--socket and --pid both select a server: choose one")
     ctx.obj = (socket_path if pid is None else None, pid)
 
 
@@ -131,17 +133,17 @@ _TYPED = click.core.ParameterSource.COMMANDLINE
 @click.option(
     "--watch/--once",
     default=None,
-    help="Again each second, until Ctrl-C, or one time.  [default: --watch on a terminal]",
+    help="Update every second until Ctrl-C, or print once.  [default: --watch on a terminal]",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as /status.json has it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line, as in /status.json.")
 @click.pass_obj
 def status(place: tuple[str | None, int | None], *, watch: bool | None, as_json: bool) -> None:
-    """Show the server and its workers."""
+    """Show the status of the server and its workers."""
     path = find(*place)
     on_terminal = sys.stdout.isatty()
     if watch is None:
         watch = on_terminal and not as_json
-    with suppress(KeyboardInterrupt):  # that is how one ends it
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the way to end it
         if watch and on_terminal and not as_json:
             _watch(path)
             return
@@ -154,12 +156,12 @@ def status(place: tuple[str | None, int | None], *, watch: bool | None, as_json:
 
 
 def _watch(path: str) -> None:
-    """Show the table on the terminal, in place, until Ctrl-C."""
+    """Show the table on the terminal and update it in place, until Ctrl-C."""
     from rich.live import Live  # noqa: PLC0415 - half of what the command takes to start
 
     from .status_table import picture  # noqa: PLC0415
 
-    # An exception in the midst of a picture would leave half of it: Ctrl-C is only looked for between two.
+    # An exception during an update would leave half a table: check for Ctrl-C only between updates.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with Live(picture(_status(path)), auto_refresh=False) as live:
@@ -192,14 +194,14 @@ def _status(path: str) -> Status:
 
 
 @command.command()
-@click.option("--no-wait", is_flag=True, help="Return when it has begun, not when it has ended.")
+@click.option("--no-wait", is_flag=True, help="Return when the reload has started; do not wait for its end.")
 @click.pass_obj
 def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
-    """Replace every worker, and say what became of it.
+    """Replace every worker, and report the outcome.
 
-    The application is imported again, as by HUP.
+    The application is imported again, as with HUP.
 
-    Exit code 1 when a new worker cannot boot, or ends on probation: the old ones keep serving.
+    Exit code 1 if a new worker fails to boot, or fails its probation: the old workers keep serving.
     """
     from tiny_listener_supervisor.control.messages import Reload, Reloading  # noqa: PLC0415
 
@@ -208,19 +210,19 @@ def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
     if not isinstance(answer, Reloading):
         raise _unexpected(answer)
     if no_wait:
-        click.echo("every worker gets a successor, one after the other")
+        click.echo("reloading: every worker is being replaced")
         return
     while True:
         found = _status(path)
         now = found.reload
         if found.state == "stopping":
-            raise Refusal("the server stops, and the reload with it")
-        # A later reload takes the place of this one, and its code is newer.
+            raise CommandFailed("the server is stopping, which ends the reload")
+        # A later reload replaces this one, and its code is newer.
         if now is not None and now.version >= answer.version and now.state != "running":
             break
         time.sleep(POLL_INTERVAL)
     if now.state == "failed":
-        raise Refusal(f"the reload failed: {now.failure}; the old workers keep serving")
+        raise CommandFailed(f"the reload failed: {now.failure}; the old workers keep serving")
     count = f"{found.workers} worker{'s' if found.workers != 1 else ''}"
     click.echo(f"{count} reloaded within {time.monotonic() - began:.1f} s: version {now.version}")
 
@@ -229,19 +231,19 @@ def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
 @click.argument("workers", metavar="N", type=click.IntRange(1, 1024))
 @click.pass_obj
 def scale(place: tuple[str | None, int | None], workers: int) -> None:
-    """Have N workers."""
+    """Set the number of workers to N."""
     from tiny_listener_supervisor.control.messages import Scale  # noqa: PLC0415
 
     _tell(place, Scale(workers))
 
 
 @command.command()
-@click.option("--now", is_flag=True, help="Kill the workers, with what they have in flight, as QUIT does.")
+@click.option("--now", is_flag=True, help="Kill the workers, including events in flight, as QUIT does.")
 @click.pass_obj
 def stop(place: tuple[str | None, int | None], *, now: bool) -> None:
     """Stop the server, as TERM does.
 
-    What it has in flight it finishes first, and the command does not wait for that.
+    Events in flight finish first; the command does not wait for that.
     """
     from tiny_listener_supervisor.control.messages import StopServer  # noqa: PLC0415
 
@@ -251,16 +253,13 @@ def stop(place: tuple[str | None, int | None], *, now: bool) -> None:
 @command.command()
 @click.pass_obj
 def dump(place: tuple[str | None, int | None]) -> None:
-    """Let every worker write its stacks, as USR2 does.
-
-    They are in the server's log.
-    """
+    """Make every worker write its stacks to the server's log, as USR2 does."""
     from tiny_listener_supervisor.control.messages import Dump  # noqa: PLC0415
 
     _tell(place, Dump())
 
 
-def _tell(place: tuple[str | None, int | None], request: Request) -> None:
+def _tell(place: tuple[str | None, int | None], request: ControlRequest) -> None:
     from tiny_listener_supervisor.control.messages import Done  # noqa: PLC0415
 
     answer = ask(find(*place), request)
@@ -269,14 +268,14 @@ def _tell(place: tuple[str | None, int | None], request: Request) -> None:
     click.echo(answer.text)
 
 
-def _unexpected(answer: Answer) -> Refusal:
+def _unexpected(answer: Answer) -> CommandFailed:
     from tiny_listener_supervisor.control.messages import Denied  # noqa: PLC0415
 
-    return Refusal(answer.text if isinstance(answer, Denied) else "the answer was to another request")
+    return CommandFailed(answer.text if isinstance(answer, Denied) else "the answer was to another request")
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command; whatever is wrong is one line on stderr and an exit code."""
+    """Run the command. Errors are one line on stderr and an exit code."""
     open_what_is_closed()
     try:
         command.main(args, prog_name="tiny-listenerctl", standalone_mode=False)

@@ -1,11 +1,11 @@
-"""The log of the command: one line an event, for people or for machines, on stderr or in a file.
+"""The log of the command: one line per event, as text or JSON, on stderr or in a file.
 
-Many processes write to the same place, so each line is one write(2). To a file that is open with O_APPEND the kernel
-puts writes one behind the other, whatever their length; to a pipe only those of up to PIPE_BUF bytes (pipe(7)). A
-longer text goes to a pipe in pieces that end where its lines end, and a longer line, or JSON object, is cut.
+Several processes write to the same file, so each line is one write(2). For a file that is open with O_APPEND the kernel
+never interleaves writes, whatever their length. For a pipe it does not only up to PIPE_BUF bytes (pipe(7)). A longer
+text is written to a pipe in pieces that end at a line end; a longer line, or JSON object, is truncated.
 
-What clients send is in these lines: control characters are written as escapes, so that none of them ends a line, begins
-another or speaks to a terminal. The lines of a traceback are indented: what begins at the left is an event.
+The lines contain what clients send. Control characters are escaped, so that they cannot end a line, forge another, or
+control a terminal. The lines of a traceback are indented: every line that starts at the left margin is an event.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ import msgspec
 __all__ = ["AS_IS", "JSONFormatter", "LineHandler", "TextFormatter", "escaped", "set_up_logging"]
 
 AS_IS = "as_is"
-"""The attribute of a record with a text for a terminal, such as the traceback of an application that cannot boot."""
+"""Attribute of a record with text for a terminal, such as the traceback of an application that cannot boot."""
 STACKS = "stacks"
-"""The attribute of a record with the stacks of a process: lines below it, as those of a traceback."""
+"""Attribute of a record with the stacks of a process, which are written below it like a traceback."""
 STDERR = 2
 SOCKET_LIMIT = 32 * 1024
-"""Bytes: far less than what the kernel takes into a stream socket's queue at once; such is journald's stderr."""
+"""Bytes: far less than the kernel queues at once for a stream socket, such as journald's stderr."""
 FULL_PIPE_TIME = 1.0
-"""Seconds to wait for the reader of a full pipe that does not block; then the line is lost."""
+"""Seconds to wait for the reader of a full non-blocking pipe; then the line is lost."""
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""C0, DEL and C1 (ECMA-48), the line separators of Unicode, and surrogates, which UTF-8 cannot write."""
+"""C0, DEL and C1 (ECMA-48), the line separators of Unicode, and surrogates, which UTF-8 cannot encode."""
 _NOT_ASCII_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029]")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", AS_IS}
-"""Attributes that every record has; all others are fields that came with the event."""
+"""Attributes of every record; all others are fields of the event."""
 
 
 def escaped(text: str) -> str:
@@ -46,7 +46,7 @@ def escaped(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`INFO:     message`, as uvicorn's users know it."""
+    """`INFO:     message`, as in uvicorn."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -60,7 +60,7 @@ class TextFormatter(logging.Formatter):
         return "\n".join([line, *(f"  {escaped(part)}" for part in below.split("\n"))])
 
     def fit(self, record: logging.LogRecord, limit: int) -> list[bytes]:
-        """Return the text in pieces of whole lines, each of at most so many bytes; longer lines are cut."""
+        """Return the text in pieces of whole lines, each of at most `limit` bytes; longer lines are truncated."""
         pieces = [b""]
         for text in self.format(record).split("\n"):
             line = text.encode() + b"\n"
@@ -74,9 +74,9 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, pid, slot, and the fields that the event came with.
+    """One JSON object per line: time, level, logger, message, pid, slot, and the fields of the event.
 
-    `pid` and `slot` are those of the worker that an event of the supervisor is about, or else of who writes.
+    `pid` and `slot` are those of the worker that a supervisor's event is about, otherwise those of the writing process.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -84,17 +84,19 @@ class JSONFormatter(logging.Formatter):
         return _to_json(self._entry(record))
 
     def fit(self, record: logging.LogRecord, limit: int) -> list[bytes]:
-        """Return the object in at most so many bytes, with a newline: the longest texts are cut, as `cut` says."""
+        """Return the object, with a newline, in at most `limit` bytes. The longest texts are truncated, and `cut` is
+        set.
+        """
         entry = self._entry(record)
         while len(line := _to_json(entry).encode() + b"\n") > limit:
             entry["cut"] = True
             name = max(entry, key=lambda key: len(entry[key]) if isinstance(entry[key], str) else 0)
             text = entry[name]
-            # Of a traceback the end says what happened.
+            # The end of a traceback says what happened.
             half = len(text) // 2
             entry[name] = f"...{text[-half:]}" if name == "exception" else f"{text[:half]}..."
-            if half < 8:  # so many fields that it can never fit
-                entry = {"message": "an event that is too long for a line", "cut": True}
+            if half < 8:  # too many fields to ever fit
+                entry = {"message": "the event is too long for one line", "cut": True}
         return [line]
 
     def _entry(self, record: logging.LogRecord) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _plain(value: object) -> object:
 def _to_json(entry: dict[str, Any]) -> str:
     try:
         text = msgspec.json.encode(entry).decode()
-    except (TypeError, ValueError):  # a surrogate, or what is no value of JSON
+    except (TypeError, ValueError):  # a surrogate, or not a JSON value
         return json.dumps(entry, default=str)
     return text if text.isascii() and "\x7f" not in text else _NOT_ASCII_CONTROL.sub(_json_escape, text)
 
@@ -132,12 +134,12 @@ def _json_escape(found: re.Match[str]) -> str:
 
 
 class LineHandler(logging.Handler):
-    """Writes each event with one write(2), or as few as the module's text says, to a file descriptor.
+    """Writes each event to a file descriptor with one write(2), or as few as the module's docstring says.
 
-    A log that cannot be written to (a full disk, a reader that is gone) is no reason for a server to fail.
+    A log that cannot be written (a full disk, a reader that is gone) does not make the server fail.
 
-    :param fd: stays what it is when a log file is reopened
-    :param formatter: of the text
+    :param fd: stays the same when a log file is reopened
+    :param formatter: formats the records
     """
 
     def __init__(self, fd: int, formatter: TextFormatter | JSONFormatter) -> None:
@@ -156,23 +158,23 @@ class LineHandler(logging.Handler):
                 for piece in self._formatter.fit(record, self._limit):
                     self._write(piece)
             if self._fd != STDERR and (text := getattr(record, AS_IS, None)) is not None:
-                os.write(STDERR, text.encode("utf-8", "backslashreplace"))  # for who started it, and waits
+                os.write(STDERR, text.encode("utf-8", "backslashreplace"))  # for the terminal that it was started from
         except OSError:
             pass
-        except Exception:  # arguments that do not fit the message
+        except Exception:  # arguments that do not match the message
             self.handleError(record)
 
     def _write(self, data: bytes) -> None:
         while data:
             try:
-                data = data[os.write(self._fd, data) :]  # not all of it, where a disk is all but full
-            except BlockingIOError:  # somebody who shares the pipe made it so; its reader is waited for all the same
+                data = data[os.write(self._fd, data) :]  # a partial write, if the disk is nearly full
+            except BlockingIOError:  # another process made the pipe non-blocking; wait for its reader anyway
                 if not select.select([], [self._fd], [], FULL_PIPE_TIME)[1]:
                     raise
 
 
 def atomic_limit(fd: int) -> int | None:
-    """Return how many bytes the kernel surely writes in one piece, beside other writers; None: any number."""
+    """Return how many bytes the kernel is certain to write without interleaving; None: no limit."""
     with contextlib.suppress(OSError):
         mode = os.fstat(fd).st_mode
         if stat.S_ISFIFO(mode):
@@ -183,22 +185,22 @@ def atomic_limit(fd: int) -> int | None:
 
 
 NOISE = frozenset({"socket.send() raised exception.", "SSL connection is closed"})
-"""What asyncio's own event loop logs of each further write to a connection that its client has broken. It says so as
-often as the client likes, and nothing that the server does not know."""
+"""What asyncio's own event loop logs for each further write to a broken connection. Clients could repeat it without
+limit, and the server knows about it anyway."""
 
 
-def _is_no_noise(record: logging.LogRecord) -> bool:
+def _is_not_noise(record: logging.LogRecord) -> bool:
     return record.msg not in NOISE
 
 
 def set_up_logging(level: str, style: str, fd: int = STDERR) -> None:
-    """Log what `tiny_listener` says; loggers of the application are its own business.
+    """Log what `tiny_listener` logs; loggers of the application are not changed.
 
-    :param level: the least severe level to log
+    :param level: the lowest level to log
     :param style: "text" or "json"
-    :param fd: where
+    :param fd: the file descriptor to write to
     """
-    logging.getLogger("asyncio").addFilter(_is_no_noise)
+    logging.getLogger("asyncio").addFilter(_is_not_noise)
     logger = logging.getLogger("tiny_listener")
     logger.handlers = [LineHandler(fd, JSONFormatter() if style == "json" else TextFormatter())]
     logger.setLevel(level.upper())

@@ -1,4 +1,4 @@
-"""What the command does once its options are known: show, check, or run, in one process or in many."""
+"""What the command does once its options are known: show, check, or run, in one or several processes."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ __all__ = ["run"]
 logger = logging.getLogger("tiny_listener")
 
 RELOAD_DEFAULTS = {
-    "graceful_timeout": 1.0,  # who saves a file does not want old code to answer for long
-    "hang_timeout": 0.0,  # a debugger may hold a worker
-    "reload_probation": 0.0,  # who saves a file wants to see at once what it does, a crash too
+    "graceful_timeout": 1.0,  # after saving a file, old code should not answer for long
+    "hang_timeout": 0.0,  # a debugger may stop a worker
+    "reload_probation": 0.0,  # after saving a file, the new code should serve at once, even if it crashes
 }
-"""Options that --reload changes, where they were not given."""
+"""Options whose default --reload changes."""
 CLOCK_SLACK = 2.0
-"""Seconds by which the times of files may lag behind the clock."""
+"""Seconds by which file times may lag behind the clock."""
 
 
 def run(app: str, options: dict[str, Any], given: set[str]) -> int:
-    """Do what the options say and return the exit code.
+    """Do what the options say, and return the exit code.
 
     :param app: MODULE:ATTRIBUTE
     :param options: all options by name
-    :param given: the names of those that were not left at their defaults
+    :param given: names of those that are not at their defaults
     """
     set_up_logging(options["log_level"], options["log_format"])
     if options["reload"]:
@@ -64,14 +64,14 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     _leave_process_1()
     try:
         if options["check"] == "start":
-            http_options.pop("fd", None)  # clients may wait there
+            http_options.pop("fd", None)  # clients may be waiting there
             return try_to_start(app, load_app, options)
         if fds := take_from_systemd(os.environ, os.getpid()):
             _refuse_another_place(given)
             http_options["fd"] = fds
         for fd in _as_tuple(http_options.get("fd")):
-            with suppress(OSError):  # it is not open, which is said where it is to be used
-                os.set_inheritable(fd, False)  # noqa: FBT003 - not for programs that the application starts
+            with suppress(OSError):  # it is not open, which is reported when it is used
+                os.set_inheritable(fd, False)  # noqa: FBT003 - programs that the application starts must not inherit it
         return _run(load_app, {**options, "fd": http_options.get("fd")}, given)
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
@@ -86,14 +86,14 @@ def _leave_process_1() -> None:
 
 
 def _refuse_another_place(given: set[str]) -> None:
-    """Whoever passes sockets accepts for us: clients that nobody serves would wait forever."""
+    """Sockets that systemd passes are accepting already: if they were not served, clients would wait forever."""
     for name in ("host", "port", "uds", "fd"):
         if name in given:
-            raise WrongOptions(f"systemd passed sockets (LISTEN_FDS), and --{name} names another place: choose one")
+            raise WrongOptions(f"systemd passed sockets (LISTEN_FDS), and --{name} names another address: choose one")
 
 
 def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
-    # The command line shows --help without the weight of what it runs.
+    # Imported here so that --help is fast.
     from tiny_listener_supervisor import (  # noqa: PLC0415
         Admin,
         Control,
@@ -129,7 +129,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         set_up_logging(options["log_level"], options["log_format"], log_file.fd)
 
     if closed := closed_at_the_start():
-        logger.warning("Closed at the start: %s; /dev/null is in the place of that", ", ".join(closed))
+        logger.warning("Closed at the start: %s; using /dev/null instead", ", ".join(closed))
 
     ledger = exposition = application = None
     if not options["no_metrics"]:
@@ -180,7 +180,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
             except Exception as exc:
                 return _say_why(exc)
             plan = replace(plan, load=lambda: listener, preloaded=True)
-        path = options["control_socket"]  # None: the usual place
+        path = options["control_socket"]  # None: the default path
         control = Control(path, rights) if path != "" else None
         return Supervisor(
             plan, settings, ledger, admin, watch, application=application, control=control, notifier=notifier
@@ -188,17 +188,17 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
 
 
 def _refuse_what_is_not_here(options: dict[str, Any], *, supervised: bool) -> None:
-    """Refuse options that the system has not got what they need for."""
+    """Refuse options that this system does not support."""
     if supervised and sys.platform != "linux":
         option = "--reload" if options["reload"] else f"--workers {options['workers']}"
         without = "without it --workers 1" if options["reload"] else "--workers 1"
         raise CannotLoad(f"{option} needs Linux (SO_REUSEPORT, fork); {without} runs here")
     if options["max_rss"] is not None and not Path("/proc/self/statm").exists():
-        raise CannotLoad("--max-rss needs /proc, which says how much memory a worker takes: mount it, or leave it out")
+        raise CannotLoad("--max-rss needs /proc to see how much memory a worker uses: mount /proc, or omit --max-rss")
 
 
 def _show_application(exposition: Exposition, *, supervised: bool) -> ApplicationMetrics | None:
-    """Put the application's own metrics on the page; return where workers keep them, if there are any."""
+    """Expose the application's own metrics; return where workers store them, if they do."""
     from tiny_listener_metrics import ApplicationMetrics, RegistryMetrics  # noqa: PLC0415 - only where there are metrics
 
     if not supervised:
@@ -206,8 +206,8 @@ def _show_application(exposition: Exposition, *, supervised: bool) -> Applicatio
         return None
     if any(name in os.environ for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")):
         logger.warning(
-            "PROMETHEUS_MULTIPROC_DIR is set: the application's own metrics go to files there, for whoever reads them; "
-            "without it they are at /metrics of the admin endpoint, summed over workers"
+            "PROMETHEUS_MULTIPROC_DIR is set: the application's own metrics are written to files there and are not "
+            "exposed; unset it to have them at /metrics of the admin endpoint, aggregated over workers"
         )
         return None
     application = ApplicationMetrics()
@@ -221,11 +221,13 @@ def _as_tuple(fd: int | tuple[int, ...] | None) -> tuple[int, ...]:
 
 
 def _readable(load_app: Callable[[], Listener[Any]], name: str, folder: str) -> Callable[[], Listener[Any]]:
-    """Return a way to load the application that says so when its folder is closed to who runs it."""
+    """Return a function that loads the application, or says so if the workers' user has no access to its folder."""
 
     def load_what_can_be_read() -> Listener[Any]:
         if not os.access(folder, os.R_OK | os.X_OK):
-            raise CannotLoad(f"{name} may not read {Path(folder).absolute()}, where the application is to be")
+            raise CannotLoad(
+                f"{name} has no permission to read {Path(folder).absolute()}, the folder of the application"
+            )
         return load_app()
 
     return load_what_can_be_read
@@ -234,7 +236,7 @@ def _readable(load_app: Callable[[], Listener[Any]], name: str, folder: str) -> 
 def _watch(
     load_app: Callable[[], Listener[Any]], options: dict[str, Any]
 ) -> tuple[WatchPlan, Callable[[], Listener[Any]]]:
-    """Return what to watch, and a way to load the application that is right for files which change."""
+    """Return what to watch, and a function that loads the application correctly although its files change."""
     from tiny_listener_supervisor import WatchPlan, distrust_bytecode  # noqa: PLC0415
 
     if find_spec("watchfiles") is None:
@@ -255,7 +257,7 @@ def _watch(
 
 
 def _say_why(exc: Exception) -> int:
-    """Say why the application cannot be loaded, and return the exit code."""
+    """Print why the application cannot be loaded, and return the exit code."""
     from tiny_listener_supervisor.worker.failures import describe_boot_failure  # noqa: PLC0415
 
     code, text = describe_boot_failure(exc)

@@ -1,4 +1,4 @@
-"""A server's status as a table for people."""
+"""A server's status as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["picture", "table"]
 
 COLUMNS = ("SLOT", "STATE", "PID", "AGE", "VERSION", "RESTARTS", "RSS", "QUEUE", "EVENTS", "LAST EXIT")
 LEFT = ("STATE", "LAST EXIT")
-"""Columns of words; the others are of numbers, which stand at the right."""
+"""Columns of text; the others are numbers and right-aligned."""
 STYLES = {
     "ready": "green",
     "starting": "cyan",
@@ -27,12 +27,12 @@ STYLES = {
     "down": "bold red",
     "retired": "dim",
 }
-"""How a state looks on a terminal; it is written too."""
+"""Style of a state on a terminal, in addition to its name."""
 ANY_WIDTH = 10_000
 
 
 def table(status: Status) -> str:
-    """Return a status as lines: the server, its last reload if that is no success, and a row for each process."""
+    """Return a status as text: the server, its last reload unless it succeeded, and a row for each process."""
     out = io.StringIO()
     Console(file=out, width=ANY_WIDTH, color_system=None).print(picture(status))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
@@ -41,7 +41,7 @@ def table(status: Status) -> str:
 def picture(status: Status) -> Group:
     """Return the same for a terminal, which may be narrower."""
     where = ", ".join(status.addresses)
-    waiting = f", {status.shared_queue} connections wait" if status.shared_queue is not None else ""
+    waiting = f", {status.shared_queue} connections waiting" if status.shared_queue is not None else ""
     count = f"{status.workers} worker{'s' if status.workers != 1 else ''}{f' on {where}' if where else ''}"
     lines = [
         Text.assemble(
@@ -52,7 +52,7 @@ def picture(status: Status) -> Group:
     ]
     reload = status.reload
     if reload is not None and reload.state == "running":
-        lines.append(Text(f"reload {reload.version} runs"))
+        lines.append(Text(f"reload {reload.version} in progress"))
     elif reload is not None and reload.state == "failed":
         lines.append(Text(f"reload {reload.version} failed: {reload.failure}", style="bold red"))
     rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -83,7 +83,7 @@ def _or_dash(number: int | None) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a time in its two largest units."""
+    """Return a duration in its two largest units."""
     whole = int(seconds)
     for unit, name, smaller, small_name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= unit:

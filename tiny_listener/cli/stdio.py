@@ -1,7 +1,7 @@
-"""stdin, stdout and stderr, where who started the command left some of them closed (`<&-`, `2>&-`).
+"""stdin, stdout and stderr, some of which may be closed when the command starts (`<&-`, `2>&-`).
 
-The next file or socket that a process opens gets the lowest free number. A client's connection at number 2 would be
-sent what libraries, children or the C runtime write to stderr. So /dev/null takes the place of what is closed, before
+The next file or socket that a process opens gets the lowest free descriptor. A client's connection with number 2 would
+receive what libraries, children or the C runtime write to stderr. So /dev/null replaces closed descriptors before
 anything else is opened.
 """
 
@@ -17,14 +17,14 @@ _closed: list[str] = []
 
 
 def open_what_is_closed() -> None:
-    """Let /dev/null, or where there is none the root folder, be what is closed of stdin, stdout and stderr."""
+    """Open /dev/null, or if it does not exist the root folder, in place of closed stdin, stdout and stderr."""
     for fd, name in enumerate(NAMES):
         try:
             os.fstat(fd)
         except OSError:
             _closed.append(name)
             _occupy(fd)
-        if getattr(sys, name) is None:  # as Python has it then
+        if getattr(sys, name) is None:  # Python sets it to None then
             errors = "backslashreplace" if name == "stderr" else "strict"
             setattr(sys, name, open(fd, "w" if fd else "r", encoding="utf-8", errors=errors, closefd=False))  # noqa: SIM115
 
@@ -42,4 +42,4 @@ def _occupy(number: int) -> None:
     if fd != number:
         os.dup2(fd, number)
         os.close(fd)
-    os.set_inheritable(number, True)  # noqa: FBT003 - as those of any process are
+    os.set_inheritable(number, True)  # noqa: FBT003 - as in any process

@@ -1,4 +1,4 @@
-"""`--check=start`: the application starts as a worker would start it, and stops, where no client finds it."""
+"""`--check=start`: starts the application as a worker would, and stops it, on addresses that no client knows."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
 class PrivateSockets:
-    """Gives each address a socket that no client knows: at a free port of this machine, or in a folder. So a server
-    that runs is in nobody's way. Asked twice for one address, it refuses, as the kernel would.
+    """Provides a socket that no client knows for each address: at a free loopback port, or in a folder. So it does not
+    conflict with a running server. It refuses an address that is requested twice, as the kernel would.
 
     :param folder: for the files of unix sockets
     """
@@ -58,9 +58,9 @@ class PrivateSockets:
 
 
 def try_to_start(app: str, load_app: Callable[[], Listener[Any]], options: dict[str, Any]) -> int:
-    """Start the application and stop it; return the exit code: what `run` would return if it did not boot.
+    """Start the application and stop it. Return the exit code that `run` would return if it did not boot.
 
-    :raises CannotLoad: there is no such user or group
+    :raises CannotLoad: the user or the group does not exist
     """
     from tiny_listener_supervisor import Single, SupervisorSettings, WorkerPlan, find_identity  # noqa: PLC0415
 
@@ -83,6 +83,6 @@ def try_to_start(app: str, load_app: Callable[[], Listener[Any]], options: dict[
 
 
 def describe(app: str, listener: Listener[Any]) -> str:
-    """Return in words what an application is."""
+    """Describe an application."""
     count = len(listener.routes)
     return f"{app}: {type(listener).__name__} with {count} route{'s' * (count != 1)}"

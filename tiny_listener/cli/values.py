@@ -1,4 +1,4 @@
-"""What options take: numbers, times and permissions, refused with what would be right."""
+"""Types of option values: numbers, times and permissions. Their errors say what would be valid."""
 
 from __future__ import annotations
 
@@ -20,33 +20,31 @@ class Whole(click.IntRange):
             try:
                 value = int(str(value))
             except ValueError:
-                self.fail(f"{value!r} is no whole number", param, ctx)
+                self.fail(f"{value!r} is not a whole number", param, ctx)
         number: int = super().convert(value, param, ctx)
         return number
 
 
 class Seconds(click.FloatRange):
-    """A time in seconds, which has an end."""
+    """A finite time in seconds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """See `click.ParamType`."""
         try:
             number = float(value)
         except ValueError:
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
         if not math.isfinite(number):
-            # Neither can be waited for: nothing compares with the one, and no clock reaches the other.
-            self.fail(
-                f"{value} is no number of seconds; a large one, such as 1000000, is as good as forever", param, ctx
-            )
+            # NaN compares with nothing, and no clock reaches infinity.
+            self.fail(f"{value} is not a number of seconds; use a large one, such as 1000000, for no limit", param, ctx)
         seconds: float = super().convert(number, param, ctx)
         return seconds
 
 
 class Permissions(click.ParamType[int]):
-    """Permissions as chmod(1) takes them, in octal digits.
+    """Permissions as for chmod(1), in octal digits.
 
-    :param example: for who gave something else
+    :param example: for the error message
     """
 
     name = "mode"
@@ -55,26 +53,26 @@ class Permissions(click.ParamType[int]):
         self._example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """See `click.ParamType`; a number in a file is read as its digits."""
+        """See `click.ParamType`; a number in a file is interpreted by its digits."""
         text = str(value)
         if not text.isascii() or not text.isdigit() or set(text) - set("01234567") or int(text, 8) > 0o777:
-            self.fail(f"{value!r} are no permissions: three octal digits, such as {self._example}", param, ctx)
+            self.fail(f"{value!r} is not valid: use three octal digits, such as {self._example}", param, ctx)
         return int(text, 8)
 
 
 class HostNames(click.ParamType[tuple[str, ...]]):
-    """Names of hosts with commas between, as Host fields may have them; each may begin with `*.`, or be `*`."""
+    """Host names separated by commas, as in Host fields; each may begin with `*.`, or be `*`."""
 
     name = "list"
     _RIGHT = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """See `click.ParamType`; names are in lower case then."""
+        """See `click.ParamType`; names are converted to lower case."""
         if isinstance(value, tuple):
             return value
         names = tuple(name.strip().lower() for name in str(value).split(","))
         for name in names:
             if not self._RIGHT.fullmatch(name):
-                right = "web.internal, *.web.internal or *, without scheme or port, and with commas between"
-                self.fail(f"{name!r} is no name of a host: names are such as {right}", param, ctx)
+                right = "web.internal, *.web.internal or *, without scheme or port, separated by commas"
+                self.fail(f"{name!r} is not a host name: use names such as {right}", param, ctx)
         return names

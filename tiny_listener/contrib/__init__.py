@@ -1,1 +1,1 @@
-"""What builds on the rest and is not needed by it."""
+"""Optional extensions. Nothing else depends on them."""

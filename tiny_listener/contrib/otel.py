@@ -1,12 +1,12 @@
-"""Spans of OpenTelemetry: one for each event, whatever its source. `pip install 'tiny-listener[otel]'`.
+"""OpenTelemetry spans: one for each event, from any source. `pip install 'tiny-listener[otel]'`.
 
     from tiny_listener.otel import instrument
 
     instrument(app)
 
-The official SDK makes and exports them; where to, and how many, its environment variables say (OTEL_SERVICE_NAME,
-OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER ...). Names and attributes are those of its semantic conventions for
-HTTP. https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+The official SDK makes and exports the spans, and is configured by its environment variables (OTEL_SERVICE_NAME,
+OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER ...). Names and attributes follow its semantic conventions for HTTP.
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 __all__ = ["instrument"]
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY"})
-"""What http.request.method may say; others are _OTHER, or strangers would choose the names of spans."""
+"""Allowed values of http.request.method. All others become _OTHER; otherwise clients could choose span names."""
 
 
 def instrument(listener: Listener[Any], provider: Any = None) -> None:
-    """Make a span of each event of a listener; to be called when it is made, before it runs.
+    """Create a span for each event of a listener. Call this after the listener is made and before it runs.
 
-    The span of a request goes on with the trace of its `traceparent`; that of an event which a handler triggers is the
-    child of the handler's. Handlers find it as the current span. Requests that no route serves have none.
+    The span of a request continues the trace in its `traceparent`. The span of an event that a handler triggers is a
+    child of the handler's span. In handlers it is the current span. Requests without a route have no span.
 
-    :param provider: an `opentelemetry.trace.TracerProvider`; by default one that sends batches by OTLP over HTTP, made
-        when the worker starts, and flushed and shut down when it ends
+    :param provider: an `opentelemetry.trace.TracerProvider`. The default one sends batches by OTLP over HTTP; it is
+        made when the worker starts, and flushed and shut down when it ends
     """
     spans = _Spans()
     listener.hooks.add_watcher(spans)
@@ -79,7 +79,7 @@ class _Spans:
         self._open: dict[AnyEvent, Span] = {}
 
     def use(self, provider: Any) -> None:
-        """Make spans with a provider from now on."""
+        """Use this provider for all spans from now on."""
         self.provider = provider
         self._tracer = provider.get_tracer("tiny_listener", __version__)
 
@@ -96,7 +96,7 @@ class _Spans:
                 event.route.path, kind=SpanKind.INTERNAL, attributes={"tiny_listener.core.event": event.route.path}
             )
         self._open[event] = span
-        context.attach(trace.set_span_in_context(span))  # the context is the event's, and ends with it
+        context.attach(trace.set_span_in_context(span))  # the context belongs to the event and ends with it
 
     def _of_request(self, request: Request, path: str) -> Span:
         method = request.method if request.method in METHODS else "_OTHER"
@@ -139,7 +139,7 @@ class _Spans:
 
 
 def _parent(request: Request) -> context.Context:
-    """Return a context in which the caller's span is the current one, or none is."""
+    """Return a context whose current span is the caller's; without a caller it has none."""
     caller = request.trace
     if caller is None:
         return context.Context()
@@ -152,7 +152,7 @@ def _parent(request: Request) -> context.Context:
 
 
 def _status(event: AnyEvent) -> int | None:
-    """Return the status of the response to an event's request; None when it is not known yet, as a file's."""
+    """Return the status of the response to an event's request; None if it is not known yet, as for a file."""
     result = event.result
     if isinstance(result, DeferredResponse):
         return None

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, each with the status that says so to the client."""
+"""Errors in requests, each with the status of its response."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ __all__ = ["BodyConsumedError", "BodyTooLargeError", "ClientDisconnectedError", 
 
 
 class HTTPError(ListenerError):
-    """A response that is raised: by a handler, a hook or a dependency. The connection lives on.
+    """A response that a handler, a hook or a dependency raises. The connection stays open.
 
-    `@app.on_error(HTTPError)` sees it first, as any exception; when no error handler returns anything, this is the
-    response. From 500 on it is logged as a failure.
+    `@app.on_error(HTTPError)` sees it first, like any exception. If no error handler returns anything, this is the
+    response. From status 500 on it is logged as a failure.
 
     :param status: 400 to 599
-    :param detail: one line for the client, sent as plain text; by default the status's own phrase
+    :param detail: one line for the client, sent as plain text; by default the reason phrase of the status
     :param headers: further header fields
     :raises ValueError: another status, or a header that HTTP does not allow
     """
 
     def __init__(self, status: int, detail: str = "", headers: FieldsLike = ()) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
-            raise ValueError(f"the status of an error is a number from 400 to 599, not {status!r}")
+            raise ValueError(f"the status of an error must be from 400 to 599, not {status!r}")
         phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
         super().__init__(f"{status} {phrase}: {detail}" if detail else f"{status} {phrase}".rstrip())
         self.status = int(status)
         self.detail = detail or phrase
         self.headers = tuple(headers.items() if isinstance(headers, Mapping) else headers)
-        self.response()  # whatever is wrong with the headers is said where they were written
+        self.response()  # report invalid headers here, where they were written
 
     def response(self) -> Response:
-        """Return a response that says so."""
+        """Return it as a response."""
         body = f"{self.detail}\n" if self.detail else ""
         return Response(body, self.status, self.headers)
 
 
 class ProtocolError(ListenerError):
-    """The client broke the protocol, or a limit; the connection ends with this response.
+    """The client violated the protocol or exceeded a limit. The connection ends with this response.
 
-    :param status: the response's status code
+    :param status: status code of the response
     :param detail: one line for the client: what was wrong, and what would be right
     """
 
@@ -63,8 +63,8 @@ class BodyTooLargeError(ProtocolError):
 
 
 class ClientDisconnectedError(ListenerError):
-    """The client went away before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
 class BodyConsumedError(ListenerError):
-    """The handler asks for a body that it has read in pieces before, by `stream()` or as a multipart form."""
+    """The handler asks for a body that it has already read in pieces, with `stream()` or as a multipart form."""

@@ -1,9 +1,10 @@
-"""Where a request came from, as the proxies before us say: `X-Forwarded-For` and `-Proto`, or `Forwarded`. Pure.
+"""The origin of a request according to the proxies in front: `X-Forwarded-For` and `-Proto`, or `Forwarded`. Pure
+functions.
 
-Anybody can send these fields; each proxy adds what it saw at the end. So they are read from the end, as long as those
-who speak are trusted: the first address that is not is the client's. What a proxy does not say in words that can be
-read ends the walk; the client is then the last address that is known. Only one kind of field is read, that which the
-proxies are known to write: the other passes through them as the client sent it.
+Anyone can send these fields; each proxy appends what it saw. So they are read from the end, as long as the sender is
+trusted: the first address that is not trusted is the client's. An unreadable entry ends the walk; the client is then
+the last known address. Only one kind of field is read, the one that the proxies are known to set: they would pass the
+other kind through as the client sent it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 
 UNIX = "unix:"
 MAX_HOPS = 100
-"""Proxies that are followed: a client can make up as many as fit into a head."""
+"""Maximum number of proxies that are followed: a client can invent as many as fit into a head."""
 MAX_PAIRS = 500
-"""Pairs of Forwarded that are read; a field with more is taken for malformed."""
+"""Maximum number of pairs of Forwarded; a field with more is considered malformed."""
 ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?\Z|([0-9A-Fa-f:.]+)\Z")
 """`192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80`, `2001:db8::1`."""
 WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -38,9 +39,9 @@ SCHEMES = ("http", "https")
 
 
 class Origin(NamedTuple):
-    """Where a request came from.
+    """The origin of a request.
 
-    :ivar client: address and port, 0 where it is not known; None: a unix socket
+    :ivar client: address and port, 0 if it is unknown; None: a unix socket
     :ivar scheme: `http` or `https`
     """
 
@@ -49,12 +50,12 @@ class Origin(NamedTuple):
 
 
 class Proxies:
-    """The proxies that are believed.
+    """The trusted proxies.
 
-    :param kind: which fields they write
-    :param trusted: their addresses and networks with commas between; `unix:` for all that connect to a unix socket,
-        `*` for everybody
-    :raises WrongOptions: one of these is none
+    :param kind: the kind of fields that they set
+    :param trusted: their addresses and networks, separated by commas; `unix:` for all clients of a unix socket, `*` for
+        all
+    :raises WrongOptions: one of these is invalid
     """
 
     def __init__(self, kind: ProxyHeaders, trusted: str) -> None:
@@ -65,10 +66,10 @@ class Proxies:
         self._networks = [_network(name) for name in names if name not in ("*", UNIX)]
 
     def origin(self, client: Client, scheme: str, fields: list[Field]) -> Origin:
-        """Return where a request came from.
+        """Return the origin of a request.
 
         :param client: the peer of its connection
-        :param scheme: that of its connection
+        :param scheme: the scheme of its connection
         :param fields: its header fields, names in lower case
         """
         if not self._trusts(client):
@@ -98,7 +99,7 @@ def _network(name: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return ipaddress.ip_network(name)
     except ValueError as exc:
         raise WrongOptions(
-            f"--forwarded-allow-ips: {exc}; addresses, networks such as 10.0.0.0/8, {UNIX} and * are what it takes"
+            f"--forwarded-allow-ips: {exc}; use addresses, networks such as 10.0.0.0/8, {UNIX} or *"
         ) from None
 
 
@@ -107,7 +108,7 @@ def _address(text: str) -> Address | None:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
-    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 peer of a socket that listens on ::
+    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 client of a socket that listens on ::
     return address if mapped is None else mapped
 
 
@@ -124,14 +125,14 @@ def _values(fields: list[Field], name: bytes) -> str:
 
 
 def _last(text: str) -> list[str]:
-    """Return the last elements of a list; who would look at more could be kept busy by a client."""
+    """Return the last elements of a list: reading all of them would let a client keep the server busy."""
     return text.rsplit(",", MAX_HOPS)[-MAX_HOPS:]
 
 
 def _x_forwarded(fields: list[Field]) -> list[tuple[str, str]]:
-    """Return what each proxy said of who is before it, the last first: an address and a scheme."""
+    """Return what each proxy reported about its peer, the last proxy first: an address and a scheme."""
     hops = [part.strip(" \t") for part in reversed(_last(_values(fields, b"x-forwarded-for")))]
-    # Most proxies overwrite the scheme, so that there is one; where there are as many as addresses, each has its own.
+    # Most proxies overwrite the scheme, so there is one; if there are as many as addresses, each belongs to one.
     schemes = [part.strip(" \t").lower() for part in reversed(_last(_values(fields, b"x-forwarded-proto")))]
     if len(schemes) != len(hops):
         schemes = schemes[:1] + [""] * (len(hops) - 1)
@@ -139,7 +140,7 @@ def _x_forwarded(fields: list[Field]) -> list[tuple[str, str]]:
 
 
 def _forwarded(fields: list[Field]) -> list[tuple[str, str]]:
-    """The same for `Forwarded`; nothing where it is malformed anywhere."""
+    """The same for `Forwarded`; empty if any part is malformed."""
     text, position = _values(fields, b"forwarded"), 0
     hops: list[tuple[str, str]] = []
     pairs: dict[str, str] = {}
@@ -157,4 +158,4 @@ def _forwarded(fields: list[Field]) -> list[tuple[str, str]]:
         if not match[4]:
             return hops[::-1]
         position = match.end()
-    return []  # no chain of proxies says so much
+    return []  # more than any chain of proxies sends

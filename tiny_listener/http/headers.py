@@ -1,6 +1,6 @@
-"""What a request carries beside its body, as mappings of texts: header fields, the query, cookies. Pure.
+"""The parts of a request other than its body, as mappings of texts: header fields, the query, cookies. Pure functions.
 
-Each reads what it was given when it is asked, and changes nothing: who wants the bytes as they were sent finds them.
+Each parses its input when asked, and does not modify it: the bytes stay available as they were sent.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ from .errors import HTTPError
 __all__ = ["MAX_QUERY_FIELDS", "Field", "Headers", "MultiDict", "parse_cookies", "parse_query"]
 
 Field: TypeAlias = tuple[bytes, bytes]
-"""Of a header: its name in lower case and its value, as they came."""
+"""A header field: its name in lower case and its value, as received."""
 MAX_QUERY_FIELDS = 1000
-"""Fields that a query may have: Django's DATA_UPLOAD_MAX_NUMBER_FIELDS. A request line of 8 KiB has room for more."""
+"""Maximum number of fields in a query: Django's DATA_UPLOAD_MAX_NUMBER_FIELDS. A request line of 8 KiB has room for
+more."""
 
 
 class Headers(Mapping[str, str]):
-    """Header fields: a mapping in which the case of names does not matter (RFC 9110 section 5.1).
+    """Header fields: a mapping with case-insensitive names (RFC 9110 section 5.1).
 
-    Values are decoded as Latin-1; the values of several fields of one name are joined with a comma (section 5.3).
-    Iteration gives each name once, in lower case, in the order in which they were sent.
+    Values are decoded as Latin-1; the values of several fields with the same name are joined with a comma (section
+    5.3). Iteration yields each name once, in lower case, in the order in which they were sent.
 
-    :param raw: the fields in their order, names in lower case
+    :param raw: the fields in order, names in lower case
     """
 
     __slots__ = ("raw",)
 
     def __init__(self, raw: list[Field]) -> None:
         self.raw = raw
-        """The fields in their order: pairs of a name in lower case and a value, bytes."""
+        """The fields in order: pairs of a name in lower case and a value, as bytes."""
 
     def getlist(self, name: str) -> list[str]:
-        """Return the values of all fields of a name, in their order; [] when there is none."""
+        """Return the values of all fields with this name, in order; [] if there is none."""
         key = _key(name)
         return [value.decode("latin-1") for n, value in self.raw if n == key]
 
@@ -64,14 +65,14 @@ def _key(name: object) -> bytes | None:
         return None
     try:
         return name.lower().encode("ascii")
-    except UnicodeEncodeError:  # no name of a field has such a character
+    except UnicodeEncodeError:  # field names are ASCII
         return None
 
 
 class MultiDict(Mapping[str, Any]):
-    """A mapping whose keys may have several values: `[]` and `get` give the first, `getlist` all of them.
+    """A mapping whose keys may have several values: `[]` and `get` return the first, `getlist` all of them.
 
-    :param pairs: in their order
+    :param pairs: in order
     """
 
     __slots__ = ("_values",)
@@ -82,7 +83,7 @@ class MultiDict(Mapping[str, Any]):
             self._values.setdefault(key, []).append(value)
 
     def getlist(self, key: str) -> list[Any]:
-        """Return all values of a key, in their order; [] when there is none."""
+        """Return all values of a key, in order; [] if there is none."""
         return list(self._values.get(key, ()))
 
     def __getitem__(self, key: str) -> Any:
@@ -99,7 +100,7 @@ class MultiDict(Mapping[str, Any]):
 
 
 def parse_query(text: str) -> MultiDict:
-    """Return the fields of a query, as `urllib.parse.parse_qsl` reads them, blank values kept.
+    """Return the fields of a query, as `urllib.parse.parse_qsl` parses them, including blank values.
 
     :raises HTTPError: 400, more than `MAX_QUERY_FIELDS`
     """
@@ -110,10 +111,10 @@ def parse_query(text: str) -> MultiDict:
 
 
 def parse_cookies(values: Iterable[str]) -> dict[str, str]:
-    """Return the cookies of Cookie headers (RFC 6265 section 4.2.1); what is no pair is read over.
+    """Return the cookies of Cookie headers (RFC 6265 section 4.2.1); invalid pairs are skipped.
 
-    Of several cookies of one name the first counts: clients send that of the longest path first (section 5.4).
-    Quotes around a value are no part of it.
+    Of several cookies with the same name the first counts: clients send the one with the longest path first (section
+    5.4). Quotes around a value are not part of it.
     """
     cookies: dict[str, str] = {}
     for pair in ";".join(values).split(";"):

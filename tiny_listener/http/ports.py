@@ -1,6 +1,6 @@
-"""What a request asks of the wire that it came on, whatever protocol that speaks.
+"""What a request needs from the connection that it arrived on, whatever its protocol.
 
-`Request` and `Body` are typed against these alone: a second wire protocol is a sibling of HTTP/1, not a change of it.
+`Request` and `Body` depend only on these protocols. A second wire protocol is a sibling of HTTP/1, not a change to it.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ __all__ = ["BodyFlow", "Wire"]
 
 
 class Wire(Protocol):
-    """The connection, or the stream of one, that a request came on."""
+    """The connection, or the stream of one, that a request arrived on."""
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the client has gone away, as far as is known."""
+        """Whether the client has disconnected, as far as is known."""
 
     async def disconnected(self) -> None:
-        """Return when the client has gone away."""
+        """Return when the client has disconnected."""
 
     def origin_of(self, request: Request) -> Origin:
-        """Return where a request came from, as the peer, or proxies that are trusted, say."""
+        """Return the origin of a request, from the peer or from trusted proxies."""
 
 
 class BodyFlow(Protocol):
-    """What feeds a body, as fast as its handler takes it."""
+    """Feeds a body as fast as its handler reads it."""
 
     def body_taken(self) -> None:
-        """The handler took what had arrived."""
+        """The handler read what had arrived."""
 
     def body_wanted(self, body: Body) -> None:
         """The handler waits for more."""

@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class Request:
-    """One HTTP request; ask for it by annotation.
+    """An HTTP request. Handlers ask for it by annotation.
 
-    `method` and `path` are texts (the path decoded, an encoded slash again a slash), `target` is what was
-    sent, `version` the minor version of HTTP/1 that the client speaks, `fields` are the header fields as pairs of
+    `method` and `path` are texts (the path is decoded, and an encoded slash is a slash again), `target` is what was
+    sent, `version` is the minor version of HTTP/1 that the client uses, `fields` are the header fields as pairs of
     bytes with names in lower case.
     """
 
@@ -37,17 +37,17 @@ class Request:
     target: str
     version: int
     content: bytes | None
-    """The whole body, when it came together with the head, or was read; None when it is to come."""
+    """The whole body, if it came together with the head or has been read; None if it is still to come."""
     fields: list[Field]
     path = ""
     started = 0.0
     """When the head was read, on the clock of `time.perf_counter`, in seconds."""
     connection: Wire
-    """The connection that it came on."""
+    """The connection that it arrived on."""
     arriving: Body | None = None
-    """The body, when it did not come together with the head."""
+    """The body, if it did not come together with the head."""
     traced_as: str | None = None
-    """The id of the trace in which this server records the request, set by whatever does."""
+    """The id of the trace in which this server records the request; set by the instrumentation."""
     _headers: Headers | None = None
     _query: MultiDict | None = None
     _cookies: dict[str, str] | None = None
@@ -56,13 +56,13 @@ class Request:
     _body_is_kept = False
     """Whether `body()` was called."""
     _is_streamed = False
-    """Whether the body was read in pieces, or is being read so."""
+    """Whether the body has been, or is being, read in pieces."""
 
     @classmethod
     def from_event(cls, event: Any) -> Request:
-        """Return the request that an event came from.
+        """Return the request of an event.
 
-        :raises EventDataError: it came from no HTTP request
+        :raises EventDataError: the event did not come from an HTTP request
         """
         request = event.data.get("request")
         if not isinstance(request, cls):
@@ -71,19 +71,20 @@ class Request:
 
     @property
     def query_string(self) -> str:
-        """What follows the first question mark of the target, as sent."""
+        """The part of the target after the first question mark, as sent."""
         return self.target.partition("?")[2]
 
     @property
     def headers(self) -> Headers:
-        """The header fields, as a mapping in which the case of names does not matter."""
+        """The header fields, as a mapping with case-insensitive names."""
         if self._headers is None:
             self._headers = Headers(self.fields)
         return self._headers
 
     @property
     def query(self) -> MultiDict:
-        """The fields of the query, decoded, blank values kept; `getlist` gives all values of a name, `[]` the first.
+        """The fields of the query, decoded, including blank values; `getlist` returns all values of a name, `[]` the
+        first.
 
         :raises HTTPError: 400, more than `headers.MAX_QUERY_FIELDS`
         """
@@ -93,7 +94,7 @@ class Request:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies that the client sent (RFC 6265 section 4.2); of several of one name the first."""
+        """The cookies that the client sent (RFC 6265 section 4.2); of several with the same name the first."""
         if self._cookies is None:
             self._cookies = parse_cookies(self.headers.getlist("cookie"))
         return self._cookies
@@ -106,7 +107,9 @@ class Request:
 
     @property
     def recorded_trace_id(self) -> str | None:
-        """The id of the trace in which somebody records this request: this server, or else the client; or None."""
+        """The id of the trace in which this request is recorded, by this server or else by the client; None: it is not
+        recorded.
+        """
         if self.traced_as is not None:
             return self.traced_as
         trace = self.trace
@@ -114,18 +117,18 @@ class Request:
 
     @property
     def scheme(self) -> str:
-        """How the client reached the server, or the first proxy that is trusted: `http` or `https`."""
+        """The scheme by which the client reached the server, or the first trusted proxy: `http` or `https`."""
         return self._where_from.scheme
 
     def is_disconnected(self) -> bool:
-        """Whether the client has gone away, as far as is known: it closed its side, or the connection is lost.
+        """Whether the client has disconnected, as far as is known: it closed its side, or the connection is lost.
 
-        A client that closed its own side only may still read the response.
+        A client that closed only its own side may still read the response.
         """
         return self.connection.is_disconnected
 
     async def disconnected(self) -> None:
-        """Return when the client has gone away; see `is_disconnected`."""
+        """Return when the client has disconnected; see `is_disconnected`."""
         await self.connection.disconnected()
 
     @property
@@ -137,8 +140,8 @@ class Request:
     def client(self) -> tuple[str, int] | None:
         """Address and port of the client; None on a unix socket.
 
-        Of the peer, unless that is a proxy whose word is taken (`HTTPSettings.proxy_headers`): then of him for whom it
-        speaks, with port 0 where it does not say it.
+        It is the peer, unless that is a trusted proxy (`HTTPSettings.proxy_headers`). Then it is the client that the
+        proxy reports, with port 0 if the proxy does not report it.
         """
         return self._where_from.client
 
@@ -149,15 +152,17 @@ class Request:
         return self._origin
 
     def header(self, name: str, default: str | None = None) -> str | None:
-        """Return a header's value, decoded as Latin-1; several of one name are joined with a comma (RFC 9110 5.3)."""
+        """Return the value of a header, decoded as Latin-1; several with the same name are joined with a comma (RFC
+        9110 5.3).
+        """
         return self.headers.get(name, default)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Iterate over the pieces of the body as they arrive; what was read is not kept.
+        """Iterate over the pieces of the body as they arrive; they are not kept.
 
-        :raises BodyConsumedError: it was read in pieces before
+        :raises BodyConsumedError: it has been read in pieces already
         :raises BodyTooLargeError: it is longer than the route allows
-        :raises ClientDisconnectedError: the client went away first
+        :raises ClientDisconnectedError: the client disconnected first
         """
         self._refuse_second_reading("stream()")
         self._is_streamed = not self._body_is_kept
@@ -170,11 +175,11 @@ class Request:
                 yield piece
 
     async def body(self) -> bytes:
-        """Return the whole body; it is kept, for `stream()` too.
+        """Return the whole body. It is kept, for `stream()` too.
 
-        :raises BodyConsumedError: it was read in pieces before
+        :raises BodyConsumedError: it has been read in pieces already
         :raises BodyTooLargeError: it is longer than the route allows
-        :raises ClientDisconnectedError: the client went away first
+        :raises ClientDisconnectedError: the client disconnected first
         """
         self._refuse_second_reading("body()")
         self._body_is_kept = True
@@ -183,7 +188,7 @@ class Request:
         return self.content
 
     def _refuse_second_reading(self, how: str) -> None:
-        # Always, and not only when the body came in several packets.
+        # Always, even if the body arrived in one packet.
         if self._is_streamed:
             raise BodyConsumedError(
                 f"{how} after the body was read by stream() or as a multipart form, which keep nothing: "
@@ -191,7 +196,7 @@ class Request:
             )
 
     async def text(self) -> str:
-        """Return the body, decoded from UTF-8.
+        """Return the body, decoded as UTF-8.
 
         :raises HTTPError: 400, it is not UTF-8
         """
@@ -207,26 +212,26 @@ class Request:
     async def json(self, type: type[T]) -> T: ...
 
     async def json(self, type: Any = Any) -> Any:  # noqa: A002
-        """Return the body, decoded from JSON; whatever its content type.
+        """Return the body, decoded as JSON regardless of its content type.
 
-        :param type: what it is to be: anything that msgspec knows, such as a Struct, a dataclass, or `list[int]`
-        :raises HTTPError: 400, it is not JSON; 422, it does not fit the type
+        :param type: the expected type: anything that msgspec supports, such as a Struct, a dataclass, or `list[int]`
+        :raises HTTPError: 400, it is not JSON; 422, it does not match the type
         """
         return decode_json(partial(msgspec.json.decode, type=type), await self.body())
 
     async def form(
         self, *, max_fields: int = MAX_FIELDS, max_files: int = MAX_FILES, max_field_size: int = MAX_FIELD_SIZE
     ) -> Form:
-        """Return the form that the body is: urlencoded, or multipart/form-data (RFC 7578). It is read once.
+        """Return the body as a form: urlencoded, or multipart/form-data (RFC 7578). It is read once.
 
-        The values are texts, and for files `Upload`s; `with await request.form() as form:` closes these in the end.
+        The values are texts, and for files `Upload`s; `with await request.form() as form:` closes these at the end.
 
-        :param max_fields: that are no files
-        :param max_field_size: bytes that the value of a field has at most, decoded, unless it is a file, and that the
-            name of a field of an urlencoded form has; the body has its own limit
-        :raises HTTPError: 400, it is malformed; 413, it breaks a limit; 415, it is said to be something else
+        :param max_fields: maximum number of fields that are not files
+        :param max_field_size: maximum bytes of the decoded value of a field that is not a file, and of a field name of
+            an urlencoded form; the body has its own limit
+        :raises HTTPError: 400, it is malformed; 413, it exceeds a limit; 415, it has another content type
         :raises BodyTooLargeError: it is longer than the route allows
-        :raises ClientDisconnectedError: the client went away first
+        :raises ClientDisconnectedError: the client disconnected first
         """
         if self._form is None:
             self._form = await read_form(
@@ -236,7 +241,7 @@ class Request:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the whole of the body has arrived."""
+        """Whether the whole body has arrived."""
         return self.arriving is None or self.arriving.is_complete
 
     def __repr__(self) -> str:
@@ -244,9 +249,9 @@ class Request:
 
 
 def decode_json(decode: Callable[[bytes], Any], data: bytes) -> Any:
-    """Return what `decode` makes of the body of a request.
+    """Decode the body of a request.
 
-    :raises HTTPError: 400, it is not JSON; 422, it does not fit the type that `decode` knows; the text says where
+    :raises HTTPError: 400, it is not JSON; 422, it does not match the type that `decode` expects; the text says where
     """
     try:
         return decode(data)

@@ -1,4 +1,4 @@
-"""The response: what a handler's value becomes, and its bytes on the wire."""
+"""The response: what the value of a handler becomes, and its bytes on the wire."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
-"""RFC 3986 section 2: those that need no encoding, beside letters and digits; a percent sign is taken for an escape."""
+"""RFC 3986 section 2: characters that need no encoding, in addition to letters and digits; a percent sign is treated as
+an escape."""
 NO_CONTENT = frozenset({204, 304})
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date"})
-"""Headers that the server writes itself: it alone knows how the response is framed."""
+"""Headers that the server writes itself: only it knows how the response is framed."""
 
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
@@ -49,14 +50,14 @@ OK_TEXT, OK_JSON, OK_BYTES = (200, TEXT), (200, JSON), (200, BYTES)
 class Response:
     """An HTTP response.
 
-    :param body: bytes, a text (sent as UTF-8), what JSON has a form for, or an async iterator of bytes or texts (sent
-        in chunks as they come)
+    :param body: bytes, a text (sent as UTF-8), a value that JSON can encode, or an async iterator of bytes or texts
+        (sent in chunks as they come)
     :param status: 200 to 599
-    :param headers: further header fields; a Content-Type among them is the one that is sent
+    :param headers: further header fields; a Content-Type among them replaces the default
     :param content_type: of the body; by default plain text for a text and an iterator, octets for bytes, and JSON
-    :raises TypeError: a body of another kind
-    :raises ValueError: a header's name or value, or the status, that HTTP does not allow, or a header that
-        the server writes itself
+    :raises TypeError: a body of another type
+    :raises ValueError: a header name or value, or a status, that HTTP does not allow, or a header that the server
+        writes itself
     """
 
     __slots__ = ("body", "content_type", "headers", "status")
@@ -69,7 +70,7 @@ class Response:
         content_type: str | None = None,
     ) -> None:
         if not isinstance(status, int) or not 200 <= status <= 599:
-            raise ValueError(f"a response's status is a number from 200 to 599, not {status!r}")
+            raise ValueError(f"the status of a response must be from 200 to 599, not {status!r}")
         self.status = int(status)
         self.content_type = TEXT
         self.body: bytes | AsyncIterator[bytes | str]
@@ -79,8 +80,8 @@ class Response:
             self.body = body
         else:
             raise TypeError(
-                "a response's body is bytes, a text, what JSON has a form for, or an async iterator of bytes or texts, "
-                f"not {type(body).__name__}"
+                "the body of a response must be bytes, str, a value that JSON can encode, or an async iterator of "
+                f"bytes or str, not {type(body).__name__}"
             )
         if content_type is not None:
             self.content_type = _field("content-type", content_type)[1]
@@ -92,7 +93,7 @@ class Response:
             self._take(pairs)
 
     def _take(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Take the application's fields: a Content-Type is the one that is sent."""
+        """Add the application's fields; a Content-Type replaces the default."""
         kinds = []
         for name, value in pairs:
             field = self._own(name, value)
@@ -101,13 +102,13 @@ class Response:
             else:
                 self.headers.append(field)
         if len(kinds) > 1:
-            raise ValueError("a response has one Content-Type")
+            raise ValueError("a response has only one Content-Type")
         if kinds:
             self.content_type = kinds[0]
 
     @classmethod
     def of(cls, content_type: bytes, body: bytes) -> Response:
-        """Return a 200 with a body and nothing else; see `as_body`."""
+        """Return a 200 with only a body; see `as_body`."""
         response = cls(body)
         response.content_type = content_type
         return response
@@ -134,15 +135,15 @@ class Response:
     ) -> None:
         """Add a Set-Cookie header (RFC 6265 section 4.1); each call adds one.
 
-        :param value: printable ASCII without blanks, quotes, commas, semicolons and backslashes
-        :param max_age: seconds that the client keeps it; without it and `expires`, until the client ends
+        :param value: printable ASCII without spaces, quotes, commas, semicolons and backslashes
+        :param max_age: seconds that the client keeps it; without it and `expires`, until the client exits
         :param expires: when the client drops it: a datetime with a time zone, or seconds since 1970
-        :param path: for which paths it is sent; None: those beside the request's
-        :param domain: also for the hosts below it; None: for the request's host only
+        :param path: paths that it is sent for; None: those next to the request's path
+        :param domain: also send it to subdomains of this host; None: only to the host of the request
         :param secure: only over TLS
-        :param httponly: scripts of the page do not see it
-        :param samesite: `strict`, `lax` or `none`: whether pages of other sites may have it sent; None: not said
-        :raises ValueError: what RFC 6265 does not allow, or what clients would not keep
+        :param httponly: hidden from scripts
+        :param samesite: `strict`, `lax` or `none`: whether requests from other sites include it; None: not specified
+        :raises ValueError: RFC 6265 does not allow it, or clients would not keep it
         """
         text = set_cookie_value(
             name,
@@ -167,7 +168,7 @@ class Response:
         httponly: bool = False,
         samesite: SameSite | None = "lax",
     ) -> None:
-        """Let the client drop a cookie; path and domain must be those that it was set with.
+        """Make the client drop a cookie; path and domain must be those that it was set with.
 
         :raises ValueError: as `set_cookie`
         """
@@ -187,29 +188,29 @@ class Response:
 
 
 class DeferredResponse(Response):
-    """A response that is made when the request is known, and that may wait for what it needs."""
+    """A response that is made when the request is known, and that may await what it needs."""
 
     __slots__ = ()
 
     async def prepare(self, request: Request) -> Response:
         """Return the response to a request. A body with a `length`, in bytes, is sent with a Content-Length.
 
-        :raises HTTPError: that is the response
+        :raises HTTPError: this is the response instead
         """
         raise NotImplementedError
 
 
 def redirect(url: str, status: int = 307, headers: FieldsLike = ()) -> Response:
-    """Return a response that sends the client elsewhere (RFC 9110 section 15.4).
+    """Return a response that redirects the client (RFC 9110 section 15.4).
 
-    :param url: absolute, or relative to the request's; characters that no URL has are percent-encoded
+    :param url: absolute, or relative to the URL of the request; characters that URLs do not allow are percent-encoded
     :param status: 301, 302, 303, 307 or 308; 307 and 308 keep method and body
     :raises ValueError: another status, or a control character in the URL
     """
     if status not in REDIRECTS:
-        raise ValueError(f"a redirect's status is 301, 302, 303, 307 or 308, not {status!r}")
+        raise ValueError(f"the status of a redirect must be 301, 302, 303, 307 or 308, not {status!r}")
     if FIELD_VALUE.match(url) is None:
-        raise ValueError(f"a URL has no control characters: {url!r}")
+        raise ValueError(f"a URL must not have control characters: {url!r}")
     response = Response("", status, headers)
     response.headers.append((b"location", quote(url, safe=URL_CHARACTERS).encode("ascii")))
     return response
@@ -218,7 +219,7 @@ def redirect(url: str, status: int = 307, headers: FieldsLike = ()) -> Response:
 def _field(name: str, value: str) -> tuple[bytes, bytes]:
     if TOKEN.match(name) is None:
         raise ValueError(
-            f"{name!r} is no name of a header: RFC 9110 section 5.1 allows letters, digits and -_.~ and the like"
+            f"{name!r} is not a header name: RFC 9110 section 5.1 allows letters, digits and characters such as -_.~"
         )
     if FIELD_VALUE.match(value) is None:
         raise ValueError(f"the value of the header {name!r} has a control character: {value!r}")
@@ -232,7 +233,7 @@ json_bytes = msgspec.json.Encoder().encode
 
 
 def as_body(value: Any) -> tuple[tuple[int, bytes], bytes] | None:
-    """Return what `plain_bytes` takes for a handler's value that is a body and nothing else, or None.
+    """Return the arguments of `plain_bytes` for a handler's value that is just a body, or None.
 
     Texts and bytes are bodies; dicts, lists, dataclasses, msgspec Structs, numbers and booleans are JSON.
     """
@@ -248,16 +249,16 @@ def as_body(value: Any) -> tuple[tuple[int, bytes], bytes] | None:
 
 
 def exact(data: bytes | bytearray | memoryview[Any]) -> bytes:
-    """Return the bytes themselves, whatever a subclass says of their number: that number frames the response."""
+    """Return the actual bytes, whatever length a subclass claims: the length frames the response."""
     return data if type(data) is bytes else b"".join((data,))
 
 
 def as_response(value: Any) -> Response:
-    """Return the response that a handler's value stands for.
+    """Return the response for a handler's value.
 
     None is 204; an async iterator is streamed; for others see `as_body`.
 
-    :raises TypeError: nothing of the kind
+    :raises TypeError: another type
     """
     if isinstance(value, Response):
         return value
@@ -270,8 +271,8 @@ def as_response(value: Any) -> Response:
         (_, content_type), body = pair
         return Response.of(content_type, body)
     raise TypeError(
-        f"a handler returned {type(value).__name__}, which is no response: return str, bytes, dict, list, a dataclass, "
-        "None, a Response or an async iterator"
+        f"a handler returned {type(value).__name__}, which is not a response: return str, bytes, dict, list, "
+        "a dataclass, None, a Response or an async iterator"
     )
 
 
@@ -279,10 +280,10 @@ def piece_bytes(piece: Any) -> bytes:
     """Return the bytes of a piece of a stream.
 
     :raises TypeError: it is neither bytes nor a text
-    :raises UnicodeEncodeError: a text that UTF-8 has no form for
+    :raises UnicodeEncodeError: a text that UTF-8 cannot encode
     """
     if isinstance(piece, (bytes, bytearray, memoryview)):
         return exact(piece)
     if isinstance(piece, str):
         return str.encode(piece)
-    raise TypeError(f"a stream yields bytes or texts, not {type(piece).__name__}: encode it, with json.dumps() perhaps")
+    raise TypeError(f"a stream must yield bytes or str, not {type(piece).__name__}: encode it, perhaps as JSON")

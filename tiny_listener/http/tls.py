@@ -1,7 +1,7 @@
-"""TLS: the context that a server's settings ask for.
+"""TLS: the context for a server's settings.
 
-Certificates are read when a listener begins to listen, in each worker: a reload reads them again, and a worker that
-cannot read them does not become ready, so that those before it go on.
+Certificates are read when a listener starts listening, in each worker. So a reload reads them again, and a worker that
+cannot read them does not become ready: the old workers keep serving.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["tls_context"]
 
 
 def tls_context(settings: HTTPSettings) -> ssl.SSLContext | None:
-    """Return the context for a server with these settings; None where they ask for no TLS.
+    """Return the context for a server with these settings; None if they do not enable TLS.
 
-    TLS 1.2 and up (RFC 8996 forbids what was before), without compression and renegotiation; ALPN offers
-    `http/1.1` alone (RFC 7301). Where `ssl_ca_certs` is given, clients must show a certificate that it vouches for.
+    TLS 1.2 or later (RFC 8996 forbids older versions), without compression and renegotiation; ALPN offers only
+    `http/1.1` (RFC 7301). If `ssl_ca_certs` is set, clients must present a certificate from one of its authorities.
 
-    :raises CannotLoad: a file cannot be read or is not what it should be
+    :raises CannotLoad: a file cannot be read or is invalid
     :raises WrongOptions: the settings contradict each other
     """
     if settings.ssl_certfile is None:
@@ -38,16 +38,16 @@ def tls_context(settings: HTTPSettings) -> ssl.SSLContext | None:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     certificate, key = settings.ssl_certfile, settings.ssl_keyfile
-    _check_pem("ssl_certfile", certificate, b"-----BEGIN CERTIFICATE-----", "no certificate in PEM is in it")
+    _check_pem("ssl_certfile", certificate, b"-----BEGIN CERTIFICATE-----", "it has no certificate in PEM format")
     if key is not None:
-        _check_pem("ssl_keyfile", key, b"PRIVATE KEY-----", "no private key in PEM is in it")
+        _check_pem("ssl_keyfile", key, b"PRIVATE KEY-----", "it has no private key in PEM format")
     else:
-        _check_pem("ssl_certfile", certificate, b"PRIVATE KEY-----", "no private key is in it: add --ssl-keyfile")
+        _check_pem("ssl_certfile", certificate, b"PRIVATE KEY-----", "it has no private key: add --ssl-keyfile")
     name, path = ("ssl_keyfile", key) if key is not None else ("ssl_certfile", certificate)
     _do(name, path, lambda: context.load_cert_chain(certificate, key, _no_password))
     ca_certs, ciphers = settings.ssl_ca_certs, settings.ssl_ciphers
     if ca_certs is not None:
-        _check_pem("ssl_ca_certs", ca_certs, b"-----BEGIN CERTIFICATE-----", "no certificate in PEM is in it")
+        _check_pem("ssl_ca_certs", ca_certs, b"-----BEGIN CERTIFICATE-----", "it has no certificate in PEM format")
         _do("ssl_ca_certs", ca_certs, lambda: context.load_verify_locations(ca_certs))
         context.verify_mode = ssl.CERT_REQUIRED
     if ciphers is not None:
@@ -60,7 +60,7 @@ def _option(name: str) -> str:
 
 
 def _check_pem(name: str, path: str, marker: bytes, otherwise: str) -> None:
-    # OpenSSL says of all that is wrong with a file no more than "PEM lib".
+    # For every error in a file OpenSSL says only "PEM lib".
     try:
         text = Path(path).read_bytes()
     except OSError as exc:
@@ -70,8 +70,8 @@ def _check_pem(name: str, path: str, marker: bytes, otherwise: str) -> None:
 
 
 REASONS = {
-    "KEY_VALUES_MISMATCH": "the key is not that of the certificate",
-    "No cipher can be selected.": "OpenSSL knows no such cipher of TLS 1.2; `openssl ciphers` lists what it knows",
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "No cipher can be selected.": "OpenSSL has no such TLS 1.2 cipher; `openssl ciphers` lists those that it has",
 }
 
 
@@ -87,4 +87,4 @@ def _do(name: str, value: str, step: Callable[[], Any]) -> None:
 
 def _no_password() -> str:
     # Without this OpenSSL would ask at the terminal, in each worker.
-    raise ValueError("the key is encrypted: openssl pkey -in KEY -out NEW decrypts it; let the file's mode guard it")
+    raise ValueError("the key is encrypted: decrypt it with openssl pkey -in KEY -out NEW and protect the file")

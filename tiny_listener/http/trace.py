@@ -1,4 +1,4 @@
-"""The trace that a request belongs to, as W3C Trace Context (traceparent, tracestate) tells it. Pure."""
+"""The trace that a request belongs to, from W3C Trace Context (traceparent, tracestate). Pure functions."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import NamedTuple
 __all__ = ["TraceContext", "read_trace"]
 
 TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z")
-"""Section 3.2.2. What follows the flags is for versions after 00."""
+"""Section 3.2.2. Versions after 00 may have more after the flags."""
 SAMPLED = 0x01
 MAX_STATE = 512
-"""Characters of tracestate that anybody has to carry on (section 3.3.1.5); a longer one is dropped as a whole."""
+"""Characters of tracestate that every participant must propagate (section 3.3.1.5); a longer one is dropped."""
 
 
 class TraceContext(NamedTuple):
-    """Where a request stands in a trace that began before it.
+    """The position of a request in a trace that began before it.
 
     :ivar trace_id: of the whole trace: 32 hexadecimal digits, in lower case
-    :ivar parent_id: of the caller's span: 16 of them
+    :ivar parent_id: of the caller's span: 16 digits
     :ivar sampled: whether the caller may have recorded its span
-    :ivar state: what vendors add, as sent (tracestate); "" without
+    :ivar state: vendor data, as sent (tracestate); "" if there is none
     """
 
     trace_id: str
@@ -31,10 +31,10 @@ class TraceContext(NamedTuple):
 
 
 def read_trace(parents: Sequence[str], states: Sequence[str] = ()) -> TraceContext | None:
-    """Return the trace that the headers of a request name; None for none, and for headers that break the rules.
+    """Return the trace in the headers of a request; None if there is none, or if the headers are invalid.
 
-    :param parents: the values of all traceparent headers: several are none
-    :param states: those of all tracestate headers, in their order
+    :param parents: values of all traceparent headers: several count as none
+    :param states: values of all tracestate headers, in order
     """
     match = TRACEPARENT.match(parents[0].strip(" \t")) if len(parents) == 1 else None
     if match is None:

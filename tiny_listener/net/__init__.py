@@ -1,1 +1,1 @@
-"""Sockets: event loops that can take listening sockets over, addresses, datagrams, file descriptors."""
+"""Sockets: event loops that can take over listening sockets, addresses, datagrams, file descriptors."""

@@ -1,4 +1,4 @@
-"""The end of accepting, which loses no connection that was accepted."""
+"""Stops accepting without losing a connection that was accepted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["stop_accepting"]
 
 
 def stop_accepting(server: Any) -> None:
-    """Close a server: nothing more is accepted from its sockets; connections stay.
+    """Close a server: nothing more is accepted from its sockets; connections stay open.
 
-    asyncio's own event loop hands a connection that it has accepted to a task, which finds no server two iterations
-    later, when that was closed meanwhile, and drops the connection. So here such a server stops to listen first, and is
-    closed when those tasks have begun. uvloop's accepts in one piece.
+    asyncio's own event loop passes an accepted connection to a task. If the server is closed meanwhile, the task finds
+    no server two iterations later and drops the connection. So here such a server first stops listening, and is closed
+    once those tasks have started. uvloop accepts in one step.
     """
     if not isinstance(server, asyncio.Server):
         server.close()

@@ -1,11 +1,13 @@
-"""Datagram endpoints at sockets that somebody else keeps: they can stop to read, and what waits is for the next.
+"""Datagram endpoints whose sockets stay open elsewhere: they can stop reading, and waiting datagrams are left for the
+next reader.
 
-uvloop's and asyncio's own read until they are closed, and cannot send any more from then on: an answer to what was read
-before a drain would be lost.
+Those of uvloop and asyncio read until they are closed, and cannot send after that: an answer to a datagram that was
+read before a drain would be lost.
 
-An application has one transport and one protocol for each endpoint that it opened. What a sibling's socket receives,
-while that is lent, comes to the same protocol; what the application sends leaves by its own socket. All workers'
-sockets of one address have one name, so no client can tell, and a loan that ends takes nothing from the application.
+An application has one transport and one protocol for each endpoint that it opened. While a sibling's socket is taken
+over, its datagrams are passed to the same protocol; what the application sends leaves through its own socket. All
+workers' sockets of one address have the same name, so clients see no difference, and handing the socket back takes
+nothing away from the application.
 """
 
 from __future__ import annotations
@@ -17,24 +19,24 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["DatagramEndpoint", "DatagramServer", "LentDatagrams"]
+__all__ = ["DatagramEndpoint", "DatagramServer", "TakenOverDatagrams"]
 
 MAX_SIZE = 65536
-"""Bytes; no datagram of UDP is longer (RFC 768: a length of 16 bits)."""
+"""Bytes; UDP datagrams cannot be longer (RFC 768: a length of 16 bits)."""
 MAX_UNIX_SIZE = 1 << 20
-"""Bytes; the kernel makes none of a unix socket longer: 17 pieces (MAX_SKB_FRAGS) of 32 KiB."""
+"""Bytes; the kernel's limit for datagrams of unix sockets: 17 pieces (MAX_SKB_FRAGS) of 32 KiB."""
 BURST = 64
-"""Datagrams that are read before others in the loop have their turn."""
+"""Datagrams that are read before other callbacks of the loop run."""
 HIGH_WATER = 64 * 1024
-"""Unsent bytes above which the protocol is told to pause, as asyncio has it; at a quarter it may go on."""
+"""Unsent bytes above which the protocol is told to pause, as in asyncio; it resumes at a quarter."""
 
 
 class _Reading:
-    """Reads a socket's datagrams while it is asked to, for whoever takes them.
+    """Reads the datagrams of a socket while it is active.
 
     :param sock: does not block
     :param take: called with data and address of each
-    :param failed: called with what is wrong when one cannot be read
+    :param failed: called with the error if one cannot be read
     """
 
     def __init__(
@@ -53,12 +55,12 @@ class _Reading:
         self._size = MAX_UNIX_SIZE if sock.family == socket.AF_UNIX else MAX_SIZE
 
     def start(self) -> None:
-        """Read from now on."""
+        """Start reading."""
         self.is_on = True
         self._loop.add_reader(self._sock.fileno(), self._read)
 
     def stop(self) -> None:
-        """Read no more; what waits stays in the socket."""
+        """Stop reading; waiting datagrams stay in the socket."""
         if self.is_on:
             self.is_on = False
             self._loop.remove_reader(self._sock.fileno())
@@ -67,7 +69,7 @@ class _Reading:
         if (stir := getattr(self._loop, "stir", None)) is not None:
             stir()
         for _ in range(BURST):
-            if not self.is_on:  # whoever takes them may have stopped it
+            if not self.is_on:  # the callback may have stopped it
                 return
             try:
                 data, address = self._sock.recvfrom(self._size)
@@ -93,8 +95,8 @@ class DatagramEndpoint(asyncio.DatagramTransport):
         self._sock = sock
         self._protocol = protocol
         self._reading = _Reading(loop, sock, self.take, self.failed)
-        self.lent: set[LentDatagrams] = set()
-        """Siblings' sockets that are read for it."""
+        self.taken_over: set[TakenOverDatagrams] = set()
+        """Siblings' sockets that were taken over for it."""
         self._unsent: deque[tuple[bytes, Any]] = deque()
         self._unsent_bytes = 0
         self._low, self._high = HIGH_WATER // 4, HIGH_WATER
@@ -104,27 +106,27 @@ class DatagramEndpoint(asyncio.DatagramTransport):
 
     @property
     def is_reading(self) -> bool:
-        """Whether datagrams are taken in, of its own socket and of those lent to it."""
+        """Whether datagrams are read, from its own socket and from those taken over for it."""
         return self._reading.is_on
 
     def start(self) -> None:
-        """Tell the protocol, and begin to read."""
+        """Notify the protocol, and start reading."""
         self._protocol.connection_made(self)
         if not self._closing:
             self._reading.start()
 
     def pause_reading(self) -> None:
-        """Read no more, siblings' sockets neither; sending goes on."""
+        """Stop reading, siblings' sockets included; sending remains possible."""
         self._reading.stop()
-        for lent in self.lent:
-            lent.close()
+        for other in self.taken_over:
+            other.close()
 
     def take(self, data: bytes, address: Any) -> None:
-        """Hand the protocol a datagram, of whichever socket."""
+        """Pass a datagram from any of the sockets to the protocol."""
         self._protocol.datagram_received(data, address)
 
     def failed(self, exc: OSError) -> None:
-        """Tell the protocol what is wrong."""
+        """Report an error to the protocol."""
         self._protocol.error_received(exc)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -136,11 +138,11 @@ class DatagramEndpoint(asyncio.DatagramTransport):
         self._protocol = protocol  # type: ignore[assignment]
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes are kept, for the system cannot take them now."""
+        """Return the number of bytes that are buffered because the system cannot take them now."""
         return self._unsent_bytes
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return the bytes below and above which the protocol may go on, and is told to pause."""
+        """Return the numbers of bytes below which the protocol resumes, and above which it is told to pause."""
         return self._low, self._high
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -153,12 +155,12 @@ class DatagramEndpoint(asyncio.DatagramTransport):
         if low is None:
             low = high // 4
         if not 0 <= low <= high:
-            raise ValueError(f"0 <= low <= high is not so: low is {low}, high is {high}")
+            raise ValueError(f"0 <= low <= high is required: low is {low}, high is {high}")
         self._low, self._high = low, high
         self._tell_about_pressure()
 
     def sendto(self, data: Any, addr: Any = None) -> None:
-        """Send a datagram; one that the system cannot take now is kept."""
+        """Send a datagram; buffer it if the system cannot take it now."""
         if self._closing:
             return
         if not self._unsent:
@@ -176,11 +178,11 @@ class DatagramEndpoint(asyncio.DatagramTransport):
         self._tell_about_pressure()
 
     def is_closing(self) -> bool:
-        """Whether it is closed, or will be when all is sent."""
+        """Whether it is closed, or closes once everything is sent."""
         return self._closing
 
     def close(self) -> None:
-        """Send what is kept, and close."""
+        """Send what is buffered, and close."""
         if not self._closing:
             self.pause_reading()
             self._closing = True
@@ -197,7 +199,7 @@ class DatagramEndpoint(asyncio.DatagramTransport):
             self._end_soon()
 
     def _send(self, data: Any, addr: Any) -> None:
-        if addr is None:  # the application connected the socket; otherwise EDESTADDRREQ
+        if addr is None:  # valid if the application connected the socket; otherwise EDESTADDRREQ
             self._sock.send(data)
         else:
             self._sock.sendto(data, addr)
@@ -243,7 +245,7 @@ class DatagramEndpoint(asyncio.DatagramTransport):
 
 
 class DatagramServer:
-    """An endpoint behind the face of a server, for whoever drains it."""
+    """An endpoint with the interface of a server, so that it can be drained."""
 
     def __init__(self, endpoint: DatagramEndpoint) -> None:
         self.endpoint = endpoint
@@ -263,38 +265,39 @@ class DatagramServer:
         return self.endpoint.is_reading
 
     def close(self) -> None:
-        """Read no more; what runs may still answer."""
+        """Stop reading; running handlers may still answer."""
         self.endpoint.pause_reading()
 
     async def wait_closed(self) -> None:
-        """Close the endpoint: whoever waits has nothing in flight any more."""
+        """Close the endpoint: the caller has nothing in flight any more."""
         self.endpoint.close()
 
 
-class LentDatagrams:
-    """A sibling's socket, whose datagrams an endpoint of ours takes while that is lent; behind the face of a server.
+class TakenOverDatagrams:
+    """A sibling's socket that was taken over: its datagrams go to an endpoint of ours. It has the interface of a
+    server.
 
     :param sock: a copy, and ours to close
-    :param endpoint: at our own socket of the same name
+    :param endpoint: at our own socket with the same name
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, endpoint: DatagramEndpoint) -> None:
         self._sock = sock
         self._endpoint = endpoint
         self._reading = _Reading(loop, sock, endpoint.take, endpoint.failed)
-        endpoint.lent.add(self)
+        endpoint.taken_over.add(self)
         self._reading.start()
 
     def is_serving(self) -> bool:
-        """Whether it is read."""
+        """Whether it reads."""
         return self._reading.is_on
 
     def close(self) -> None:
-        """Read no more; what waits there is for whoever has the socket."""
+        """Stop reading; waiting datagrams are left to the owner of the socket."""
         self._reading.stop()
 
     async def wait_closed(self) -> None:
-        """Close the copy: nothing is ever sent by it."""
+        """Close the copy: nothing is ever sent through it."""
         self._reading.stop()
-        self._endpoint.lent.discard(self)
+        self._endpoint.taken_over.discard(self)
         self._sock.close()

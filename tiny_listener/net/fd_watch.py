@@ -1,8 +1,8 @@
-"""Says when the process has no file descriptor left, and when it has again.
+"""Logs when the process has run out of file descriptors, and when it has some again.
 
-Event loops are of no help there: asyncio's logs a traceback for each connection that might wait, thousands in a row,
-and stops to accept for a second; uvloop's closes at once whom it accepts with its last descriptor (libuv's
-uv__emfile_trick): the client sees a reset, and nobody knows why.
+Event loops do not report that well. asyncio logs a traceback for each connection that might wait, thousands in a row,
+and stops accepting for a second. uvloop closes each connection that it accepts with its last descriptor at once
+(libuv's uv__emfile_trick): the client sees a reset, and nothing says why.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ __all__ = ["DescriptorWatch"]
 logger = logging.getLogger("tiny_listener")
 
 TICK = 2.0
-"""Seconds between two looks: as often as an idle worker wakes for other things (see `ticks`)."""
+"""Seconds between two checks: the period of other timers of an idle worker (see `ticks`)."""
 
 
 class DescriptorWatch:
-    """Looks once a second whether there is a file descriptor to be had."""
+    """Checks regularly whether a file descriptor is available."""
 
     def __init__(self) -> None:
         self._are_out = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to look, in the loop that runs."""
+        """Start checking, in the running loop."""
         self.look()
         self._timer = call_at_next_tick(asyncio.get_running_loop(), TICK, self.start)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         if self._timer is not None:
             self._timer.cancel()
 
     def handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """See `loop.set_exception_handler`: say what `look` says, once, where asyncio cannot accept."""
+        """See `loop.set_exception_handler`: if asyncio cannot accept, log what `look` logs, once."""
         error = context.get("exception")
         if (
             isinstance(error, OSError)
@@ -54,7 +54,7 @@ class DescriptorWatch:
             loop.default_exception_handler(context)
 
     def look(self) -> None:
-        """Say it if that has changed: one line, however many clients are turned away."""
+        """Log a change: one line, however many clients are refused."""
         try:
             os.close(os.open("/", os.O_RDONLY | os.O_CLOEXEC))
         except OSError:
@@ -62,10 +62,11 @@ class DescriptorWatch:
                 self._are_out = True
                 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
                 logger.error(
-                    "No file descriptor is left of %d (RLIMIT_NOFILE): new connections are turned away; allow more "
-                    "with ulimit -n, or LimitNOFILE= of systemd, or fewer connections with --limit-concurrency", limit,
+                    "All %d file descriptors are in use (RLIMIT_NOFILE): new connections are refused; raise the limit "
+                    "with ulimit -n, or LimitNOFILE= of systemd, or allow fewer requests with --limit-concurrency",
+                    limit,
                 )  # fmt: skip
             return
         if self._are_out:
             self._are_out = False
-            logger.info("There are file descriptors again: new connections are served")
+            logger.info("File descriptors are available again: new connections are accepted")

@@ -12,16 +12,16 @@ from .addresses import ListenError
 __all__ = ["open_inherited", "take_from_systemd"]
 
 LISTEN_FDS_START = 3
-"""The first file descriptor that systemd passes; SD_LISTEN_FDS_START."""
+"""The first file descriptor that systemd passes (SD_LISTEN_FDS_START)."""
 VARIABLES = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 def take_from_systemd(environ: MutableMapping[str, str], pid: int) -> tuple[int, ...]:
-    """Return the sockets that systemd passed to this process, and take the variables that say so away.
+    """Return the sockets that systemd passed to this process, and remove the variables that announce them.
 
-    Variables that are for another process stay: they are no business of ours.
+    Variables for another process are not removed.
 
-    :raises ListenError: the variables are for us and make no sense
+    :raises ListenError: the variables are for this process and invalid
     """
     if environ.get("LISTEN_PID") != str(pid):
         return ()
@@ -29,7 +29,7 @@ def take_from_systemd(environ: MutableMapping[str, str], pid: int) -> tuple[int,
     for name in VARIABLES:
         environ.pop(name, None)
     if not (count.isascii() and count.isdigit()):
-        raise ListenError(errno.EINVAL, f"LISTEN_FDS={count} is no number of sockets; unset LISTEN_PID to go without")
+        raise ListenError(errno.EINVAL, f"LISTEN_FDS={count} is not a number; unset LISTEN_PID to go without it")
     fds = tuple(range(LISTEN_FDS_START, LISTEN_FDS_START + int(count)))
     for fd in fds:
         open_inherited(fd).detach()
@@ -38,23 +38,23 @@ def take_from_systemd(environ: MutableMapping[str, str], pid: int) -> tuple[int,
 
 
 def open_inherited(fd: int) -> socket.socket:
-    """Return the listening socket that a file descriptor is.
+    """Return the listening socket with this file descriptor.
 
-    :raises ListenError: it is none
+    :raises ListenError: it is not a listening socket
     """
     try:
         sock = socket.socket(fileno=fd)
     except OSError as exc:
-        raise _refusal(fd, "it is not open" if exc.errno == errno.EBADF else "it is no socket") from None
+        raise _refusal(fd, "it is not open" if exc.errno == errno.EBADF else "it is not a socket") from None
     why = None
     if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         why = "it is neither a TCP nor a unix socket"
     elif sock.type != socket.SOCK_STREAM:
-        why = "it is no stream socket"
+        why = "it is not a stream socket"
     elif not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         why = "it does not listen; call listen() on it before it is passed"
     if why is not None:
-        sock.detach()  # it stays whose it was
+        sock.detach()  # it still belongs to its owner
         raise _refusal(fd, why)
     return sock
 

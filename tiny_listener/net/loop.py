@@ -1,7 +1,7 @@
-"""Event loops that know their servers, and that take listening sockets from whoever owns them.
+"""Event loops that know their servers, and that can take listening sockets from a supervisor.
 
-An application may open servers in any way that asyncio has. Its loop remembers them, so that a shutdown can
-stop them all; and where a supervisor owns the sockets, the loop asks it for them in place of binding.
+An application may open servers in any way that asyncio offers. Its loop records them, so that a shutdown can stop them
+all. If a supervisor owns the sockets, the loop asks it for them instead of binding.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any, TypeVar
 
 from ..process.after_fork import Address, address_of
 from .addresses import listen_error
-from .datagrams import DatagramServer, LentDatagrams
+from .datagrams import DatagramServer, TakenOverDatagrams
 from .many_servers import ManyServers
 from .provider import ListenAddress, SocketProvider
-from .takeover import Borrower
+from .takeover import Takeover
 from .unix import UnixSocket, listen_unix
 
 try:
     import uvloop
 
     _UVLoop: Any = uvloop.Loop
-except ImportError:  # pragma: no cover - there is no uvloop for this platform
+except ImportError:  # pragma: no cover - uvloop does not support this platform
     _UVLoop = None
 
 __all__ = ["ServerLoop", "new_event_loop"]
@@ -35,11 +35,11 @@ __all__ = ["ServerLoop", "new_event_loop"]
 Create = TypeVar("Create", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 DEFAULT_BACKLOG = 2048
-"""As uvicorn's and gunicorn's; the kernel caps it at net.core.somaxconn. asyncio's own 100 overflows in a burst."""
+"""As in uvicorn and gunicorn; the kernel caps it at net.core.somaxconn. asyncio's own 100 overflows in a burst."""
 
 
 def _opening(create: Create) -> Create:
-    """Let the loop know for how long a server is being opened."""
+    """Record in the loop that a server is being opened."""
 
     @functools.wraps(create)
     async def counted(self: Any, *args: Any, **options: Any) -> Any:
@@ -48,30 +48,30 @@ def _opening(create: Create) -> Create:
             return await create(self, *args, **options)
         finally:
             self.opening -= 1
-            # Who opens several, one after the other, is by then at the next.
+            # By then, an application that opens several servers in a row has started opening the next.
             self.call_soon(self._settle)
 
     return counted  # type: ignore[return-value]
 
 
 class ServerLoop:
-    """What we add to an event loop class: it remembers servers, and asks `socket_provider` for sockets."""
+    """Added to an event loop class: it records servers, and asks `socket_provider` for sockets."""
 
     socket_provider: SocketProvider | None = None
     stir: Callable[[], None] | None = None
-    """As that of `Lifecycle`, for what takes in datagrams."""
+    """Like that of `Lifecycle`, for readers of datagrams."""
     on_servers: Callable[[], None] | None = None
-    """Called when servers are up and none is being opened."""
+    """Called when servers are open and none is being opened."""
 
     def __init__(self) -> None:
         super().__init__()
         self.servers: list[Any] = []
         self.opening = 0
-        self.borrower = Borrower(self.servers)
+        self.takeover = Takeover(self.servers)
         self.addresses: set[Address] = set()
-        """Where servers ever listened; see `forked`."""
+        """All addresses that servers have ever listened on; see `after_fork`."""
         self._unix: list[UnixSocket] = []
-        # asyncio makes the same at its first use, and tells nobody of it.
+        # asyncio makes the same one on first use, but does not expose it.
         self.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
 
     def set_default_executor(self, executor: Any) -> None:
@@ -111,8 +111,8 @@ class ServerLoop:
             return create(protocol_factory, sock=sock, backlog=backlog, **options)
 
         many = ManyServers([await open_at(sock) for sock in sockets], self)  # type: ignore[arg-type]
-        for lendable in sockets:
-            self.borrower.learn(lendable, many, open_at)
+        for own in sockets:
+            self.takeover.learn(own, many, open_at)
         return self._opened(many)
 
     @_opening
@@ -126,13 +126,13 @@ class ServerLoop:
         mode: int | None = None,
         **options: Any,
     ) -> Any:
-        """See `asyncio.loop.create_unix_server`; `mode` are the permissions of the file."""
+        """See `asyncio.loop.create_unix_server`; `mode`: permissions of the file."""
         create: Any = super().create_unix_server  # type: ignore[misc]
         if path is None and sock is None:
-            raise ValueError("create_unix_server() takes a path, or a socket that is bound")
+            raise ValueError("create_unix_server() takes a path, or a bound socket")
         cleanup = options.pop("cleanup_socket", False) and sock is not None
         if sys.version_info >= (3, 13):
-            options["cleanup_socket"] = cleanup  # it would remove the file of whoever has the path by then
+            options["cleanup_socket"] = cleanup  # it could remove the file of another server
         if path is None or sock is not None:
             return self._opened(await create(protocol_factory, path, sock=sock, backlog=backlog, **options))
         if self.socket_provider is not None:
@@ -160,7 +160,7 @@ class ServerLoop:
         sock: socket.socket | None = None,
         **options: Any,
     ) -> Any:
-        """See `asyncio.loop.create_datagram_endpoint`; a place to receive at comes from the supervisor."""
+        """See `asyncio.loop.create_datagram_endpoint`; sockets that receive come from the supervisor."""
         receives = local_addr is not None and remote_addr is None and sock is None
         if receives and family == socket.AF_UNIX:
             return await self._take_datagrams_at(os.fsdecode(local_addr), protocol_factory)
@@ -171,7 +171,7 @@ class ServerLoop:
             except OSError as exc:
                 if not receives or not isinstance(local_addr, tuple):
                     raise
-                why = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc  # uvloop's own has no number
+                why = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc  # uvloop's has no errno
                 raise listen_error(why, local_addr[0], local_addr[1], socket.SOCK_DGRAM) from None
             if receives:
                 self._remember([opened[0].get_extra_info("socket")])
@@ -184,10 +184,10 @@ class ServerLoop:
         loop: Any = self
         server, endpoint, protocol = self._opened_datagrams(sock, protocol_factory)
 
-        async def open_at(sock: socket.socket) -> LentDatagrams:
-            return LentDatagrams(loop, sock, endpoint)
+        async def open_at(sock: socket.socket) -> TakenOverDatagrams:
+            return TakenOverDatagrams(loop, sock, endpoint)
 
-        self.borrower.learn(sock, server, open_at)
+        self.takeover.learn(sock, server, open_at)
         return endpoint, protocol
 
     async def _take_datagrams_at(self, path: str, protocol_factory: Any) -> tuple[Any, Any]:
@@ -209,12 +209,12 @@ class ServerLoop:
         return server, endpoint, protocol
 
     def close(self) -> None:
-        """See `asyncio.loop.close`; the files of unix sockets go with it, if they are still ours."""
+        """See `asyncio.loop.close`. It also removes the files of unix sockets that are still ours."""
         self.remove_files()
         super().close()  # type: ignore[misc]
 
     def remove_files(self) -> None:
-        """Remove the files of unix sockets, if they are still ours."""
+        """Remove the files of unix sockets that are still ours."""
         while self._unix:
             self._unix.pop().remove()
 
@@ -268,9 +268,9 @@ else:  # pragma: no cover
 
 
 class AsyncioLoop(ServerLoop, asyncio.SelectorEventLoop):
-    """The same upon asyncio's own loop: for debugging, and where uvloop does not run."""
+    """The same on asyncio's own loop: for debugging, and where uvloop is not available."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a new loop: uvloop's where there is one, otherwise asyncio's."""
+    """Return a new loop: uvloop's if it is available, otherwise asyncio's."""
     return _Loop()

@@ -1,4 +1,4 @@
-"""Several servers, one for each socket, behind the face of one."""
+"""Several servers, one for each socket, with the interface of one server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ManyServers"]
 
 
 class ManyServers(asyncio.AbstractServer):
-    """Several servers of one protocol, one for each socket, behind the face of one."""
+    """Several servers of one protocol, one for each socket, with the interface of one server."""
 
     def __init__(self, servers: Sequence[Any], loop: asyncio.AbstractEventLoop) -> None:
         self._servers = servers
@@ -25,7 +25,7 @@ class ManyServers(asyncio.AbstractServer):
         return tuple(sock for server in self._servers for sock in server.sockets)
 
     def close(self) -> None:
-        """Stop accepting; connections stay."""
+        """Stop accepting; connections stay open."""
         for server in self._servers:
             stop_accepting(server)
         if not self._closed.done():
@@ -40,7 +40,7 @@ class ManyServers(asyncio.AbstractServer):
         return all(server.is_serving() for server in self._servers)
 
     async def start_serving(self) -> None:
-        """Begin to accept, where `start_serving=False` was asked for."""
+        """Start accepting, if `start_serving=False` was requested."""
         for server in self._servers:
             await server.start_serving()
 

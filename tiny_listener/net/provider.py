@@ -1,4 +1,4 @@
-"""Who hands out listening sockets: where a loop asks for them, in place of binding its own."""
+"""The protocol by which a loop asks for listening sockets instead of binding its own."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["ListenAddress", "SocketProvider"]
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """A place to listen at: a resolved TCP address, or the path of a unix socket.
+    """An address to listen on: a resolved TCP address, or the path of a unix socket.
 
     :param family: `socket.AF_INET`, `AF_INET6` or `AF_UNIX`
     :param host: a numeric address; for a unix socket its path
-    :param port: 0 for a port of the system's choice
-    :param backlog: how many connections may wait to be accepted, see listen(2)
-    :param mode: of a unix socket's file; None: as the umask says
+    :param port: 0: chosen by the system
+    :param backlog: maximum number of connections that wait to be accepted, see listen(2)
+    :param mode: permissions of a unix socket's file; None: determined by the umask
     :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM` for UDP
     """
 
@@ -31,10 +31,10 @@ class ListenAddress:
 
 
 class SocketProvider(Protocol):
-    """Hands out listening sockets that somebody else owns and keeps (the supervisor)."""
+    """Provides listening sockets that belong to another process (the supervisor)."""
 
     async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
         """Return a socket for each address.
 
-        :raises OSError: one of them cannot be had
+        :raises OSError: one of them is not available
         """

@@ -1,6 +1,6 @@
-"""Servers at sockets of a sibling: a worker that is lent them accepts there as it does at its own.
+"""Servers at the sockets of a sibling: a worker that takes them over accepts there as it does at its own.
 
-The datagrams of a sibling's socket come to the protocol of our own endpoint (see `datagrams`).
+Datagrams of a sibling's socket go to the protocol of our own endpoint (see `datagrams`).
 """
 
 from __future__ import annotations
@@ -13,49 +13,50 @@ from typing import Any, TypeAlias
 
 from .accepting import stop_accepting
 
-__all__ = ["Borrower", "Recipe"]
+__all__ = ["Recipe", "Takeover"]
 
 Recipe: TypeAlias = Callable[[socket.socket], Awaitable[Any]]
-"""Opens at a socket the server that the application opened at its own socket of the same address."""
+"""Opens a server at a sibling's socket, like the server that the application opened at its own socket of the same
+address."""
 
 
-class Borrower:
-    """The servers of a loop at sockets that are lent to it.
+class Takeover:
+    """The servers of a loop at sockets that it has taken over.
 
-    :param servers: the loop's, which a drain closes and waits for
-    :ivar on_failure: called with the number of a loan that cannot be served
+    :param servers: the loop's servers, which a drain closes and waits for
+    :ivar on_failure: called with the slot of sockets that cannot be served
     """
 
     def __init__(self, servers: list[Any]) -> None:
         self._servers = servers
-        self.on_failure: Callable[[int], None] = lambda _lender: None
+        self.on_failure: Callable[[int], None] = lambda _slot: None
         self._recipes: dict[tuple[int, int, Any], tuple[Recipe, Any]] = {}
-        self._borrowed: dict[int, list[Any]] = {}
+        self._taken_over: dict[int, list[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def learn(self, sock: socket.socket, server: Any, recipe: Recipe) -> None:
-        """Remember how a server is opened at a sibling's socket.
+        """Remember how to open a server at a sibling's socket.
 
-        :param sock: ours; all workers' sockets of one address have one name
-        :param server: ours: while it serves, a sibling's socket of that name may be served too
+        :param sock: our own; all workers' sockets of one address have the same name
+        :param server: our own; while it serves, a sibling's socket with that name may be served too
         """
         self._recipes[_name(sock)] = recipe, server
 
-    def borrow(self, lender: int, sockets: Sequence[socket.socket]) -> None:
-        """Begin to accept from those sockets whose address is served here; close our copy of the others.
+    def take_over(self, slot: int, sockets: Sequence[socket.socket]) -> None:
+        """Start accepting from those sockets whose address is served here; close our copies of the others.
 
-        :param lender: a number to give them back by
+        :param slot: the sibling's slot, to hand them back by
         """
-        self.give_back(lender)
-        self._borrowed[lender] = []
-        self._start(self._open(self._borrowed[lender], lender, sockets))
+        self.hand_back(slot)
+        self._taken_over[slot] = []
+        self._start(self._open(self._taken_over[slot], slot, sockets))
 
-    def give_back(self, lender: int) -> None:
-        """Accept no longer from what was lent under this number; connections stay."""
-        for server in self._borrowed.pop(lender, ()):
+    def hand_back(self, slot: int) -> None:
+        """Stop accepting from the sockets of this slot; connections stay open."""
+        for server in self._taken_over.pop(slot, ()):
             self._end(server)
 
-    async def _open(self, opened: list[Any], lender: int, sockets: Sequence[socket.socket]) -> None:
+    async def _open(self, opened: list[Any], slot: int, sockets: Sequence[socket.socket]) -> None:
         for number, sock in enumerate(sockets):
             known = self._recipes.get(_name(sock))
             if known is None or not known[1].is_serving():
@@ -64,17 +65,17 @@ class Borrower:
             recipe, own = known
             try:
                 server = await recipe(sock)
-            except OSError:  # such as EMFILE; whoever lends tries again, with another worker or later
+            except OSError:  # such as EMFILE; the supervisor tries again, with another worker or later
                 for rest in sockets[number:]:
                     rest.close()
-                if self._borrowed.get(lender) is opened:
-                    self.give_back(lender)
-                    self.on_failure(lender)
+                if self._taken_over.get(slot) is opened:
+                    self.hand_back(slot)
+                    self.on_failure(slot)
                 return
             self._servers.append(server)
-            if self._borrowed.get(lender) is opened and own.is_serving():
+            if self._taken_over.get(slot) is opened and own.is_serving():
                 opened.append(server)
-            else:  # given back, or drained, meanwhile
+            else:  # handed back, or drained, meanwhile
                 self._end(server)
 
     def _end(self, server: Any) -> None:

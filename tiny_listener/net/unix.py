@@ -1,8 +1,8 @@
-"""Unix sockets for servers. The file of one belongs to whoever listens at it, and nobody else removes it.
+"""Unix sockets for servers. The file of a socket belongs to the process that listens on it, and only that removes it.
 
-A file whose server died stays behind and is in the way of the next. Whether one lives there only a connect(2)
-tells, and two servers that start at once could both find the same dead one: the second would remove the file of
-the first. So a server looks, binds and listens in one go, while it holds a lock on the folder.
+When a server dies its file stays behind and blocks the path. Only connect(2) tells whether a server is alive, and two
+servers that start at the same time could find the same stale file: the second would remove the file of the first. So a
+server checks, binds and listens in one go while it holds a lock on the folder.
 """
 
 from __future__ import annotations
@@ -24,45 +24,46 @@ from .addresses import ListenError, listen_error
 __all__ = ["UnixSocket", "listen_unix"]
 
 LOCK_TIMEOUT = 2.0
-"""Seconds to wait for the lock. A start holds it for less than a millisecond: who holds it longer is none."""
+"""Seconds to wait for the lock. A starting server holds it for less than a millisecond; if longer, it is not a server.
+"""
 LOCK_RETRY = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class UnixSocket:
-    """A unix socket that listens, or takes datagrams.
+    """A unix socket that listens, or receives datagrams.
 
-    :ivar path: its file; a name that begins with NUL has none (unix(7), abstract)
+    :ivar path: its file; a name that begins with NUL has no file (unix(7), abstract)
     """
 
     sock: socket.socket
     path: str
     identity: tuple[int, ...]
-    """What no other file has, nor any later one of that name; empty without a file."""
+    """Identifies the file, also compared with later files of the same name; empty without a file."""
 
     @classmethod
     def of(cls, fd: int, path: str, identity: tuple[int, ...]) -> UnixSocket:
         """Return the socket that another process has opened and sent here.
 
-        :param fd: it is this object's from now on
+        :param fd: belongs to this object from now on
         """
         return cls(socket.socket(fileno=fd), path, identity)
 
     @property
     def is_lost(self) -> bool:
-        """Whether no client can find it any more: somebody removed its file, or put another in its place."""
+        """Whether clients can no longer find it, because its file was removed or replaced."""
         if not has_file(self.path):
             return False
         try:
             return _identity_of(self.path) != self.identity
         except (FileNotFoundError, NotADirectoryError):
             return True
-        except OSError:  # the folder is closed to us
+        except OSError:  # no access to the folder
             return False
 
     def remove(self) -> None:
-        """Remove its file, if it is still ours. To be called before the socket is closed, where that is possible:
-        until the file is gone a server that starts finds us alive.
+        """Remove its file, if it is still ours. If possible, call this before the socket is closed: as long as the file
+        exists, another server that starts then finds this one alive.
         """
         if not has_file(self.path):
             return
@@ -78,12 +79,12 @@ def listen_unix(
     owner: tuple[int, int] | None = None,
     kind: int = socket.SOCK_STREAM,
 ) -> UnixSocket:
-    """Bind a path and listen at it, over the file of a server that is dead.
+    """Bind a path and listen on it; replace the stale file of a dead server.
 
-    :param mode: the file's permissions, whatever the umask; None: what the umask leaves of 0777
-    :param owner: user and group that its file is to belong to; None: those of the process
-    :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM`, which takes datagrams as soon as it is bound
-    :raises ListenError: a server lives there, it is no socket, or it cannot be bound
+    :param mode: permissions of the file, regardless of the umask; None: 0777 less the umask
+    :param owner: user and group of the file; None: those of the process
+    :param kind: `socket.SOCK_STREAM`, or `SOCK_DGRAM`, which receives datagrams as soon as it is bound
+    :raises ListenError: a server is alive there, it is not a socket, or it cannot be bound
     """
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
@@ -109,12 +110,12 @@ def _listen(sock: socket.socket, backlog: int) -> None:
 
 
 def _bind(sock: socket.socket, path: str, mode: int | None) -> None:
-    """Bind a socket to a path, whose file has never more permissions than those of `mode`."""
+    """Bind a socket to a path; its file never has more permissions than `mode`."""
     if mode is None:
         sock.bind(path)
         return
-    # On Linux the file gets the mode of the socket, less the umask. Elsewhere only the umask is heard, for an
-    # instant in the whole process.
+    # On Linux the file gets the mode of the socket, less the umask. Elsewhere only the umask counts; it is changed
+    # briefly, for the whole process.
     umask = None
     try:
         os.fchmod(sock.fileno(), mode)
@@ -129,21 +130,21 @@ def _bind(sock: socket.socket, path: str, mode: int | None) -> None:
         Path(path).chmod(mode)
         return
     with _held(path) as (fd, status):
-        if stat.S_IMODE(status.st_mode) != mode:  # the umask took something away
+        if stat.S_IMODE(status.st_mode) != mode:  # the umask removed permissions
             Path(f"/proc/self/fd/{fd}" if os.path.isdir("/proc/self/fd") else path).chmod(mode)
 
 
 def _give_to(path: str, user: int, group: int) -> None:
-    """Let a socket's file belong to somebody."""
+    """Change the owner of a socket's file."""
     with _held(path) as (fd, _):
         os.chown(f"/proc/self/fd/{fd}", user, group)
 
 
 @contextlib.contextmanager
 def _held(path: str) -> Iterator[tuple[int, os.stat_result]]:
-    """Hold a socket's file itself, whatever somebody puts in its place meanwhile, a symbolic link for example.
+    """Hold a reference to the socket's file itself, even if another file, such as a symbolic link, replaces it.
 
-    :raises OSError: EADDRINUSE, there is no socket any more
+    :raises OSError: EADDRINUSE, it is not a socket any more
     """
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -156,22 +157,22 @@ def _held(path: str) -> Iterator[tuple[int, os.stat_result]]:
 
 
 def has_file(path: str) -> bool:
-    """Whether a socket of this name has a file."""
+    """Whether a socket with this name has a file."""
     return path[:1] not in ("", "\0")
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket's file that a dead server left behind.
+    """Remove the socket file that a dead server left behind.
 
-    :raises ListenError: it is no socket
-    :raises OSError: EADDRINUSE, a server lives there; another, whether one does cannot be seen
+    :raises ListenError: it is not a socket
+    :raises OSError: EADDRINUSE, a server is alive there; another error, it cannot be determined
     """
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        text = f"cannot listen on {path}: that is no socket; remove it, or choose another path with --uds"
+        text = f"cannot listen on {path}: it is not a socket; remove it, or choose another path with --uds"
         raise ListenError(errno.EEXIST, text)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # noqa: FBT003 - a full queue is EAGAIN, not a wait
@@ -187,7 +188,7 @@ def _remove_stale(path: str) -> None:
 
 
 def _identity_of(path: str) -> tuple[int, ...]:
-    """Return what no later file of that name has; inodes are used again, often at once."""
+    """Return what identifies a file among all files with its name; inode numbers are reused, often at once."""
     status = os.lstat(path)
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
@@ -196,7 +197,7 @@ def _identity_of(path: str) -> tuple[int, ...]:
 def _locked(path: str) -> Iterator[None]:
     """Hold the lock on the folder of a path (flock(2)): it leaves no file behind, and ends with its holder.
 
-    Where it cannot be had things go on without: anybody who reads a folder can hold its lock forever.
+    If the lock is not available, continue without it: any process that can read the folder could hold it forever.
     """
     fd = -1
     with contextlib.suppress(OSError):
@@ -217,7 +218,7 @@ def _lock(fd: int) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(LOCK_RETRY)
-        except OSError:  # a file system without
+        except OSError:  # the file system does not support it
             return
         else:
             return

@@ -1,1 +1,1 @@
-"""What runs a listener in this process: its event loop's run, its tasks, its end, its forks."""
+"""What runs a listener in this process: the run of its event loop, its tasks, its shutdown, its forks."""

@@ -1,21 +1,21 @@
 """What a child of `os.fork()` must not keep of the server that it is a copy of.
 
-An application may fork: a handler that uses `multiprocessing` or a pool of processes, or calls `os.fork()` itself. The
-child has a copy of every file descriptor, so that, for as long as it lives, a port that the server closed stays in use,
-and a client whose connection the server closed sees no end. It shares more than copies: an epoll set, and the rings of
-io_uring that libuv changes it by, are one object in both processes, and so is the socket that the C handler of a signal
-writes to (`signal.set_wakeup_fd`): what the child does there happens to the server.
+An application may fork: a handler may use `multiprocessing` or a process pool, or call `os.fork()` itself. The child
+has a copy of every file descriptor. While it lives, a port that the server closed stays in use, and a client whose
+connection the server closed sees no end of file. Some things are shared rather than copied: an epoll set, the io_uring
+rings that libuv uses to change it, and the socket that the C signal handler writes to (`signal.set_wakeup_fd`). What
+the child does to these affects the server.
 
-So the child is made deaf before any code of the application runs in it (`os.register_at_fork`):
+So the child is disconnected before any code of the application runs in it (`os.register_at_fork`):
 
-- Listening sockets, the connections that were accepted from them, and the channel to a supervisor become /dev/null, by
-  dup2(2): the numbers stay taken, so that a later close(2) of one of them closes nothing of the application's.
-- The epoll set becomes an empty one of the child's own, rings of io_uring become memory of its own.
-- Signals do what they do in a process of its own; a child that nobody waits for can be ended by TERM.
-- A child that returns into the event loop ends with code 1: it would serve from a copy of the server's memory.
+- Listening sockets, connections accepted from them, and the channel to a supervisor are replaced by /dev/null, with
+  dup2(2). The descriptor numbers stay in use, so that a later close(2) does not close a descriptor of the application.
+- The epoll set is replaced by an empty one; io_uring rings are replaced by private memory.
+- Signals get their default actions, so that TERM ends a child that nobody waits for.
+- A child that returns into the event loop exits with code 1: it would serve from a copy of the server's memory.
 
-File descriptors of the application stay, its own connections too. They are told apart by their local address.
-`subprocess` is not concerned: what it starts has none of these descriptors (O_CLOEXEC).
+File descriptors of the application stay open, including its own connections. They are told apart by their local
+address. `subprocess` is not affected: the programs that it starts have none of these descriptors (O_CLOEXEC).
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ __all__ = ["Shared", "address_of", "end_if_forked", "forget_server", "remember_s
 logger = logging.getLogger("tiny_listener")
 
 MAP_FIXED = 0x10
-"""See mmap(2); the module of that name has no such constant."""
+"""See mmap(2); the `mmap` module does not have this constant."""
 EVENTPOLL, EVENTFD, IO_URING = "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[io_uring]"
-"""What a link in /proc/self/fd says of a descriptor that is no file (proc_pid_fd(5))."""
+"""Targets of links in /proc/self/fd for descriptors that are not files (proc_pid_fd(5))."""
 
 Address = tuple[int, int, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What this process has of its server.
+    """What this process shares with its children: its server.
 
     :ivar loop: the loop that serves
-    :ivar thread: the one that the loop runs in
-    :ivar addresses: returns those that were ever listened at: connections outlive their listening socket
+    :ivar thread: the thread that the loop runs in
+    :ivar addresses: returns all addresses that it has ever listened on: connections outlive their listening socket
     """
 
     loop: asyncio.AbstractEventLoop
@@ -68,16 +68,16 @@ class Shared:
 _servers: list[Shared] = []
 _private: set[int] = set()
 _parents: list[int] = []
-"""The process whose children are concerned, if any is."""
+"""The process whose children are disconnected, if any."""
 _registered: list[bool] = []
 
 
 def separate_children(descriptors: Iterable[int] = ()) -> None:
-    """Let children of this process keep nothing of what it is: from now on, before there is a server.
+    """Disconnect children of this process from it, from now on, even before there is a server.
 
-    :param descriptors: file descriptors, beside those of servers, that are none of theirs
+    :param descriptors: further file descriptors, in addition to those of servers, that children must not keep
     """
-    if not _registered:  # it cannot be taken back
+    if not _registered:  # it cannot be unregistered
         _registered.append(True)
         os.register_at_fork(after_in_child=_leave_all)
     if _parents != [os.getpid()]:
@@ -86,7 +86,7 @@ def separate_children(descriptors: Iterable[int] = ()) -> None:
 
 
 def remember_server(loop: asyncio.AbstractEventLoop, addresses: Callable[[], Iterable[Address]]) -> Shared:
-    """Let children of this process keep nothing of a server; see `Shared`."""
+    """Disconnect children of this process from a server; see `Shared`."""
     separate_children()
     server = Shared(loop, threading.get_ident(), addresses)
     _servers.append(server)
@@ -94,38 +94,38 @@ def remember_server(loop: asyncio.AbstractEventLoop, addresses: Callable[[], Ite
 
 
 def forget_server(server: Shared) -> None:
-    """A server has ended: children may keep what they like."""
+    """A server has ended: children may keep everything."""
     with contextlib.suppress(ValueError):
         _servers.remove(server)
 
 
 def end_if_forked(pid: int, exit_code: int) -> None:
-    """End this process at once if it is a copy of the one with that id, made by a fork: it has nothing to clean up."""
+    """Exit at once if this process is a forked copy of the process with this pid: it has nothing to clean up."""
     if os.getpid() != pid:
         os._exit(exit_code)
 
 
 def address_of(sock: socket.socket) -> Address | None:
-    """Return what a listening socket has in common with the connections that are accepted from it, and no other socket.
+    """Return what a listening socket has in common with the connections accepted from it, and with no other socket.
 
-    Of TCP and UDP that is the port, whatever address of this machine a client connects to; of a unix socket its name.
+    For TCP and UDP that is the port, whatever address of this machine a client connects to; for a unix socket its name.
     """
     name = sock.getsockname()
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        return socket.AF_INET, int(sock.type), name[1]  # a socket of IPv6 may accept IPv4
+        return socket.AF_INET, int(sock.type), name[1]  # an IPv6 socket may accept IPv4
     if sock.family == socket.AF_UNIX and name:
         return socket.AF_UNIX, int(sock.type), name
     return None
 
 
 def _leave_all() -> None:
-    """In a child: keep nothing of the servers of the process that it is a copy of."""
+    """In a child: disconnect from all servers of the parent."""
     servers = _servers.copy()
     _servers.clear()
     if not _parents:
         return
     _parents.clear()
-    # What goes wrong in here would be printed and forgotten; each step is worth taking without the others.
+    # An exception here would only be printed. Run every step, even if another one fails.
     for step in (_take_signals_back, _leave_descriptors, _leave_rings, _end_in_the_loop):
         with contextlib.suppress(Exception):
             step(servers)
@@ -146,7 +146,7 @@ def _take_signals_back(servers: list[Shared]) -> None:
 
 
 def _is_of_a_loop(handler: Any, loops: list[asyncio.AbstractEventLoop]) -> bool:
-    """Whether a handler is ours or asyncio's, and not the application's."""
+    """Whether a signal handler is ours or asyncio's, not the application's."""
     if not callable(handler):
         return False
     module = getattr(handler, "__module__", None) or ""
@@ -164,7 +164,7 @@ def _leave_descriptors(servers: list[Shared]) -> None:
     if servers:
         ours |= {fd for fd in opened if _kind(fd) == IO_URING}
     sets = {fd: watched for fd in opened if _kind(fd) == EVENTPOLL and (watched := _watched_by(fd)) & ours}
-    # What wakes the loop from another thread would wake the server's.
+    # An eventfd that wakes the loop from another thread would wake the server's loop.
     ours |= {fd for watched in sets.values() for fd in watched if _kind(fd) == EVENTFD}
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for fd in ours:
@@ -204,7 +204,7 @@ def _watched_by(fd: int) -> set[int]:
 
 
 def _leave_rings(servers: list[Shared]) -> None:
-    """Put memory of this process over the rings of io_uring(7), which it shares with the server."""
+    """Replace the io_uring(7) rings, which are shared with the server, by private memory."""
     if not servers:
         return
     mappings = Path("/proc/self/maps").read_text().splitlines()
@@ -232,8 +232,8 @@ def _end_in_the_loop(servers: list[Shared]) -> None:
 def _came_back() -> None:
     try:
         logger.error(
-            "A child of os.fork() (pid %d) returned into the event loop, where it cannot serve: it ends with exit code "
-            "1; let it end with os._exit(), or start it by multiprocessing",
+            "A child of os.fork() (pid %d) returned into the event loop, where it cannot serve: exiting with code 1; "
+            "end it with os._exit(), or start it with multiprocessing",
             os.getpid(),
         )
     finally:

@@ -1,7 +1,7 @@
-"""What drives the coroutines of one pooled task: a generator that never ends.
+"""Drives the coroutines of one pooled task: a generator that never ends.
 
-A coroutine's own end is a StopIteration, and to raise and catch one costs as much as the rest of a step; a `yield from`
-sees it without.
+A coroutine ends with StopIteration, and raising and catching one costs as much as the rest of a step. A `yield from`
+detects the end without it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Driver: TypeAlias = Generator[Any, Any, None]
 
 @types.coroutine
 def drive(outcome: list[Any]) -> Driver:
-    """Run coroutines, one after the other: take one, yield what it yields, then `outcome` with its result in it, and
-    take the next. What a coroutine raises ends the driver.
+    """Run coroutines, one after the other: receive one, yield what it yields, then yield `outcome` with its result in
+    it, and receive the next. An exception of a coroutine ends the driver.
     """
     coro = yield None
     while True:
@@ -42,9 +42,9 @@ def first_step(
 def go_on(
     driver: Driver, outcome: list[Any], context: Context, yielded: Any, cancelled: BaseException | None
 ) -> Generator[Any, Any, Any]:
-    """Yield to the task what the driver's coroutine yields, and give it what the task sends or throws."""
+    """Yield to the task what the driver's coroutine yields, and pass it what the task sends or throws."""
     if cancelled is not None:
-        # The cancellation came between the first step and now: it is the coroutine's, not the pool's.
+        # The cancellation arrived between the first step and now: it is meant for the coroutine, not for the pool.
         release(yielded)
         yielded = context.run(driver.throw, cancelled)
         cancelled = None

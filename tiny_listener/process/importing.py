@@ -1,4 +1,4 @@
-"""Importing an application from a text such as `http_web:app`, with errors that say what would be right."""
+"""Imports an application from a string such as `http_web:app`, with helpful errors."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["import_from_string"]
 def import_from_string(import_str: str) -> Any:
     """Return the object that `MODULE:ATTRIBUTE` names; the attribute may have dots.
 
-    :raises ImportError: the text is malformed, or there is no such module or attribute
-    :raises Exception: whatever the module raises while it is imported
+    :raises ImportError: the string is malformed, or the module or attribute does not exist
+    :raises Exception: raised by the module while it is imported
     """
     module_name, _, attributes = str(import_str).partition(":")
     if not module_name or not attributes or not all(attributes.split(".")) or not all(module_name.split(".")):
         raise ImportError(
             f"{import_str!r} is not of the form MODULE:ATTRIBUTE, such as 'http_web:app' "
-            "(the module by its dotted name, without .py)"
+            "(use the dotted module name, without .py)"
         )
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
-        # Only when the name that is missing is the one asked for: a missing import inside it is its own error.
+        # Only if the requested module itself is missing: a missing import inside it is the application's own error.
         if exc.name is None or not (module_name == exc.name or module_name.startswith(exc.name + ".")):
             raise
         raise ImportError(f"No module named {exc.name!r}{_nearest_module(exc.name)}") from None
@@ -47,7 +47,7 @@ def _nearest(name: str, known: list[str], before: str = "") -> str:
 
 
 def _nearest_module(name: str) -> str:
-    """Return a hint at modules beside the one that is missing: of its package, or of the application's folder, which
+    """Return a suggestion for a missing module: similar names in its package, or in the application's folder, which
     comes first on the path.
     """
     package, _, last = name.rpartition(".")

@@ -1,21 +1,23 @@
-"""The end of a process that does not end by itself.
+"""Ends a process that does not end by itself.
 
-A stop asks the application to end, and the application may not. `Lifecycle` and `close_loop` give up on tasks and
-callbacks that only await. What blocks has to be ended from outside of the event loop, and no single means works always:
+A stop asks the application to end, and the application may not comply. `Lifecycle` and `close_loop` give up on tasks
+and callbacks that only await. Code that blocks has to be ended from outside the event loop, and no single mechanism
+always works:
 
-- *A thread of its own* sleeps until the deadline, names in the log what is left, and calls `_exit(2)`. It works while
-  the event loop is blocked (`time.sleep`, `while True`), and while the interpreter joins threads or runs `atexit`.
-- *A C thread of faulthandler* needs no GIL. It ends the process, with code 1 and all stacks on stderr, where a C
-  function keeps the GIL and where the interpreter is being torn down, so that no Python thread runs any more.
+- *A separate thread* sleeps until the deadline, logs what is left, and calls `_exit(2)`. It works while the event loop
+  is blocked (`time.sleep`, `while True`), and while the interpreter joins threads or runs `atexit`.
+- *A C thread of faulthandler* does not need the GIL. It ends the process with code 1 and writes all stacks to stderr,
+  if a C function holds the GIL or if the interpreter is shutting down and no Python thread runs any more.
 
-A signal has to be noticed first. The Python handler runs in the main thread between two bytecodes, and within those C
-functions that look for signals (`time.sleep`, `re.match`). Where the main thread is in a C function that releases the
-GIL and does not look (a database driver, `hashlib.pbkdf2_hmac`), only the C handler runs: faulthandler's writes to a
-pipe, whose other end the thread reads. `signal.set_wakeup_fd` does the same with less, but while a loop runs it is the
-loop's and wakes nobody else; so it serves while the application is imported, and at the end of the interpreter.
+A signal has to be detected first. The Python handler runs in the main thread between two bytecodes, and within C
+functions that check for signals (`time.sleep`, `re.match`). If the main thread is in a C function that releases the
+GIL but does not check for signals (a database driver, `hashlib.pbkdf2_hmac`), only the C handler runs: faulthandler's
+handler writes to a pipe that the thread reads. `signal.set_wakeup_fd` would be simpler, but while a loop runs it
+belongs to the loop and wakes nothing else. So it is used only while the application is imported, and at interpreter
+exit.
 
-What remains is a C function that keeps the GIL, does not look for signals and runs before the first of them: there TERM
-is not noticed in a process without a supervisor. QUIT and KILL are the kernel's and end it.
+One case remains: a C function that holds the GIL, does not check for signals, and runs before any of these is set up.
+In a process without a supervisor TERM is not detected then. QUIT and KILL are handled by the kernel and end it.
 """
 
 from __future__ import annotations
@@ -43,25 +45,27 @@ __all__ = ["AT_ONCE", "LastResort", "exit_code_of", "on_forced_exit", "what_is_l
 logger = logging.getLogger("tiny_listener")
 
 REPORT = 0.75
-"""Seconds after the graceful timeout in which what was cancelled may end; then the thread ends the process."""
+"""Seconds after the graceful timeout in which cancelled tasks may end; then the thread ends the process."""
 BACKSTOP = 0.2
-"""Seconds after that until faulthandler does: together less than the second that a supervisor waits (`KILL_GRACE`)."""
+"""Seconds after that until faulthandler ends the process. The sum is less than the second that a supervisor waits
+(`KILL_GRACE`)."""
 BACKSTOP_AT_ONCE = 1.0
-"""The same where the process ends at once: nothing else waits for it, and on a busy machine the thread is late."""
+"""The same where the process ends at once. Nothing waits for the sum, and on a busy machine the thread is late."""
 AT_ONCE = 0.3
-"""Seconds that an application which heeds cancellation has to end, where a second signal says "at once"."""
+"""Seconds to end for an application that reacts to cancellation, after a second signal that means "at once"."""
 MAX_NAMES = 20
 STACK = b"(most recent call first)"
-"""What faulthandler writes once for each signal."""
+"""What faulthandler writes once per signal."""
 
 _cleanups: list[Callable[[], object]] = []
 
 
 def on_forced_exit(clean_up: Callable[[], object]) -> Callable[[], None]:
-    """Call a function before this process is ended by force, which runs no `finally` and no `atexit` callback.
+    """Register a function to call before this process is forced to exit, which runs no `finally` and no `atexit`
+    callback.
 
-    :param clean_up: removes a file, say; it must not wait
-    :returns: takes it back
+    :param clean_up: for example, removes a file; it must not block
+    :returns: a function that unregisters it
     """
     _cleanups.append(clean_up)
 
@@ -73,12 +77,12 @@ def on_forced_exit(clean_up: Callable[[], object]) -> Callable[[], None]:
 
 
 class LastResort:
-    """Ends this process when a stop takes too long.
+    """Ends this process if a stop takes too long.
 
-    :param limit: seconds that a stop may take: the drain delay and the graceful timeout
-    :param watches: whether signals are noticed while the main thread is in a C function that does not look for them
-    :param report: the file descriptor that faulthandler writes to; None: nowhere
-    :ivar exit_code: that of a forced end
+    :param limit: seconds that a stop may take: the drain delay plus the graceful timeout
+    :param watches: whether to detect signals while the main thread is in a C function that does not check for them
+    :param report: the file descriptor that faulthandler writes to; None: /dev/null
+    :ivar exit_code: exit code of a forced exit
     """
 
     def __init__(self, limit: float, *, watches: bool = False, report: int | None = None, exit_code: int = 0) -> None:
@@ -91,23 +95,24 @@ class LastResort:
         self._numbers: set[bytes] = set()
         self._is_booting = True
         self._handled = self._level = 0
-        """Signals that the Python handler was called for, and that were acted upon."""
+        """Number of signals that the Python handler was called for, and that were acted upon."""
         self._dumped = self._noted = 0
-        """Signals that the C handlers wrote of to the pipe: faulthandler's, and Python's."""
+        """Number of signals that the C handlers, faulthandler's and Python's, reported on the pipe."""
         self._began: float | None = None
         self._deadline: float | None = None
         self._is_running = False
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)  # a signal handler must not wait for a reader that is blocked
+        os.set_blocking(self._writer, False)  # a signal handler must not wait for a blocked reader
         separate_children((self._reader, self._writer))
 
-    # --- what the process tells it ----------------------------------------------------------------
+    # --- interface --------------------------------------------------------------------------------
 
     def catch(self, signals: Iterable[signal.Signals]) -> None:
-        """Catch signals from now on, also those that a module of the application took meanwhile.
+        """Catch signals from now on, including those for which a module of the application installed a handler
+        meanwhile.
 
-        To be called in the main thread. Until a loop is known the first signal ends the process at once.
+        Call this in the main thread. Until a loop is set, the first signal ends the process at once.
         """
         for sig in signals:
             self._numbers.add(bytes([sig]))
@@ -121,18 +126,18 @@ class LastResort:
             self._run()
 
     def hand_to(self, loop: asyncio.AbstractEventLoop, on_signal: Callable[[signal.Signals, bool], None]) -> None:
-        """Tell the loop of signals from now on.
+        """Forward signals to a loop from now on.
 
-        :param on_signal: called in the loop with a signal, and whether it says "at once"
+        :param on_signal: called in the loop with a signal, and whether it means "at once"
         """
         self._loop, self._on_signal = loop, on_signal
 
     def booted(self) -> None:
-        """Events are taken in: the first signal lets those that are in flight finish from now on."""
+        """Events are accepted: from now on the first signal lets events in flight finish."""
         self._is_booting = False
 
     def begin(self, seconds: float | None = None) -> None:
-        """Bound the life of this process; of several bounds the earliest counts.
+        """Set a deadline for this process; the earliest of several counts.
 
         :param seconds: that a stop may take until it is forced; None: the limit
         """
@@ -141,16 +146,16 @@ class LastResort:
     # --- signals ----------------------------------------------------------------------------------
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Be the handler of a signal: it may interrupt anything, so it takes no lock and logs nothing."""
+        """Signal handler. It may interrupt anything, so it takes no lock and logs nothing."""
         self._handled += 1
         self._escalate(self._handled)
         loop, on_signal = self._loop, self._on_signal
         if loop is not None and on_signal is not None:
-            with contextlib.suppress(RuntimeError):  # it is closed: the interpreter is about to end
+            with contextlib.suppress(RuntimeError):  # it is closed: the interpreter is about to exit
                 loop.call_soon_threadsafe(on_signal, signal.Signals(number), self._handled > 1)
 
     def _escalate(self, count: int) -> None:
-        """Act upon so many signals, of which the handler, the thread or both have heard."""
+        """Act upon the number of signals that the handler, the thread or both have seen."""
         if count > self._level:
             self._level = count
             if self._loop is None:
@@ -178,8 +183,8 @@ class LastResort:
     def _run(self) -> None:
         if not self._is_running:
             self._is_running = True
-            # Not `threading.Thread`: it takes locks, and this may be called by a signal handler. It is no thread that
-            # the end of the interpreter waits for.
+            # Not `threading.Thread`: that takes locks, and this may be called by a signal handler. The interpreter does
+            # not wait for this thread at exit.
             _thread.start_new_thread(self._watch, ())
 
     def _watch(self) -> None:
@@ -203,7 +208,7 @@ class LastResort:
         try:
             took = time.monotonic() - (self._began or 0.0)
             logger.warning(
-                "Ending by force after %.1f s, with exit code %d; not ended: %s",
+                "Forcing the exit after %.1f s, with exit code %d; still running: %s",
                 took, self.exit_code, _in_a_line(what_is_left(self._loop)), extra={"duration": round(took, 3)},
             )  # fmt: skip
             for clean_up in _cleanups:
@@ -214,7 +219,7 @@ class LastResort:
 
 
 def what_is_left(loop: asyncio.AbstractEventLoop | None) -> list[str]:
-    """Name what may keep this process from its end: the call that the main thread is in, threads, children, tasks."""
+    """Name what may keep this process from exiting: the current call of the main thread, threads, children, tasks."""
     frames = sys._current_frames()  # noqa: SLF001 - the only way to another thread's frames
     main = threading.main_thread()
     found = []
@@ -237,11 +242,11 @@ def what_is_left(loop: asyncio.AbstractEventLoop | None) -> list[str]:
 def _in_a_line(names: list[str]) -> str:
     return (
         "; ".join(names[:MAX_NAMES]) + ("; ..." if len(names) > MAX_NAMES else "")
-    ) or "atexit callbacks, or finalisers"
+    ) or "atexit callbacks or finalizers"
 
 
 def _place(frame: FrameType | None) -> str | None:
-    """Return the innermost call of the application's, or None."""
+    """Return the innermost call in application code, or None."""
     while frame is not None:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         if package not in OURS and package not in ENVIRONS and package not in sys.stdlib_module_names:
@@ -255,7 +260,7 @@ ENVIRONS = frozenset({"__main__", "click", "multiprocess"})
 
 
 def exit_code_of(exc: BaseException) -> int:
-    """Return the exit code that the interpreter would end with for an exception that nobody caught."""
+    """Return the exit code of the interpreter for an uncaught exception."""
     if not isinstance(exc, SystemExit):
         return 1
     if exc.code is None:

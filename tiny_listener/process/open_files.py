@@ -9,15 +9,15 @@ import select
 __all__ = ["open_descriptors"]
 
 FOLDERS = ("/proc/self/fd", "/dev/fd")
-"""What lists a process's descriptors, see proc_pid_fd(5)."""
-MOST = 1 << 16
-"""The descriptors that are looked at one by one, where nothing lists them; it takes 20 ms."""
+"""Folders that list a process's descriptors, see proc_pid_fd(5)."""
+MAX_CHECKED = 1 << 16
+"""Number of descriptors that are checked one by one if no folder lists them; that takes 20 ms."""
 
 
 def open_descriptors() -> list[int]:
-    """Return the file descriptors that are open, in their order.
+    """Return the open file descriptors, in ascending order.
 
-    Where neither /proc nor /dev/fd is there, as in some sandboxes, poll(2) tells (POLLNVAL): of the first 65,536.
+    If neither /proc nor /dev/fd is available, as in some sandboxes, poll(2) tells for the first 65,536 (POLLNVAL).
     """
     for folder in FOLDERS:
         try:
@@ -26,7 +26,7 @@ def open_descriptors() -> list[int]:
             continue
         return [fd for fd in sorted(listed) if _is_open(fd)]
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    numbers = range(MOST if limit == resource.RLIM_INFINITY else min(limit, MOST))
+    numbers = range(MAX_CHECKED if limit == resource.RLIM_INFINITY else min(limit, MAX_CHECKED))
     poll = select.poll()
     for fd in numbers:
         poll.register(fd, 0)
@@ -37,6 +37,6 @@ def open_descriptors() -> list[int]:
 def _is_open(fd: int) -> bool:
     try:
         os.fstat(fd)
-    except OSError:  # the one that listed the folder
+    except OSError:  # the descriptor that was used to list the folder
         return False
     return True

@@ -1,4 +1,4 @@
-"""A task of the pool: it notices what is done to it, so that one which somebody knows is not used again."""
+"""A task of the pool. It records what is done to it, so that a task that other code may know is not reused."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TOUCHED = True
 
 
 class PooledTask(asyncio.Task[None]):
-    """A task that notices what is done to it and leaves no reference behind."""
+    """A task that records whether it was modified, and that leaves no reference behind."""
 
     touched: bool
-    """Whether anything was."""
+    """Whether it was modified."""
     runner: Suspended
 
     def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> None:
@@ -48,7 +48,7 @@ class PooledTask(asyncio.Task[None]):
         super().set_name(value)
 
     def get_coro(self) -> Any:
-        self.touched = True  # another request has another
+        self.touched = True  # another request has another coroutine
         return super().get_coro()
 
     if hasattr(asyncio.Task, "get_context"):  # since Python 3.12

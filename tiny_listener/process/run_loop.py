@@ -1,4 +1,4 @@
-"""The run of an event loop for a listener, to its end: none of what the application does ends it before its time."""
+"""Runs the event loop of a listener to its end: nothing that the application does ends it early."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ __all__ = ["close_loop", "run_main"]
 logger = logging.getLogger("tiny_listener")
 
 CLOSING = 0.2
-"""Seconds that what is left in a loop has at least to end when it is closed."""
+"""Minimum seconds that remaining tasks get to end when the loop is closed."""
 
 
 def run_main(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, None], on_leave: Callable[[int], object]
 ) -> None:
-    """Run a coroutine to its end, though code of the application's leaves the loop before that.
+    """Run a coroutine to its end, even if application code leaves the loop before that.
 
-    asyncio lets SystemExit and KeyboardInterrupt out of `run_until_complete`, whatever task or callback raises them,
-    and the loop stops with all that is in flight. Here it goes on.
+    asyncio lets SystemExit and KeyboardInterrupt of any task or callback escape from `run_until_complete`, and the loop
+    stops with everything in flight. Here it continues.
 
-    :param on_leave: called in the loop, after such an exception, with the exit code that it stands for
-    :raises BaseException: what the coroutine raised; or the first that left the loop, when the coroutine has ended
+    :param on_leave: called in the loop after such an exception, with its exit code
+    :raises BaseException: raised by the coroutine; or the first exception that left the loop, once the coroutine has
+        ended
     """
     pid = os.getpid()
     main = loop.create_task(coro)
@@ -46,21 +47,21 @@ def run_main(
         except (SystemExit, KeyboardInterrupt) as exc:
             end_if_forked(pid, exit_code_of(exc))
             if not main.done():
-                _say_who_left(exc, "draining, then ")
+                _log_exit(exc, "draining, then ")
                 loop.call_soon(on_leave, exit_code_of(first or exc))
             elif first is None and isinstance(exc, SystemExit):
-                _say_who_left(exc)
+                _log_exit(exc)
             first = first or exc
         except BaseException:
             end_if_forked(pid, 1)
             raise
     if first is not None:
         if not main.cancelled():
-            main.exception()  # it is retrieved: what came first is what counts
+            main.exception()  # mark it as retrieved: the first exception is raised instead
         raise first
 
 
-def _say_who_left(exc: BaseException, then: str = "") -> None:
+def _log_exit(exc: BaseException, then: str = "") -> None:
     what = f"called sys.exit({exc.code!r})" if isinstance(exc, SystemExit) else f"raised {type(exc).__name__}"
     logger.critical(
         "The application %s: %sexit code %d", what, then, exit_code_of(exc), exc_info=without_our_frames(exc)
@@ -68,9 +69,9 @@ def _say_who_left(exc: BaseException, then: str = "") -> None:
 
 
 def close_loop(loop: asyncio.AbstractEventLoop, limit: float) -> None:
-    """Cancel what still runs in a loop and close it, as `asyncio.run` does, but within a time.
+    """Cancel what still runs in a loop and close it, as `asyncio.run` does, but within a time limit.
 
-    What does not end is named in the log and left behind.
+    What does not end is logged and left behind.
 
     :param limit: seconds for tasks, asynchronous generators and threads of the default executor together
     """
@@ -95,36 +96,36 @@ def close_loop(loop: asyncio.AbstractEventLoop, limit: float) -> None:
 
 
 def _finish(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end, though what ends meanwhile raises what leaves the loop."""
+    """Run a coroutine to its end, even if other tasks raise exceptions that leave the loop."""
     task = loop.create_task(coro)
     while not task.done():
         try:
             loop.run_until_complete(task)
         except (SystemExit, KeyboardInterrupt) as exc:
-            _say(loop, exc, None)
+            _report(loop, exc, None)
 
 
 async def _gather(tasks: set[asyncio.Task[Any]], deadline: float, left: list[str]) -> None:
-    """Wait for tasks that were cancelled."""
+    """Wait for cancelled tasks."""
     done, pending = await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic()))
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
-            _say(task.get_loop(), error, task)
+            _report(task.get_loop(), error, task)
     for task in pending:
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - it is said once, below
-        # A coroutine that ignores its cancellation may ignore GeneratorExit too, and then without a loop never suspends
-        # again: its finalisation would block the interpreter. So it is never finalised.
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001 - it is logged once, below
+        # A coroutine that ignores its cancellation may ignore GeneratorExit too. Without a loop it would then never
+        # suspend again, and its finalization would block the interpreter. So it is never finalized.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(task))
     left += [in_words(task) for task in pending]
 
 
-def _say(loop: asyncio.AbstractEventLoop, error: BaseException, task: asyncio.Task[Any] | None) -> None:
+def _report(loop: asyncio.AbstractEventLoop, error: BaseException, task: asyncio.Task[Any] | None) -> None:
     context: dict[str, Any] = {"message": "A task failed during shutdown", "exception": without_our_frames(error)}
     loop.call_exception_handler({**context, "task": task} if task is not None else context)
 
 
 async def _bounded(end: Coroutine[Any, Any, Any], deadline: float, what: str, left: list[str]) -> None:
-    """Wait for what ends a loop, and name it where it does not."""
+    """Wait until a part of the loop has ended; record it if it does not."""
     ending = asyncio.ensure_future(end)
     await asyncio.wait({ending}, timeout=max(0.0, deadline - time.monotonic()))
     if not ending.done():
@@ -153,7 +154,7 @@ async def _shut_executor(loop: Any) -> None:
     def join() -> None:
         for thread in threads:
             thread.join()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
             loop.call_soon_threadsafe(tell)
 
     threading.Thread(target=join, daemon=True, name="joins the default executor").start()

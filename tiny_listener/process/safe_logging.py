@@ -1,7 +1,7 @@
-"""Logging from where nothing may raise: the walls of the server, and what counts events.
+"""Logging from places where nothing may raise: the walls between requests of the server, and the counting of events.
 
-`logging` catches what handlers raise, but not what filters do, and an exception may fail when its traceback is made:
-both are code of the application's. Where such a thing is logged for one connection, no other may notice.
+`logging` catches exceptions of handlers but not of filters, and formatting the traceback of an exception may fail: both
+are application code. When one connection logs such an event, no other may be affected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["forget_frames", "log_safely"]
 
 
 def log_safely(logger: logging.Logger, level: int, message: str, *args: Any, **options: Any) -> None:
-    """Log an event, as `logger.log` does; where that raises, say so in one line on stderr. Raises nothing."""
+    """Log an event like `logger.log`. If that raises, write one line to stderr. Never raises."""
     try:
         logger.log(level, message, *args, **options)
     except BaseException as exc:
@@ -24,7 +24,7 @@ def log_safely(logger: logging.Logger, level: int, message: str, *args: Any, **o
 
 
 def forget_frames(error: BaseException) -> None:
-    """Let go of the frames that an exception went through: one that is raised again and again, such as a constant of a
-    module, would keep all of its requests alive.
+    """Drop the frames that an exception went through. An exception that is raised repeatedly, such as a module
+    constant, would keep all of its requests alive.
     """
     BaseException.with_traceback(error, None)

@@ -1,4 +1,4 @@
-"""Where the tasks of a loop are: what the log shows of a process that hangs, or that somebody asks."""
+"""Where the tasks of a loop wait: logged for a process that hangs, or on request."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["in_words", "log_tasks", "where_tasks_are"]
 logger = logging.getLogger("tiny_listener")
 
 MAX_TASKS = 100
-"""Tasks that are logged; a server with more has the same few stacks again and again."""
+"""Maximum number of tasks that are logged. With more tasks, the same few stacks repeat."""
 OURS = ("tiny_listener", "tiny_listener_supervisor", "asyncio", "uvloop")
 
 
 def where_tasks_are(loop: asyncio.AbstractEventLoop) -> list[tuple[str, list[str]]]:
-    """Return the names of the tasks that wait in the application's code, and the calls of each, the innermost last.
+    """Return the names of the tasks that wait in application code, and the calls of each, the innermost last.
 
-    The task that runs is not among them: its calls are the stack of the thread.
+    The running task is not included: its calls are the stack of the thread.
     """
     found = []
     for task in asyncio.all_tasks(loop) - {asyncio.current_task(loop)}:
@@ -34,14 +34,14 @@ def where_tasks_are(loop: asyncio.AbstractEventLoop) -> list[tuple[str, list[str
 
 
 def in_words(task: asyncio.Task[Any]) -> str:
-    """Name a task and the outermost of the application's calls that it is in."""
+    """Name a task and its outermost call in application code."""
     frames = _frames(task.get_coro())
     theirs = next((frame for frame in frames if not _is_ours(frame)), None)
     return f"task {task.get_name()!r}" + (f", in {_place(theirs.f_code, theirs.f_lineno)}" if theirs else "")
 
 
 def log_tasks() -> None:
-    """Log where the tasks of the running loop are, a line each; nothing outside of a loop."""
+    """Log where the tasks of the running loop wait, one line each. Does nothing outside of a loop."""
     try:
         tasks = where_tasks_are(asyncio.get_running_loop())
     except RuntimeError:
@@ -49,7 +49,7 @@ def log_tasks() -> None:
     for name, calls in tasks[:MAX_TASKS]:
         logger.warning("Task %s waits: %s", name, " > ".join(calls), extra={"task": name})
     if len(tasks) > MAX_TASKS:
-        logger.warning("and %d tasks more", len(tasks) - MAX_TASKS)
+        logger.warning("and %d more tasks", len(tasks) - MAX_TASKS)
 
 
 def _frames(awaited: Any) -> list[FrameType]:

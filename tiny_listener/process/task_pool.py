@@ -1,20 +1,21 @@
-"""Tasks that wait in a pool: a coroutine that does not suspend needs no task of its own.
+"""A pool of waiting tasks: a coroutine that does not suspend needs no task of its own.
 
-Making a task for each request costs more than most handlers do. Here the first step of a coroutine runs at once, in
-the name of a task that waits in the pool: `asyncio.current_task()` is that task. When the coroutine ends in that step,
-the task stays in the pool, untouched, and the next coroutine may run in its name. When it suspends, the task wakes and
-goes on with it: it yields what the coroutine yielded, so that timeouts, task groups and cancellation see one ordinary
-task from beginning to end. Each coroutine has a context of its own (contextvars), in both places: a copy of the pool's,
-and not of whatever code happens to run the coroutine, which may be another coroutine's.
+Making a task for each request costs more than most handlers do. Here the first step of a coroutine runs at once, as a
+task that waits in the pool: `asyncio.current_task()` returns that task. If the coroutine ends in that step, the task
+stays in the pool unchanged, and the next coroutine may run as the same task. If the coroutine suspends, the task wakes
+up and continues it: it yields what the coroutine yielded. So timeouts, task groups and cancellation see one ordinary
+task from beginning to end. Each coroutine has its own context (contextvars) in both cases. It is a copy of the pool's
+context, not of the context of the code that runs the coroutine, which may be another coroutine.
 
-A task is reused only when nobody can tell. It ends, as the task of that one coroutine, once somebody
+A task is reused only if that cannot be observed. It ends, as the task of that one coroutine, if other code
 
 - refers to it, strongly or weakly: a later `cancel()`, a `WeakKeyDictionary` by task, SQLAlchemy's
   `async_scoped_session(scopefunc=asyncio.current_task)`;
-- added a done callback, named it, gave it an attribute, or cancelled it, even if the cancellation was caught.
+- added a done callback, named it, set an attribute, or cancelled it, even if the cancellation was caught.
 
-References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with those of a task that nobody can
-know, taken by the same lines when the pool begins: `asyncio.all_tasks()` does not list it. It runs nothing else.
+References are counted (`sys.getrefcount`, `weakref.getweakrefcount`) and compared with the counts of a probe task,
+which no other code can know: `asyncio.all_tasks()` does not list it, and it runs nothing else. The same lines of code
+take its counts when the pool starts.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from .pooled_task import PooledTask, set_attribute
 __all__ = ["Suspended", "TaskPool", "suspended_coroutine"]
 
 MAX_POOL = 256
-"""Idle tasks that are kept; each takes about 2 KiB."""
+"""Maximum number of idle tasks; each takes about 2 KiB."""
 
-Done: TypeAlias = Callable[[Any, BaseException | None], None]
+OnDone: TypeAlias = Callable[[Any, BaseException | None], None]
 current_task = asyncio.current_task
 
 
 class _Wake(asyncio.Future[None]):
-    """What an idle task waits for. A task is cancelled by cancelling it, in whatever way somebody calls that."""
+    """The future that an idle task waits for. Cancelling the task cancels it, whichever way that is called."""
 
     def __init__(self, runner: Suspended, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
@@ -53,7 +54,7 @@ class _Wake(asyncio.Future[None]):
 
 
 class TaskPool:
-    """The pool of one event loop, to be made while it runs; the context in which it is made is its coroutines'."""
+    """The pool of one event loop. Make it while the loop runs; its coroutines copy the context in which it is made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -61,29 +62,29 @@ class TaskPool:
         self._idle: list[Suspended] = []
         self._is_closed = False
         self._entered: Suspended | None = None
-        """The one in whose name this code is, while it runs nothing."""
+        """The task that is entered, while it runs nothing."""
         self._task: Any = None
-        """Its task."""
+        """Its asyncio task."""
         self._strong = self._weak = 0
-        """References to a task that is entered, when only the pool knows it; 0: not counted yet."""
+        """Reference counts of an entered task that only the pool knows; 0: not counted yet."""
         self.parked_counts = (0, 0)
-        """The same of a task that is about to wait in the pool."""
+        """The same for a task that is about to wait in the pool."""
         self.context: Context = self._base
-        """The context (contextvars) of the coroutine that began at once last, or that ended last."""
+        """The context (contextvars) of the coroutine that was started at once last, or that ended last."""
         self.probe: Suspended | None = self._start(asyncio.sleep(0), _ignore)
         """The task whose references are counted."""
         before = getweakrefcount(self.probe.task)
         unregister_task(self.probe.task)
         self._listed = before - getweakrefcount(self.probe.task)
-        """Weak references by which asyncio lists a task."""
+        """Number of weak references that asyncio holds to list a task."""
 
-    def run(self, coro: Coroutine[Any, Any, Any], done: Done) -> Any:
+    def run(self, coro: Coroutine[Any, Any, Any], done: OnDone) -> Any:
         """Run a coroutine; its first step at once, if a task is idle.
 
-        :param done: called later with its result and None, or with None and what it raised, if it suspends; must not
+        :param done: if it suspends, called later with its result and None, or with None and its exception; must not
             raise
-        :returns: its result if it did not suspend; else, as `Suspended`, what goes on with it
-        :raises BaseException: what it raised if it did not suspend
+        :returns: its result if it did not suspend; otherwise a `Suspended` that continues it
+        :raises BaseException: raised by the coroutine if it did not suspend
         """
         runner = self._entered
         if runner is None:
@@ -95,7 +96,7 @@ class TaskPool:
             finally:
                 self.leave()
         self.context = context = self._base.copy()
-        self._entered = None  # what runs now may come back here
+        self._entered = None  # the coroutine may call this method
         error: BaseException | None = None
         try:
             outcome = context.run(runner.send, coro)
@@ -107,7 +108,7 @@ class TaskPool:
         if outcome is runner.outcome:
             result = outcome[0]
             outcome[0] = None
-            # PERF: this is the wall between this coroutine and the next; it costs 30 ns.
+            # PERF: this isolates this coroutine from the next; it costs 30 ns.
             task = self._task
             strong, weak = getrefcount(task), getweakrefcount(task)
             if strong != self._strong or weak != self._weak or task.touched:
@@ -122,16 +123,16 @@ class TaskPool:
         runner.take_over(context, done, outcome)
         return runner
 
-    # PERF: to enter a task and to leave it takes as long as to run a coroutine that does little.
+    # PERF: entering and leaving a task takes as long as running a small coroutine.
 
     def enter(self) -> None:
-        """Be in the name of an idle task until `leave`, if there is one, for many a `run`.
+        """Enter an idle task, if there is one, until `leave`, for any number of calls of `run`.
 
         Does nothing within a task: only one can be entered at a time.
         """
         if self._idle and self._entered is None and current_task(self._loop) is None:
             runner = self._idle[-1]
-            if not runner.wake.done():  # else it was cancelled, and is about to end
+            if not runner.wake.done():  # otherwise it was cancelled, and is about to end
                 self._enter(runner)
 
     def _enter(self, runner: Suspended) -> None:
@@ -140,13 +141,13 @@ class TaskPool:
         enter_task(self._loop, runner.task)
 
     def leave(self) -> None:
-        """Be in no task's name any more."""
+        """Leave the entered task."""
         if self._entered is not None:
             leave_task(self._loop, self._task)
             self._entered = self._task = None
 
     def _suspect(self, runner: Suspended, strong: int, weak: int) -> None:
-        """Somebody knows the task that is entered: let it end, as the task of the one coroutine it ran."""
+        """Other code knows the entered task: let it end, as the task of the one coroutine that it ran."""
         if runner is self.probe:
             self._strong, self._weak = strong, weak + self._listed
             return
@@ -154,7 +155,7 @@ class TaskPool:
         runner.end()
 
     def count_entered(self) -> None:
-        """The probe has nothing more to do: count its references while it is entered, and let it end."""
+        """The probe is idle: count its references while it is entered, and let it end."""
         probe = self.probe
         if probe is None or self._is_closed or current_task(self._loop) is not None:
             return
@@ -165,15 +166,15 @@ class TaskPool:
             self.leave()
             self.probe = None
             probe.end()
-            self._start(asyncio.sleep(0), _ignore)  # the first that waits in the pool
+            self._start(asyncio.sleep(0), _ignore)  # the first task that waits in the pool
 
     def _take_out(self, runner: Suspended) -> None:
-        """Take the task that is entered out of the pool; another may take its place."""
+        """Remove the entered task from the pool; another may take its place."""
         self.leave()
         self._idle.remove(runner)
         self.enter()
 
-    def _start(self, coro: Coroutine[Any, Any, Any], done: Done) -> Suspended:
+    def _start(self, coro: Coroutine[Any, Any, Any], done: OnDone) -> Suspended:
         runner = Suspended(self)
         runner.start(self._loop, coro, self.new_context(), done)
         return runner
@@ -183,35 +184,35 @@ class TaskPool:
         return self._base.copy()
 
     def park(self, runner: Suspended) -> asyncio.Future[None]:
-        """Take in a task that has nothing to do; return what it waits for."""
+        """Add a task that is idle; return the future that it waits for."""
         self._idle.append(runner)
         runner.context = None
         return _Wake(runner, self._loop)
 
     def park_probe(self, counts: tuple[int, int]) -> asyncio.Future[None]:
-        """Keep the counts of references to the probe; return what it waits for."""
+        """Store the reference counts of the probe; return the future that it waits for."""
         self.parked_counts = counts[0], counts[1] + self._listed
         self._loop.call_soon(self.count_entered)
         assert self.probe is not None
         return _Wake(self.probe, self._loop)
 
     def forget(self, runner: Suspended) -> None:
-        """Take out a task that was cancelled while it had nothing to do."""
+        """Remove a task that was cancelled while it was idle."""
         if runner in self._idle:
             self._idle.remove(runner)
 
     @property
     def is_full(self) -> bool:
-        """Whether no more tasks may wait: enough do, or the pool is closed."""
+        """Whether no more tasks may wait: the limit is reached, or the pool is closed."""
         return self._is_closed or len(self._idle) >= MAX_POOL
 
     @property
     def idle(self) -> int:
-        """How many tasks wait."""
+        """Number of idle tasks."""
         return len(self._idle)
 
     def close(self) -> None:
-        """End the idle tasks, and each other when its coroutine has ended."""
+        """End the idle tasks, and each other task once its coroutine has ended."""
         self._is_closed = True
         idle, self._idle = self._idle, []
         if self.probe is not None and self.probe.is_parked:
@@ -222,50 +223,50 @@ class TaskPool:
 
 
 class Suspended:
-    """A task of the pool, and the coroutine that it goes on with."""
+    """A task of the pool, and the coroutine that it continues."""
 
     __slots__ = ("_driver", "_job", "context", "outcome", "pool", "send", "task", "wake")
 
     context: Context | None
-    """That of the coroutine (contextvars); None while one runs its first step in the task's name."""
+    """The coroutine's context (contextvars); None while another coroutine runs its first step as this task."""
 
     task: PooledTask
     wake: asyncio.Future[None]
-    """What the task waits for while it is idle."""
+    """The future that the task waits for while it is idle."""
     send: Callable[[Any], Any]
-    """That of the driver: takes a coroutine on, or sends it what its task sends."""
+    """The driver's `send`: passes it a coroutine to run, or what the task sends to the coroutine."""
 
     def __init__(self, pool: TaskPool) -> None:
         self.pool = pool
-        self._job: tuple[Context, Done, Any] | None = None
+        self._job: tuple[Context, OnDone, Any] | None = None
         self.renew()
 
     def renew(self) -> None:
-        """Make a new driver; the last one ended with the error of a coroutine."""
+        """Make a new driver; the exception of a coroutine ended the previous one."""
         self.outcome: list[Any] = [None]
-        """What the driver yields when a coroutine has ended, and nobody else can; it holds the result."""
+        """What the driver yields when a coroutine has ended, which nothing else can yield; it holds the result."""
         self._driver = drive(self.outcome)
         self.send = self._driver.send
         self.send(None)
 
     def start(
-        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: Done
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context, done: OnDone
     ) -> None:
-        """Make the task, and let it begin with a coroutine as any task would."""
+        """Make the task, and start it with a coroutine as any task would."""
         self.context = context
         self.task = PooledTask(self._work(coro, context, done), loop, self.pool.new_context())
         set_attribute(self.task, "runner", self)
 
-    def take_over(self, context: Context, done: Done, yielded: Any) -> None:
-        """Let the task go on with the coroutine that its driver took on, whose first step yielded `yielded`."""
+    def take_over(self, context: Context, done: OnDone, yielded: Any) -> None:
+        """Let the task continue the coroutine that its driver runs, whose first step yielded `yielded`."""
         self._job = (context, done, yielded)
         self.context = context
-        if not self.wake.done():  # it is done when the coroutine cancelled its own task: then that wakes it
+        if not self.wake.done():  # it is done if the coroutine cancelled its own task, which then wakes up anyway
             self.wake.set_result(None)
 
     @property
     def is_parked(self) -> bool:
-        """Whether the task has ever waited for something to do."""
+        """Whether the task has ever been idle."""
         return hasattr(self, "wake")
 
     def cancel(self) -> None:
@@ -273,11 +274,11 @@ class Suspended:
         self.task.cancel()
 
     def end(self) -> None:
-        """End the task, which has nothing to do."""
+        """End the idle task."""
         if not self.wake.done():
             self.wake.set_result(None)
 
-    async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: Done) -> None:
+    async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: OnDone) -> None:
         pool = self.pool
         if not await self._finish(first_step(self._driver, self.outcome, coro, context), context, done):
             return
@@ -309,29 +310,29 @@ class Suspended:
                 return
             del context, done, yielded, rest
 
-    async def _finish(self, rest: Any, context: Context, done: Done) -> bool:
-        """Wait for the rest of a coroutine; whatever its end, it is handed to `done`.
+    async def _finish(self, rest: Any, context: Context, done: OnDone) -> bool:
+        """Wait for the rest of a coroutine, and pass its outcome to `done`.
 
         :returns: whether the task may be reused
-        :raises CancelledError: the task was cancelled, and ends so
+        :raises CancelledError: the task was cancelled, and ends cancelled
         """
         try:
             result = await rest
         except BaseException as exc:
-            # No exception of a coroutine may end the task: SystemExit and KeyboardInterrupt would end the loop with it.
+            # No exception may end the task: SystemExit and KeyboardInterrupt would end the loop with it.
             self.renew()
             self.pool.context = context
             done(None, exc)
             if isinstance(exc, asyncio.CancelledError) and self.task.cancelling():
                 raise
-            return not isinstance(exc, GeneratorExit)  # what closes this coroutine wants no further step
+            return not isinstance(exc, GeneratorExit)  # the coroutine is being closed: no further step
         self.pool.context = context
         done(result, None)
         return True
 
 
 def suspended_coroutine(frame: types.FrameType) -> Any:
-    """Return the coroutine that a task of a pool goes on with, given the frame of the task's own coroutine, or None."""
+    """Return the coroutine that a pooled task continues, given the frame of the task's own coroutine, or None."""
     if frame.f_code is not Suspended._work.__code__:  # noqa: SLF001
         return None
     runner: Suspended = frame.f_locals["self"]
@@ -344,4 +345,4 @@ async def _nothing() -> None:
 
 
 def _ignore(_result: Any, _error: BaseException | None) -> None:
-    """Want no result."""
+    """Ignore the outcome."""

@@ -1,4 +1,4 @@
-"""Timers of one process that come at the same instants, so that an idle one wakes once for all of them."""
+"""Timers of one process that fire at the same instants, so that an idle process wakes up once for all of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from math import floor
 __all__ = ["call_at_next_tick", "next_tick"]
 
 GOLDEN = 0.6180339887498949
-"""Its multiples are spread evenly over the second, whatever numbers are taken."""
+"""Its multiples are evenly distributed over the second, whatever numbers are used."""
 
 
 def next_tick(now: float, period: float, phase: float) -> float:
-    """Return when the next tick is: a whole number of periods after the phase, and more than half a period from now.
+    """Return the next tick: a whole number of periods after the phase, and more than half a period from now.
 
     :param now: on any clock, in seconds, as is the result
     """
@@ -24,7 +24,8 @@ def next_tick(now: float, period: float, phase: float) -> float:
 def call_at_next_tick(
     loop: asyncio.AbstractEventLoop, period: float, callback: Callable[[], object]
 ) -> asyncio.TimerHandle:
-    """Call a function at the next tick: in this process all of one period are at one instant; elsewhere at another.
+    """Call a function at the next tick. Within a process, all ticks with the same period are simultaneous; other
+    processes have other ticks.
 
     :param period: seconds
     """

@@ -1,4 +1,4 @@
-"""Tracebacks of an application's errors, without the frames that are not the application's."""
+"""Tracebacks of application errors, without frames of the framework."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ __all__ = ["format_without_our_frames", "without_our_frames"]
 OURS = frozenset(
     {"tiny_listener", "tiny_listener_supervisor", "importlib", "multiprocess", "asyncio", "uvloop", "click"}
 )
-"""Packages whose frames lead to the application's, and say nothing about its error."""
+"""Packages whose frames lead to the application's frames, and say nothing about its error."""
 REFUSALS = (ListenerError, TypeError, ValueError)
-"""What is raised to refuse what an application asked for: its own line tells where. Others may be faults of ours."""
+"""Exceptions that refuse what an application asked for: the application's own line shows where. Others may be our bugs.
+"""
 
 
 def without_our_frames(error: BaseException) -> BaseException:
-    """Take our own frames off the top of a traceback: an application's error begins in the application.
+    """Remove our own frames from the top of a traceback: an application error starts in the application.
 
-    If there are none of the application's it is left as it is, for the fault may be ours.
+    If no frame belongs to the application the traceback stays as it is: it may be our bug.
     """
     frames = _first_of_others(error.__traceback__)
     return error if frames is None else error.with_traceback(frames)
 
 
 def format_without_our_frames(error: BaseException) -> str:
-    """Return the text of a traceback that begins and, if something was refused, ends with the application's frames."""
+    """Format a traceback that starts and, if something was refused, ends with frames of the application."""
     frames = _first_of_others(error.__traceback__)
     if frames is None and not isinstance(error, SyntaxError):
         frames = error.__traceback__

@@ -1,4 +1,4 @@
-"""The router: patterns, convertors, the trie that finds, and the face of it all."""
+"""The router: patterns, convertors, the trie that searches, and the interface to them."""
 
 from .convertors import CONVERTOR_TYPES, MAX_INT_DIGITS, Convertor, register_convertor
 from .pattern import Literal, Param, Pattern, Token, compile_path, parse_pattern

@@ -1,7 +1,7 @@
-"""Convertors: what text a parameter accepts, and the value that it becomes.
+"""Convertors: which text a parameter accepts, and the value that it is converted to.
 
-A convertor is named after the colon of a parameter, as in `{id:int}`; a parameter without a colon is `str`.
-Five are built in (`CONVERTOR_TYPES` holds them), and `register_convertor` adds an application's own.
+The name of a convertor follows the colon of a parameter, as in `{id:int}`; a parameter without a colon is `str`. Five
+are built in (`CONVERTOR_TYPES` holds them), and `register_convertor` adds those of an application.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ __all__ = [
 ]
 
 MAX_INT_DIGITS = 640
-"""The most digits that `int` accepts.
+"""Maximum number of digits that `int` accepts.
 
-CPython limits the digits that `int()` reads (4300 unless configured otherwise, CVE-2020-10735), and the
-limit can be lowered, but never below `sys.int_info.str_digits_check_threshold`, which is 640: up to
-there `int()` converts whatever the configuration, so a text that matches can always be converted.
-"""
+CPython limits the digits that `int()` reads (4300 by default, CVE-2020-10735). The limit can be lowered, but never
+below `sys.int_info.str_digits_check_threshold`, which is 640. So `int()` can always convert a text that matches,
+whatever the configuration."""
 
 
 class Convertor(NamedTuple):
-    """What a parameter accepts (`regex`, matched against the whole piece) and what makes its value of it."""
+    """What a parameter accepts (`regex`, matched against the whole piece), and the function that converts it to a
+    value.
+    """
 
     regex: str
     convert: Callable[[str], Any]
@@ -47,36 +48,36 @@ CONVERTOR_TYPES: dict[str, Convertor] = {
     "path": Convertor(r".*", str),
     "uuid": Convertor(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", uuid.UUID),
 }
-"""All convertors by name. Add to it with `register_convertor`, which checks what it is given."""
+"""All convertors by name. Add to it with `register_convertor`, which validates its arguments."""
 
-# Between "float" and the end of a pattern stand the convertors that applications register, by name.
+# Convertors that applications register are ranked between "float" and the end of a pattern, by name.
 _RANKS = {"uuid": 0, "int": 1, "float": 2, "str": 5, "path": 6}
 _CUSTOM_RANK = 3
 LITERAL_RANK = -1, ""
-"""The place of literal text in the order of what follows a parameter: see `rank_of`."""
+"""The rank of literal text among what may follow a parameter: see `rank_of`."""
 END_RANK = 4, ""
-"""The place of a pattern's end in that order: `str` and `path`, which take what the parameter might, are behind."""
+"""The rank of a pattern's end. `str` and `path`, which take what the parameter might take, are ranked after it."""
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-# `\1` and `(?(1)...)` count groups from the start of the whole pattern, where other parameters stand.
+# `\1` and `(?(1)...)` count groups from the start of the whole pattern, including other parameters.
 _GROUP_NUMBER = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9]|\(\?\([0-9])")
 
 
 def register_convertor(name: str, regex: str, convert: Callable[[str], Any]) -> None:
-    r"""Let patterns say `{parameter:name}`: a piece of text that `regex` matches whole, given to `convert`.
+    r"""Let patterns use `{parameter:name}`: a piece of text that `regex` matches as a whole, passed to `convert`.
 
-    In `regex` a dot matches newlines too. Its groups must not be named or referred to by number, and it
-    sees its own piece only: `^`, `$`, `\b` and look-around do not work across the borders of the piece.
-    It should be greedy throughout: a parameter takes as much text as it can.
+    In `regex` a dot matches newlines too. Its groups must not be named or referred to by number. It sees only its own
+    piece: `^`, `$`, `\b` and look-around do not work across the boundaries of the piece. It should be greedy
+    throughout: a parameter takes as much text as it can.
 
-    `convert` may raise ValueError to refuse a text that `regex` accepts: then nothing matches, for no
-    other route is tried. Raises RouteError when `name` is no identifier or is taken, or when `regex` is
-    invalid, matches the empty text, or has groups of the kinds above.
+    `convert` may raise ValueError to reject a text that `regex` accepts: then nothing matches, because no other route
+    is tried. Raises RouteError if `name` is not an identifier or is already in use, or if `regex` is invalid, matches
+    the empty string, or has groups of the kinds above.
     """
     if not _NAME.fullmatch(name):
         raise RouteError(f'bad convertor name "{name}": ASCII letters, digits and "_", no digit first')
     if name in CONVERTOR_TYPES:
-        raise RouteError(f'a convertor "{name}" exists already: {CONVERTOR_TYPES[name].regex}')
+        raise RouteError(f'a convertor "{name}" already exists: {CONVERTOR_TYPES[name].regex}')
     refused = _refuse(regex)
     if refused:
         raise RouteError(f'convertor "{name}": the regex {regex!r} {refused}')
@@ -84,10 +85,10 @@ def register_convertor(name: str, regex: str, convert: Callable[[str], Any]) -> 
 
 
 def _refuse(regex: str) -> str:
-    """Why `regex` cannot be that of a convertor; empty if it can."""
+    """Return why `regex` cannot be that of a convertor; empty if it can."""
     try:
         compiled = compile_piece(regex)
-        # It will stand inside a larger expression, where flags for the whole of it are an error.
+        # It becomes part of a larger expression, where global flags are an error.
         re.compile(f"(?:{regex})")
     except re.error as error:
         return f"is invalid: {error}"
@@ -96,20 +97,20 @@ def _refuse(regex: str) -> str:
     if _GROUP_NUMBER.search(regex):
         return "refers to a group by its number, which changes with the pattern around it"
     if compiled.fullmatch(""):
-        return "matches the empty text"
+        return "matches the empty string"
     return ""
 
 
 def compile_piece(regex: str) -> re.Pattern[str]:
-    """The compiled `regex` of a convertor: the flags are those of `compile_path`.
+    """Compile the `regex` of a convertor, with the flags of `compile_path`.
 
-    Raises re.error when it is invalid.
+    Raises re.error if it is invalid.
     """
     return re.compile(regex, re.DOTALL)
 
 
 def rank_of(name: str) -> tuple[int, str]:
-    """The place of convertor `name` in the order in which parameters are tried at one position: lowest first.
+    """Return the rank of convertor `name` in the order in which parameters are tried at one position: lowest first.
 
     uuid, int, float, then an application's own by name, then str, then path.
     """

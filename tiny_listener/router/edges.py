@@ -1,7 +1,7 @@
-"""What the trie is made of: nodes, and the parameter edges, of one class for each kind of convertor.
+"""The parts of the trie: nodes, and parameter edges with a class for each kind of convertor.
 
-An edge knows which pieces of a text its parameter may take, and in which order. What is derived from the shape
-of the trie, so that a search decides with few looks, is derived by `prepare`, here and in `Trie.prepare`.
+An edge knows which pieces of a text its parameter may take, and in which order. `prepare`, here and in `Trie.prepare`,
+derives facts from the shape of the trie so that a search needs few checks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from typing import Final, Generic, TypeVar
 
 from .convertors import END_RANK, LITERAL_RANK, MAX_INT_DIGITS, compile_piece, rank_of
-from .memory import Memory
+from .memory import SearchMemory
 from .pattern import Param, Token
 
 __all__ = ["FAR", "Edge", "Node", "Order", "new_edge", "order_of"]
@@ -21,16 +21,16 @@ __all__ = ["FAR", "Edge", "Node", "Order", "new_edge", "order_of"]
 V = TypeVar("V")
 
 FAR: Final = 1 << 62
-"""Characters to what is not there."""
+"""A distance for nodes that do not exist."""
 
 _DIGITS = re.compile("[0-9]+")
 
 Order = tuple[tuple[int, str], tuple[int, str]]
-"""The place of a parameter among those that may stand at one position: lowest first."""
+"""The rank of a parameter among those possible at one position: lowest first."""
 
 
 def order_of(tokens: Sequence[Token], index: int) -> Order:
-    """That of the parameter `tokens[index]`: by its convertor, then by what follows it.
+    """Return the order of the parameter `tokens[index]`: by its convertor, then by what follows it.
 
     The more specific first: literal text, uuid, int, float, an application's own, the end, str, path.
     """
@@ -42,7 +42,7 @@ def _rank(token: Token) -> tuple[int, str]:
 
 
 class Node(Generic[V]):
-    """A position between two tokens, or inside a literal where patterns part."""
+    """A position between two tokens, or inside a literal where patterns diverge."""
 
     __slots__ = (
         "beyond",
@@ -61,49 +61,49 @@ class Node(Generic[V]):
 
     def __init__(self, depth: int) -> None:
         self.value: V | None = None
-        """That of the pattern which ends here, if one does."""
+        """Value of the pattern that ends here, if one does."""
         self.literals: dict[str, tuple[str, Node[V]]] = {}
         """First character -> (label, node)."""
         self.edges: list[Edge[V]] = []
-        """The parameters that may stand here, in the order in which they are tried."""
+        """The parameters that are possible here, in the order in which they are tried."""
         self.depth = depth
-        """Parameters before. If there are none, a value is found in `Trie.literals`, never by descent."""
+        """Number of parameters before. If it is 0, values are found in `Trie.literals`, never by descent."""
 
         # Derived by `Trie.prepare`.
         self.near: int | None = None
-        """Characters to the nearest node below that matters; `FAR` if none does, None if stale."""
+        """Characters to the nearest relevant node below; `FAR` if there is none, None if stale."""
         self.ready = False
-        """What follows is up to date, here and wherever the search may go from here."""
+        """Whether the derived data is up to date, here and in all nodes that the search can reach from here."""
         self.jumps: dict[str, tuple[str, int, Node[V]]] = {}
         """The next `width` characters -> (the rest of the label, characters to the node, the node)."""
         self.width = 0
-        """0 if no literal text leads on."""
+        """0 if no literal text follows."""
         self.head: Edge[V] | None = None
         """The first of `edges`."""
         self.segment = False
-        """No parameter but `str`, up to a slash or to the end of the text, may stand here. Then:"""
+        """Whether the only possible parameter is `str`, up to a slash or to the end of the text. If so:"""
         self.beyond: Node[V] | None = None
-        """What follows if it is a slash."""
+        """The node that follows if it ends at a slash."""
         self.tail: V | None = None
-        """The value if it is the end."""
+        """The value if it ends at the end of the text."""
 
     @property
     def distance(self) -> int:
-        """Characters of literal text to the nearest node that matters, which may be this one.
+        """Characters of literal text to the nearest relevant node, which may be this one.
 
-        A node matters if the search may find a value here, or has a choice other than between literals.
+        A node is relevant if the search may find a value here, or has a choice other than between literals.
         """
         if self.edges or (self.value is not None and self.depth):
             return 0
         return FAR if self.near is None else self.near
 
     def touch(self) -> None:
-        """Forget what was derived: something changed, here or below."""
+        """Discard derived data: something changed, here or below."""
         self.near = None
         self.ready = False
 
     def prepare(self) -> None:
-        """Derive what is derived from what is below, whose `near` must be known."""
+        """Derive data from the nodes below, whose `near` must be known."""
         self.jumps = {}
         self.width = 0 if self.near is None or self.near >= FAR else self.near
         todo = [("", self)] if self.width else []
@@ -127,14 +127,14 @@ class Node(Generic[V]):
         self.ready = True
 
     def admits(self, text: str, pos: int) -> bool:
-        """Whether something that may follow stands in `text` at `pos`. (A parameter might.)"""
+        """Whether something that may follow is in `text` at `pos`. (A parameter might.)"""
         if self.head is not None or text[pos : pos + self.width] in self.jumps:
             return True
         return pos == len(text) and self.value is not None
 
 
 class Edge(Generic[V]):
-    """A parameter that may stand after a node; `child` is what follows it, all of one kind."""
+    """A possible parameter after a node; `child` is what follows it, all of one kind."""
 
     __slots__ = ("after", "child", "closed", "fullmatch", "label", "leaf", "match", "order")
 
@@ -143,19 +143,19 @@ class Edge(Generic[V]):
         compiled = compile_piece(regex)
         self.match, self.fullmatch = compiled.match, compiled.fullmatch
         self.leaf = order[1] == END_RANK
-        """Nothing follows: only a piece that reaches the end of the text will do."""
+        """Whether nothing follows: only a piece that reaches the end of the text matches."""
         self.child: Node[V] = Node(depth + 1)
 
         # Derived by `prepare`.
         self.after: Edge[V] | None = None
         """The next edge of the node, to try if this one fails."""
         self.closed = False
-        """What follows cannot stand where a piece might go on, so only the longest piece will do."""
+        """Whether what follows cannot be where a piece might continue, so that only the longest piece matches."""
         self.label = ""
         """The only text that may follow; empty if there are more, or none."""
 
     def prepare(self, after: Edge[V] | None) -> None:
-        """Derive what the search wants to know of `child`, and note the edge that is tried next."""
+        """Derive from `child` what the search needs, and store the edge that is tried next."""
         child = self.child
         labels = [label for label, _ in child.literals.values()]
         self.closed = not child.edges and not any(self.accepts(label[0]) for label in labels)
@@ -164,27 +164,27 @@ class Edge(Generic[V]):
 
     @abstractmethod
     def accepts(self, char: str) -> bool:
-        """Whether a piece that may be followed by `char` may also go on with it."""
+        """Whether a piece that may be followed by `char` may also continue with it."""
 
     @abstractmethod
     def first(self, text: str, pos: int) -> int:
-        """The end of the longest piece from `pos` after which the search can go on; -1 if there is none.
+        """Return the end of the longest piece from `pos` after which the search can continue; -1 if there is none.
 
-        For an edge that is not closed. (If it is, `match` and `fullmatch` say it all.)
+        For an edge that is not closed. (If it is, `match` and `fullmatch` are sufficient.)
         """
 
     @abstractmethod
-    def ends(self, pos: int, memory: Memory) -> Iterable[int]:
-        """The ends of all such pieces, longest first, less those that this edge gave for another `pos`."""
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
+        """Return the ends of all such pieces, longest first, except those that this edge returned for another `pos`."""
 
     def longest(self, text: str, low: int, high: int) -> int:
-        """What `first` says, if the pieces may end from `low` to `high`."""
+        """Return the result of `first` for pieces that may end from `low` to `high`."""
         if self.label:
             return text.rfind(self.label, low, high + len(self.label))
         return next(iter(self.viable(text, range(high, low - 1, -1))), -1)
 
     def viable(self, text: str, ends: range) -> Iterable[int]:
-        """Those of `ends` (descending) where something that may follow stands in `text`."""
+        """Return those of `ends` (descending) where something that may follow is in `text`."""
         if not ends:
             return ()
         admits = self.child.admits
@@ -196,7 +196,7 @@ class Edge(Generic[V]):
 
 
 class SegmentEdge(Edge[V]):
-    """`str`: at least one character, none of them a slash."""
+    """`str`: at least one character, but no slash."""
 
     __slots__ = ()
 
@@ -209,12 +209,12 @@ class SegmentEdge(Edge[V]):
             end = len(text)
         return self.longest(text, pos + 1, end) if end > pos else -1
 
-    def ends(self, pos: int, memory: Memory) -> Iterable[int]:
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
         return self.viable(memory.text, memory.down(self, pos + 1, memory.segment_end(pos)))
 
 
 class RestEdge(Edge[V]):
-    """`path`: any text, the empty one too."""
+    """`path`: any text, even empty."""
 
     __slots__ = ()
 
@@ -224,12 +224,12 @@ class RestEdge(Edge[V]):
     def first(self, text: str, pos: int) -> int:
         return self.longest(text, pos, len(text))
 
-    def ends(self, pos: int, memory: Memory) -> Iterable[int]:
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
         return self.viable(memory.text, memory.down(self, pos, len(memory.text)))
 
 
 class IntEdge(Edge[V]):
-    """`int`: a run of digits, of bounded length."""
+    """`int`: a run of digits with a limited length."""
 
     __slots__ = ()
 
@@ -240,14 +240,14 @@ class IntEdge(Edge[V]):
         found = self.match(text, pos)
         return self.longest(text, pos + 1, found.end()) if found else -1
 
-    def ends(self, pos: int, memory: Memory) -> Iterable[int]:
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
         run_end = memory.digits_end(pos)
         high = pos + MAX_INT_DIGITS
         if run_end <= high:
             return self.viable(memory.text, memory.down(self, pos + 1, run_end))
-        # NOTE: the bound cuts the run, so what was tried from elsewhere does not reach down from one common
-        # end. But one of these ends is a multiple of the bound: below it all was tried from there downwards,
-        # above it from there upwards, and each at most once.
+        # NOTE: the limit cuts the run, so the ends tried from other positions do not start at a common end. But one of
+        # the ends is a multiple of the limit: below it, ends are tried from there downwards, above it from there
+        # upwards, and each at most once.
         border = high - high % MAX_INT_DIGITS
         return chain(
             self.viable(memory.text, memory.up(self, border + 1, high)),
@@ -256,7 +256,7 @@ class IntEdge(Edge[V]):
 
 
 class FloatEdge(Edge[V]):
-    """`float`: a run of digits, perhaps with a point and a second run."""
+    """`float`: a run of digits, optionally with a point and a second run."""
 
     __slots__ = ()
 
@@ -274,7 +274,7 @@ class FloatEdge(Edge[V]):
                 return end
         return self.longest(text, pos + 1, point)
 
-    def ends(self, pos: int, memory: Memory) -> Iterable[int]:
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
         point = memory.digits_end(pos)
         if point == pos:
             return ()
@@ -286,7 +286,7 @@ class FloatEdge(Edge[V]):
 
 
 class FixedEdge(Edge[V]):
-    """`uuid`, and any convertor whose pieces have all the same length."""
+    """`uuid`, and any convertor whose pieces all have the same length."""
 
     __slots__ = ()
 
@@ -297,14 +297,14 @@ class FixedEdge(Edge[V]):
         found = self.match(text, pos)
         return self.longest(text, found.end(), found.end()) if found else -1
 
-    def ends(self, pos: int, memory: Memory) -> Iterable[int]:
-        # Another `pos` has another end: there is nothing to remember.
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
+        # Each `pos` has a different end, so there is nothing to remember.
         found = self.match(memory.text, pos)
         return self.viable(memory.text, range(found.end(), found.end() - 1, -1)) if found else ()
 
 
 class RegexEdge(Edge[V]):
-    """A convertor of an application, whose pieces may have any length but 0."""
+    """An application's own convertor, whose pieces may have any length but 0."""
 
     __slots__ = ()
 
@@ -314,20 +314,20 @@ class RegexEdge(Edge[V]):
     def first(self, text: str, pos: int) -> int:
         return next(self._pieces(text, pos), -1)
 
-    def ends(self, pos: int, memory: Memory) -> Iterable[int]:
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
         for end in self._pieces(memory.text, pos):
             if memory.enter(self, end):
                 yield end
 
     def _pieces(self, text: str, pos: int) -> Iterator[int]:
         if self.match(text, pos):
-            # What the regex prefers need not be the longest: look at all ends.
+            # The regex does not always prefer the longest piece: check all ends.
             ends = self.viable(text, range(len(text), pos, -1))
             yield from (end for end in ends if self.fullmatch(text, pos, end))
 
 
 def new_edge(order: Order, regex: str, depth: int) -> Edge[V]:
-    """The edge of a parameter whose convertor has `regex`, after `depth` other parameters."""
+    """Return the edge of a parameter whose convertor has `regex`, after `depth` other parameters."""
     kind: type[Edge[V]]
     match order[0][1]:
         case "str":
@@ -344,7 +344,7 @@ def new_edge(order: Order, regex: str, depth: int) -> Edge[V]:
 
 
 def _is_fixed(regex: str) -> bool:
-    """Whether all texts that `regex` matches have one length: what the re module demands of a look-behind."""
+    """Whether all texts that `regex` matches have the same length, as the re module requires for look-behind."""
     try:
         re.compile(f"(?<={regex})", re.DOTALL)
     except re.error:
@@ -358,7 +358,7 @@ def _digits_end(text: str, pos: int) -> int:
 
 
 def _places(text: str, label: str, ends: range) -> Iterator[int]:
-    """Those of `ends` (descending) where `label` stands in `text`."""
+    """Yield those of `ends` (descending) where `label` is in `text`."""
     end, low = ends[0], ends[-1]
     while (end := text.rfind(label, low, end + len(label))) >= 0:
         yield end

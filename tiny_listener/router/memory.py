@@ -1,22 +1,22 @@
-"""The memory of one search: what keeps hostile text from being read again and again."""
+"""The memory of one search. It prevents hostile text from being scanned repeatedly."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
 
-__all__ = ["Memory"]
+__all__ = ["SearchMemory"]
 
 _DIGITS = re.compile("[0-9]+")
 _SLASH = re.compile("/")
 
 
-class Memory:
-    """What one search knows of its text: where runs of characters end, and which ends were tried in vain.
+class SearchMemory:
+    """What one search knows about its text: where runs of characters end, and which ends were tried without success.
 
-    Ends are remembered for each edge and each run. Parameters are tried with the longest piece first, so
-    from any position in a run what was tried is all from the end of the run down to some lowest end: one
-    number says it all, and a later position tries only the ends below.
+    Ends are remembered for each edge and each run. Parameters are tried with the longest piece first. So from any
+    position in a run, the ends tried are all those from the end of the run down to some lowest end: one number records
+    them, and a later position tries only the ends below.
     """
 
     def __init__(self, text: str) -> None:
@@ -28,7 +28,7 @@ class Memory:
         self._digits: tuple[list[int], list[int]] | None = None
 
     def down(self, edge: object, low: int, high: int) -> range:
-        """The ends from `high` down to `low`, less those that `down` gave for this edge and `high` before."""
+        """Return the ends from `high` down to `low`, except those returned earlier for this edge and `high`."""
         known = self._lowest.get((edge, high), high + 1)
         if low >= known:
             return range(0)
@@ -36,7 +36,7 @@ class Memory:
         return range(known - 1, low - 1, -1)
 
     def up(self, edge: object, low: int, high: int) -> range:
-        """The ends from `high` down to `low`, less those that `up` gave for this edge and `low` before."""
+        """Return the ends from `high` down to `low`, except those returned earlier for this edge and `low`."""
         known = self._highest.get((edge, low), low - 1)
         if high <= known:
             return range(0)
@@ -44,22 +44,22 @@ class Memory:
         return range(high, known, -1)
 
     def enter(self, edge: object, end: int) -> bool:
-        """Whether this is the first time, for those edges whose ends depend on more than the run."""
+        """Whether this is the first call, for edges whose ends depend on more than the run."""
         if (edge, end) in self._entered:
             return False
         self._entered.add((edge, end))
         return True
 
     def segment_end(self, pos: int) -> int:
-        """The position of the first slash from `pos` on, or the end of the text."""
-        # All of them once: to search from each position anew would cost length x length.
+        """Return the position of the first slash from `pos` on, or the end of the text."""
+        # Find all of them once: searching again from each position would cost length x length.
         if self._slashes is None:
             self._slashes = [found.start() for found in _SLASH.finditer(self.text)]
         index = bisect_left(self._slashes, pos)
         return self._slashes[index] if index < len(self._slashes) else len(self.text)
 
     def digits_end(self, pos: int) -> int:
-        """The first position from `pos` on where no digit stands."""
+        """Return the first position from `pos` on that is not a digit."""
         if self._digits is None:
             runs = [found.span() for found in _DIGITS.finditer(self.text)]
             self._digits = [start for start, _ in runs], [end for _, end in runs]

@@ -1,10 +1,10 @@
-"""Patterns: the text by which a handler is registered, read into tokens.
+"""Patterns: the text by which a handler is registered, parsed into tokens.
 
     GET:/user/{username}          a literal text and a parameter of the convertor `str`
-    step {number:int}: {_}?       parameters may stand anywhere, not only between slashes
-    {{not a parameter}}           doubled braces are literal ones
+    step {number:int}: {_}?       parameters may be anywhere, not only between slashes
+    {{not a parameter}}           doubled braces are literal braces
 
-Nothing else is special: a pattern is arbitrary text, newlines included.
+Nothing else is special: a pattern is arbitrary text, including newlines.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["Literal", "Param", "Pattern", "Token", "compile_path", "parse_patter
 
 
 class Literal(NamedTuple):
-    """Text that stands for itself; never empty, and never beside another literal."""
+    """Literal text; never empty, and never next to another literal."""
 
     text: str
 
 
 class Param(NamedTuple):
-    """A named piece of text of the kind that a convertor accepts."""
+    """A named piece of text that a convertor accepts."""
 
     name: str
     convertor_name: str
@@ -40,14 +40,15 @@ Token = Literal | Param
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern as it was written (`text`), and as it was read (`tokens`)."""
+    """A pattern as written (`text`), and as parsed (`tokens`)."""
 
     text: str
     tokens: tuple[Token, ...] = field(repr=False)
     convertors: Mapping[str, Convertor] = field(repr=False, compare=False)
     """The convertor of each parameter, by the parameter's name, from left to right."""
     key: str = field(repr=False)
-    """The pattern without its parameters' names: patterns of one key match the same texts, the same way."""
+    """The pattern without the names of its parameters. Patterns with the same key match the same texts in the same way.
+    """
 
 
 _BRACE = re.compile(r"[{}]")
@@ -55,10 +56,10 @@ _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def parse_pattern(text: str) -> Pattern:
-    """Read the pattern `text`. Raises RouteError, with the place in `text`, when it is malformed.
+    """Parse the pattern `text`. Raises RouteError, with the position in `text`, if it is malformed.
 
-    It is malformed by a brace without its partner, by a parameter's name that is empty, no ASCII
-    identifier or there twice, and by a convertor that nobody registered.
+    It is malformed if a brace is unbalanced, if the name of a parameter is empty, not an ASCII identifier or used
+    twice, and if a convertor is not registered.
     """
     tokens: list[Token] = []
     convertors: dict[str, Convertor] = {}
@@ -67,7 +68,7 @@ def parse_pattern(text: str) -> Pattern:
     while brace := _BRACE.search(text, position):
         start = brace.start()
         literal.append(text[position:start])
-        if text.startswith(brace.group(), start + 1):  # doubled: a literal one
+        if text.startswith(brace.group(), start + 1):  # doubled: a literal brace
             literal.append(brace.group())
             position = start + 2
             continue
@@ -85,10 +86,10 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def compile_path(path: str) -> tuple[re.Pattern[str], dict[str, Convertor]]:
-    r"""The pattern `path` as a regular expression for a whole text, and the convertors of its parameters.
+    r"""Return the pattern `path` as a regular expression for a whole text, and the convertors of its parameters.
 
-    The expression has a group for each parameter, under its name, and ends with `\Z`: use it with
-    `match` or `fullmatch`. Raises RouteError when `path` is malformed.
+    The expression has a named group for each parameter, and ends with `\Z`: use it with `match` or `fullmatch`. Raises
+    RouteError if `path` is malformed.
     """
     pattern = parse_pattern(path)
     pieces = [
@@ -101,7 +102,7 @@ def compile_path(path: str) -> tuple[re.Pattern[str], dict[str, Convertor]]:
 
 
 def _parse_param(text: str, start: int) -> tuple[Param, int]:
-    """The parameter whose "{" is at `start`, and the position after its "}"."""
+    """Return the parameter whose "{" is at `start`, and the position after its "}"."""
     end = text.find("}", start)
     if end < 0:
         raise _error(text, start, 'unclosed "{": write "{{" for a literal one')
@@ -124,7 +125,7 @@ def _unknown_convertor(name: str) -> str:
 
 
 def _flush(literal: list[str], tokens: list[Token]) -> None:
-    """Move the pieces of a literal, if there is any text in them, to `tokens`."""
+    """Append the collected literal to `tokens`, if it is not empty."""
     text = "".join(literal)
     literal.clear()
     if text:
@@ -138,7 +139,7 @@ def _canonical(token: Token) -> str:
 
 
 def _error(text: str, position: int, problem: str) -> RouteError:
-    """An error whose message shows `text` on one line, and a caret under `position`."""
+    """Return an error whose message shows `text` on one line, and a caret under `position`."""
     before, rest = (_on_one_line(part) for part in (text[:position], text[position:]))
     return RouteError(
         f"{problem}, at column {position + 1} of the pattern\n    {before}{rest}\n    {' ' * len(before)}^"
@@ -146,5 +147,5 @@ def _error(text: str, position: int, problem: str) -> RouteError:
 
 
 def _on_one_line(text: str) -> str:
-    """`text` with what a terminal would not print as one character written as an escape."""
+    """Return `text` with unprintable characters escaped."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

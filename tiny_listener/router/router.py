@@ -1,6 +1,6 @@
 """The router: finds the route of an event by the text of its path.
 
-The face of the trie: here parameters get their names, and their texts become values.
+The interface to the trie: it names the parameters and converts their values.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Routable", "Router"]
 
 
 class Routable(Protocol):
-    """What the router wants to know of a route."""
+    """What the router needs to know about a route."""
 
     @property
     def name(self) -> str:
-        """What the application calls it."""
+        """Its name in the application."""
 
     @property
     def path(self) -> str:
@@ -29,18 +29,18 @@ class Routable(Protocol):
 
     @property
     def pattern(self) -> Pattern:
-        """The pattern, read."""
+        """The parsed pattern."""
 
     @property
     def where(self) -> str:
-        """The handler and its place in the source, for messages: `hello (http_web.py:12)`."""
+        """The handler and its location in the source, for messages: `hello (http_web.py:12)`."""
 
 
 R = TypeVar("R", bound=Routable)
 
 
 class _Entry(Generic[R]):
-    """A route, and how to make its parameters of the pieces that the trie found."""
+    """A route, and how to make its parameters from the pieces that the trie found."""
 
     __slots__ = ("conversions", "names", "only", "route")
 
@@ -51,33 +51,33 @@ class _Entry(Generic[R]):
         self.conversions: list[tuple[int, Callable[[str], Any]]] = [
             (index, convert) for index, (_, convert) in enumerate(convertors.values()) if convert is not str
         ]
-        """For each piece whose text is not its value: which it is, and what makes the value."""
+        """For each piece that has to be converted: its index, and the conversion."""
         self.only = self.names[0] if len(self.names) == 1 and not self.conversions else ""
-        """The name of the only parameter, if its text is its value."""
+        """Name of the only parameter, if it needs no conversion."""
 
 
 class Router(Generic[R]):
     """Routes, found by the texts that their patterns match.
 
-    At each position of a text the more specific wins, whatever the order of registration: the end of a
-    pattern, then literal text, then parameters: `uuid`, `int`, `float`, an application's own convertors
-    by name, `str`, `path`. Of two parameters of one convertor, that which is followed by the more specific:
-    literal text, `uuid`, `int`, `float`, an own one, the end, `str`, `path`; then the longer piece. A route
-    is found exactly when some registered pattern matches the whole text.
+    At each position of a text the more specific choice wins, regardless of the order of registration: the end of a
+    pattern, then literal text, then parameters: `uuid`, `int`, `float`, an application's own convertors by name, `str`,
+    `path`. Of two parameters with the same convertor, the one that is followed by the more specific choice wins:
+    literal text, `uuid`, `int`, `float`, an own one, the end, `str`, `path`; then the longer piece. A route is found
+    exactly if some registered pattern matches the whole text.
     """
 
     def __init__(self) -> None:
         self._trie: Trie[_Entry[R]] = Trie()
         self._routes: dict[str, R] = {}
-        """By the key of the pattern."""
+        """Routes by the key of their pattern."""
         self.version = 0
-        """Another number after each change."""
+        """Changes with each modification."""
 
     def add(self, route: R) -> None:
         """Register `route`.
 
-        Raises RouteError, which names both handlers, when a route of the same pattern is registered:
-        the same but for the names of its parameters.
+        Raises RouteError, which names both handlers, if a route with the same pattern is registered, apart from the
+        names of its parameters.
         """
         other = self._routes.get(route.pattern.key)
         if other is not None:
@@ -89,7 +89,7 @@ class Router(Generic[R]):
         self.version += 1
 
     def remove(self, route: R) -> None:
-        """Unregister `route`. Raises RouteError when it is not registered."""
+        """Unregister `route`. Raises RouteError if it is not registered."""
         if self._routes.get(route.pattern.key) is not route:
             raise RouteError(f'{route.where}: the route "{route.path}" is not registered')
         self._trie.remove(route.pattern)
@@ -97,10 +97,10 @@ class Router(Generic[R]):
         self.version += 1
 
     def match(self, path: str) -> tuple[R, dict[str, Any]] | None:
-        """The best route whose pattern matches the whole of `path`, and its parameters, converted.
+        """Return the best route whose pattern matches the whole of `path`, and its converted parameters.
 
-        None when there is no such route, or when its convertor refuses (by ValueError) a text that its
-        regex accepts: no other route is tried then. The dict is the caller's own.
+        None if there is no such route, or if its convertor rejects (by ValueError) a text that its regex accepts: no
+        other route is tried then. The dict belongs to the caller.
         """
         trie = self._trie
         entry = trie.literals.get(path)
@@ -108,7 +108,7 @@ class Router(Generic[R]):
             return entry.route, {}
         if not trie.root.ready:
             trie.prepare()
-        before, slash, piece = path.rpartition("/")  # PERF: half of what `rfind` and slices take
+        before, slash, piece = path.rpartition("/")  # PERF: half the time of `rfind` and slices
         entry = trie.tails.get(before)
         if entry is not None and piece and slash:
             return entry.route, {entry.only: piece}
@@ -116,7 +116,7 @@ class Router(Generic[R]):
         entry = trie.find(path, pieces)
         if entry is None:
             return None
-        if entry.only:  # PERF: what most patterns are
+        if entry.only:  # PERF: the most common pattern
             return entry.route, {entry.only: pieces[0]}
         try:
             for index, convert in entry.conversions:
@@ -130,7 +130,7 @@ class Router(Generic[R]):
         self._trie.prepare()
 
     def __iter__(self) -> Iterator[R]:
-        """The routes in the order in which they are tried."""
+        """Return the routes in the order in which they are tried."""
         return (entry.route for entry in self._trie.walk())
 
     def __len__(self) -> int:

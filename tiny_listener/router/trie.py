@@ -1,30 +1,28 @@
 """The trie: finds the pattern that matches a text, at a cost that does not grow with the number of patterns.
 
-A radix tree over characters, not over segments. A node has literal edges, keyed by their first character
-and labelled with as much text as their patterns share, and parameter edges, one for each convertor and kind of
-token behind it: `{x}`, `{x}.json` and `{x}{y:path}` begin with three edges.
+A radix tree over characters, not over segments. A node has literal edges, keyed by their first character and labelled
+with as much text as their patterns share, and parameter edges, one for each combination of a convertor and the kind of
+token after it: `{x}`, `{x}.json` and `{x}{y:path}` start with three edges.
 
-**What is found.** At each position the choices are, in this order: the end of a pattern, if the text ends;
-literal text; the parameters, by `order_of`, each with the longest piece first. The search tries them depth
-first, so the first match that it meets is the best, and it misses only if nothing matches.
+**What is found.** At each position the choices are, in this order: the end of a pattern, if the text ends; literal
+text; the parameters, by `order_of`, each with the longest piece first. The search is depth first. So the first match is
+the best one, and a match is missed only if nothing matches.
 
-**How.** A pattern without parameters is found in a dict, and always wins. For the rest, `Trie.find` descends
-by the first choice at each node and notes which choices it passed by. Where only the longest piece of an edge
-can lead on (`Edge.closed`), what is left is the next edge: then it goes back and takes that. So each node is
-entered once at most, for there is one way to it. Only where shorter pieces are left does `Trie._search` start
-over, with all choices and a `Memory` of what it tried. It enters no node twice at one position (below an
-`int`, no more than twice), so it takes at most length x nodes steps. The convertors of an application are the
-exception: whether their regex accepts a piece depends on both its borders, so each of their edges may cost
-length x length trials of the regex.
+**How.** A pattern without parameters is found in a dict, and always wins. Otherwise `Trie.find` descends by the first
+choice at each node and records the choices that it passed by. If only the longest piece of an edge can match
+(`Edge.closed`), the remaining choice is the next edge: then it backtracks and takes that. So each node is entered at
+most once, because there is one way to it. Only if shorter pieces remain does `Trie._search` start over, with all
+choices and a `SearchMemory` of what it tried. It enters no node twice at one position (below an `int`, at most twice),
+so it takes at most length x nodes steps. Convertors of an application are the exception: whether their regex accepts a
+piece depends on both of its boundaries, so each of their edges may cost length x length attempts of the regex.
 
-**Tails.** What most patterns with parameters are, a collection and the name of one of its things, is found by the text
-up to its last slash, where the shape of the trie says that nothing better can match: no literal text leads on
-from there but to patterns without parameters, and no parameter but `str` may stand.
+**Tails.** Most patterns with parameters are a collection and the name of one of its items. These are found by the text
+up to its last slash, if the shape of the trie shows that nothing better can match: from there, literal text leads only
+to patterns without parameters, and no parameter but `str` is possible.
 
-**Jumps.** Where nothing but literal text can follow for `width` characters, a node looks up that many at
-once, so that thousands of patterns with a common prefix cost one step, and not one for each place where they
-part. The table is derived from the literal edges when the first text is matched after a change, and only for
-those nodes that the change touched.
+**Jumps.** If only literal text can follow for `width` characters, a node looks up that many at once. So thousands of
+patterns with a common prefix cost one step instead of one per branch. The table is derived from the literal edges when
+the first text is matched after a change, and only for nodes that the change touched.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from .edges import FAR, Edge, Node, Order, new_edge, order_of
-from .memory import Memory
+from .memory import SearchMemory
 from .pattern import Literal, Param, Pattern
 
 __all__ = ["Trie"]
@@ -46,27 +44,27 @@ Way = str | Edge[V]
 
 
 Passed = tuple[Edge[V], int, "Passed[V]"] | None
-"""The choices that `Trie.find` passed by: the edge to try, the position, and those before."""
+"""The choices that `Trie.find` passed by: the edge to try, the position, and the choices before."""
 
 _SHORTER: Final = -1
-"""In place of a position: what is left are shorter pieces, of this edge."""
+"""Replaces a position: the remaining choices are shorter pieces of this edge."""
 
 
 class Trie(Generic[V]):
     """Patterns, each with a value (anything but None), and the search for the one that matches a text."""
 
-    memory_type: type[Memory] = Memory
+    memory_type: type[SearchMemory] = SearchMemory
 
     def __init__(self) -> None:
         self.root: Node[V] = Node(0)
         self.literals: dict[str, V] = {}
-        """The values of the patterns without parameters, by the only text that each matches."""
+        """Values of the patterns without parameters, by the only text that each matches."""
         self.tails: dict[str, V] = {}
-        """Where what follows a last slash can be one `str` and nothing else: its value, by the text before the slash.
+        """Values of patterns that end with a slash and one `str`, with no alternative, by the text before the slash.
         Derived, see `prepare`."""
 
     def insert(self, pattern: Pattern, value: V) -> None:
-        """Add `pattern`. Raises ValueError if one of the same key is there."""
+        """Add `pattern`. Raises ValueError if one with the same key exists."""
         node = self.root
         node.touch()
         for index, token in enumerate(pattern.tokens):
@@ -75,13 +73,13 @@ class Trie(Generic[V]):
             else:
                 node = _grow_edge(node, order_of(pattern.tokens, index), pattern.convertors[token.name].regex)
         if node.value is not None:
-            raise ValueError(f"the trie has {pattern.key!r} already")
+            raise ValueError(f"the trie already has {pattern.key!r}")
         node.value = value
         if not node.depth:
             self.literals[_only_text(pattern)] = value
 
     def remove(self, pattern: Pattern) -> None:
-        """Take `pattern` out. Raises KeyError if it is not there."""
+        """Remove `pattern`. Raises KeyError if it does not exist."""
         trail = self._trail(pattern)
         node = trail[-1][1] if trail else self.root
         if node.value is None:
@@ -90,7 +88,7 @@ class Trie(Generic[V]):
         node.touch()
         before, slash, rest = _text_before(pattern).rpartition("/")
         if slash and not rest:
-            self.tails.pop(before, None)  # it will be noted again if there is another
+            self.tails.pop(before, None)  # it is derived again if there is another
         above = [self.root, *(child for _, child in trail)]
         for parent, (way, child) in zip(reversed(above[:-1]), reversed(trail), strict=True):
             parent.touch()
@@ -99,7 +97,7 @@ class Trie(Generic[V]):
             del self.literals[_only_text(pattern)]
 
     def walk(self) -> Iterator[V]:
-        """All values, in the order in which their patterns are tried. (Literals that part: by character.)"""
+        """Yield all values, in the order in which their patterns are tried. (Diverging literals: by character.)"""
         todo = [self.root]
         while todo:
             node = todo.pop()
@@ -109,10 +107,10 @@ class Trie(Generic[V]):
             todo.extend(child for _, (_, child) in sorted(node.literals.items(), reverse=True))
 
     def find(self, text: str, pieces: list[str]) -> V | None:  # noqa: C901
-        """The value of the best pattern with parameters that matches the whole of `text`; None if none does.
+        """Return the value of the best pattern with parameters that matches the whole of `text`; None if none does.
 
-        `pieces`, an empty list, receives the text of each parameter. A pattern without parameters is
-        better than any other: look into `literals` first.
+        `pieces`, an empty list, receives the text of each parameter. A pattern without parameters wins over any other:
+        look into `literals` first.
         """
         node = self.root
         if not node.ready:
@@ -133,7 +131,7 @@ class Trie(Generic[V]):
             edge = node.head
             if edge is None and passed is None:
                 return None
-            if node.segment:  # PERF: the usual parameter, without a call
+            if node.segment:  # PERF: the most common parameter, without a call
                 piece = text[pos:]
                 if "/" not in piece:
                     if piece and node.tail is not None:
@@ -144,7 +142,7 @@ class Trie(Generic[V]):
                     node = node.beyond
                     pos = end
                     continue
-                edge = None  # it is neither
+                edge = None  # neither matches
             step = self._choose(edge, pos, passed, text, pieces)
             if step is None:
                 return None
@@ -155,12 +153,12 @@ class Trie(Generic[V]):
     def _choose(
         self, edge: Edge[V] | None, pos: int, passed: Passed[V], text: str, pieces: list[str]
     ) -> tuple[Node[V], int, Passed[V]] | None:
-        """Take the first parameter that may stand: `edge`, one after it, or one that was passed by.
+        """Take the first possible parameter: `edge`, one after it, or one that was passed by.
 
-        The node that it leads to, the position, and what is passed by then; None if nothing matches.
+        Return the node that it leads to, the position, and what is passed by then; None if nothing matches.
         """
         while True:
-            if edge is None:  # nothing left here: back to the last choice
+            if edge is None:  # nothing left here: backtrack to the last choice
                 if passed is None:
                     return None
                 edge, pos, passed = passed
@@ -183,7 +181,7 @@ class Trie(Generic[V]):
         return edge.child, end, passed
 
     def prepare(self) -> None:
-        """Derive what the search needs, where a change made it stale. (`find` does it when it must.)"""
+        """Derive what the search needs, where a change made it stale. (`find` calls it when necessary.)"""
         stale: list[Node[V]] = []
         todo = [self.root]
         while todo:
@@ -205,14 +203,16 @@ class Trie(Generic[V]):
                     self._note_tail(text[:-1], node)
 
     def _note_tail(self, text: str, node: Node[V]) -> None:
-        """Derive whether a tail follows `text` and a slash, from where a node without parameters before it goes on."""
+        """Derive whether a tail follows `text` and a slash, from the node after them, which has no parameters before
+        it.
+        """
         if node.tail is not None and not node.width:
             self.tails[text] = node.tail
         else:
             self.tails.pop(text, None)
 
     def _search(self, text: str, pieces: list[str]) -> Node[V] | None:
-        """The node whose value `find` gives, by trying every choice."""
+        """Return the node whose value `find` returns, by trying every choice."""
         memory = self.memory_type(text)
         # Each frame: the choices of a node, its position, and whether a parameter leads there.
         frames = [(self._choices(self.root, 0, memory), 0, False)]
@@ -229,8 +229,8 @@ class Trie(Generic[V]):
                 return node
         return None
 
-    def _choices(self, node: Node[V], pos: int, memory: Memory) -> Iterator[tuple[Node[V], int, bool]]:
-        """Where to go on from `node`: the next node, its position, and whether a parameter leads there."""
+    def _choices(self, node: Node[V], pos: int, memory: SearchMemory) -> Iterator[tuple[Node[V], int, bool]]:
+        """Yield the next steps from `node`: the next node, its position, and whether a parameter leads there."""
         text = memory.text
         jump = node.jumps.get(text[pos : pos + node.width])
         if jump is not None:
@@ -242,7 +242,7 @@ class Trie(Generic[V]):
                 yield edge.child, end, True
 
     def _trail(self, pattern: Pattern) -> list[tuple[Way[V], Node[V]]]:
-        """The steps from the root to where `pattern` ends. Raises KeyError if they are not all there."""
+        """Return the steps from the root to where `pattern` ends. Raises KeyError if any of them is missing."""
         trail: list[tuple[Way[V], Node[V]]] = []
         node = self.root
         for index, token in enumerate(pattern.tokens):
@@ -265,12 +265,12 @@ class Trie(Generic[V]):
 
 
 def _only_text(pattern: Pattern) -> str:
-    """The text that a pattern without parameters matches."""
+    """Return the text that a pattern without parameters matches."""
     return "".join(token.text for token in pattern.tokens if isinstance(token, Literal))
 
 
 def _text_before(pattern: Pattern) -> str:
-    """The text up to the first parameter."""
+    """Return the text up to the first parameter."""
     first = pattern.tokens[0] if pattern.tokens else None
     return first.text if isinstance(first, Literal) else ""
 
@@ -280,7 +280,7 @@ def _edge(node: Node[V], order: Order) -> Edge[V] | None:
 
 
 def _grow_edge(node: Node[V], order: Order, regex: str) -> Node[V]:
-    """The node that a parameter leads to from `node`, made if need be."""
+    """Return the node that a parameter leads to from `node`; make it if necessary."""
     edge = _edge(node, order)
     if edge is None:
         edge = new_edge(order, regex, node.depth)
@@ -291,7 +291,7 @@ def _grow_edge(node: Node[V], order: Order, regex: str) -> Node[V]:
 
 
 def _grow_literal(node: Node[V], text: str) -> Node[V]:
-    """The node that `text` leads to from `node`, made if need be."""
+    """Return the node that `text` leads to from `node`; make it if necessary."""
     start = 0
     while start < len(text):
         label, child = node.literals.get(text[start], ("", None))
@@ -300,7 +300,7 @@ def _grow_literal(node: Node[V], text: str) -> Node[V]:
             node.literals[text[start]] = text[start:], child
             return child
         shared = _shared(label, text, start)
-        if shared < len(label):  # they part: a node in the middle of the label
+        if shared < len(label):  # they diverge: add a node in the middle of the label
             middle: Node[V] = Node(node.depth)
             middle.literals[label[shared]] = label[shared:], child
             node.literals[text[start]] = label[:shared], middle
@@ -312,7 +312,7 @@ def _grow_literal(node: Node[V], text: str) -> Node[V]:
 
 
 def _shared(label: str, text: str, start: int) -> int:
-    """How many characters `label` and `text` from `start` on have in common."""
+    """Return how many characters `label` and `text` from `start` on have in common."""
     if text.startswith(label, start):
         return len(label)
     theirs = text[start : start + len(label)]
@@ -322,7 +322,7 @@ def _shared(label: str, text: str, start: int) -> int:
 
 
 def _tidy(parent: Node[V], way: Way[V], child: Node[V]) -> None:
-    """After a removal in `child`: drop it if nothing is left there, or join its label with its only next."""
+    """After a removal in `child`: drop it if it is empty, or join its label with its only successor."""
     if child.value is not None or child.edges or len(child.literals) > 1:
         return
     if isinstance(way, Edge):

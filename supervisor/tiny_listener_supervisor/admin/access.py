@@ -1,4 +1,4 @@
-"""Who may ask the admin endpoint: whoever has the token, where there is one."""
+"""Access to the admin endpoint: by token, if one is configured."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ REALM = 'realm="tiny-listener"'
 def is_allowed(authorization: str | None, token: bytes) -> bool:
     """Whether the value of an Authorization field (RFC 9110, 11.6.2) carries the token.
 
-    Either as `Bearer TOKEN` (RFC 6750, 2.1), or as the password of `Basic` (RFC 7617), of any user: that is what a
-    browser asks people for. How long the comparison takes does not tell how much of a token is right.
+    Either as `Bearer TOKEN` (RFC 6750, 2.1), or as the password of `Basic` (RFC 7617) with any user: browsers prompt
+    for that. The comparison takes constant time, so that its duration does not reveal how much of a token is right.
     """
     scheme, _, credentials = (authorization or "").strip().partition(" ")
     given = credentials.strip().encode("latin-1", "replace")
@@ -32,10 +32,10 @@ def is_allowed(authorization: str | None, token: bytes) -> bool:
 
 
 def challenges(destination: str | None) -> list[tuple[str, str]]:
-    """Return the WWW-Authenticate fields of a 401 (RFC 9110, 11.6.1).
+    """Return the WWW-Authenticate fields of a 401 response (RFC 9110, 11.6.1).
 
-    :param destination: the request's Sec-Fetch-Dest; None for clients that are no browser. Scripts of a page are not
-        challenged for `Basic`, or the browser would ask people for a password each time that the page polls.
+    :param destination: the request's Sec-Fetch-Dest; None: the client is not a browser. Scripts are not challenged for
+        `Basic`: the browser would prompt for a password on every poll.
     """
     fields = [("www-authenticate", f"Bearer {REALM}")]
     if destination in (None, "document"):

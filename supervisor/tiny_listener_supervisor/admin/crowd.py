@@ -1,8 +1,8 @@
-"""How many clients the admin endpoint has at once, and which has to go when another comes.
+"""Limits the clients of the admin endpoint, and decides which one is disconnected when another connects.
 
-Anybody who reaches its port can hold a connection open, without a token. Such connections must neither use up the file
-descriptors of a supervisor, which needs some for each worker that it forks, nor keep others out. So there are few at a
-time, some descriptors are kept back, and the client that has done nothing for longest makes room for the next.
+Anyone who reaches the port can hold a connection open, without a token. Such connections must not exhaust the file
+descriptors of the supervisor, which needs some for each fork, and must not lock other clients out. So the number of
+connections is limited, some descriptors are reserved, and the client that has been idle longest is disconnected first.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 __all__ = ["CROWD_SETTINGS", "AdminServer", "deepen_queue", "first_to_go", "room"]
 
-MOST = 64
-"""Connections at once."""
-KEPT_BACK = 32
-"""File descriptors that connections leave free: a worker that is forked takes about ten."""
-AT_ONCE = 1
-"""Connections that asyncio accepts in an iteration of its loop: it calls that number the backlog. So whoever comes is
-read before many others have come."""
+MAX_CONNECTIONS = 64
+"""Connections at the same time."""
+RESERVED_FDS = 32
+"""File descriptors that connections leave free: forking a worker takes about ten."""
+ACCEPTS_PER_ITERATION = 1
+"""Connections that asyncio accepts per loop iteration; it calls that number the backlog. So a new client is read before
+many others are accepted."""
 QUEUE = 32
 """Connections that wait in the kernel meanwhile (listen(2))."""
 NO_LIMIT = 1 << 30
 """More descriptors than any process may have; RLIM_INFINITY is -1."""
 DESCRIPTORS = "/proc/self/fd"
 CROWD_SETTINGS = HTTPSettings(
-    backlog=AT_ONCE,
+    backlog=ACCEPTS_PER_ITERATION,
     header_timeout=5.0,
     body_timeout=5.0,
     keep_alive_timeout=10.0,
@@ -48,28 +48,28 @@ CROWD_SETTINGS = HTTPSettings(
     max_headers=16 * 1024,
     max_body=64 * 1024,
 )
-"""Limits for clients that ask for a page now and then, and send nothing but heads."""
+"""Limits for clients that request a page now and then, and send no bodies."""
 
 
 def first_to_go(clients: Sequence[tuple[bool, float]]) -> int:
-    """Return which of several clients makes room: the longest idle one; who waits for an answer only if all do.
+    """Return the index of the client to disconnect: the longest idle one. One that waits for a response only if all do.
 
-    :param clients: of each whether it waits for us, and since when it has completed nothing; the eldest first
+    :param clients: for each, whether it waits for a response, and since when it has completed nothing; the oldest first
     """
     return min(range(len(clients)), key=lambda place: clients[place])
 
 
 def room(limit: int, others: int) -> int:
-    """Return how many connections there may be.
+    """Return how many connections are allowed.
 
     :param limit: file descriptors that this process may have (RLIMIT_NOFILE)
-    :param others: those that it has, beside the connections
+    :param others: open file descriptors that are not connections
     """
-    return max(1, min(MOST, limit - min(KEPT_BACK, limit // 2) - others))
+    return max(1, min(MAX_CONNECTIONS, limit - min(RESERVED_FDS, limit // 2) - others))
 
 
 class AdminServer(HTTPServer):
-    """An HTTP server with few connections at once."""
+    """An HTTP server with a small limit of connections."""
 
     def __init__(self, listener: Listener[Any], settings: HTTPSettings) -> None:
         super().__init__(listener, settings)
@@ -82,7 +82,7 @@ class AdminServer(HTTPServer):
         return _Client(self)
 
     def welcome(self, new: HTTPConnection) -> None:
-        """A client has come: make room, if need be."""
+        """A client connected: disconnect others if there are too many."""
         self._eldest_first = [one for one in self._eldest_first if one in self.connections]
         self._eldest_first.append(new)
         while len(self._eldest_first) > self._room():
@@ -92,7 +92,7 @@ class AdminServer(HTTPServer):
             gone.abort()
 
     def _room(self) -> int:
-        if self._looked_at != self.now:  # PERF: not for each who comes, where there are many descriptors
+        if self._looked_at != self.now:  # PERF: not for every connection: there may be many descriptors
             self._looked_at = self.now
             self._others = count_descriptors() - len(self.connections)
         return room(resource.getrlimit(resource.RLIMIT_NOFILE)[0] % NO_LIMIT, self._others)
@@ -113,12 +113,12 @@ def _waits_for_us(client: HTTPConnection) -> bool:
 
 
 def _idle_since(client: HTTPConnection) -> float:
-    # Who sends a head byte by byte is active all the time, and has asked for nothing.
+    # A client that sends a head byte by byte is active all the time, but has requested nothing.
     return client.intake.head_since if client.state is State.HEAD else client.last_active
 
 
 def count_descriptors() -> int:
-    """Return how many file descriptors this process has; 0 where nothing tells."""
+    """Return the number of open file descriptors of this process; 0 if it is unknown."""
     try:
         # The number itself from Linux 6.2 on (proc_pid_fd(5)).
         return os.stat(DESCRIPTORS).st_size or len(os.listdir(DESCRIPTORS))
@@ -127,7 +127,7 @@ def count_descriptors() -> int:
 
 
 def deepen_queue(sockets: Sequence[socket.socket]) -> None:
-    """Let more connections wait in the kernel's queue than are accepted at once."""
+    """Let more connections wait in the kernel's queue than are accepted per loop iteration."""
     for sock in sockets:
         with socket.socket(fileno=os.dup(sock.fileno())) as copy:
             copy.listen(QUEUE)

@@ -1,4 +1,4 @@
-"""The admin endpoint: what the processes measured, whether they live and are ready, and a page that shows it."""
+"""The admin endpoint: metrics, liveness and readiness of the processes, and a status page."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ __all__ = ["Admin", "Watched"]
 logger = logging.getLogger("tiny_listener.admin")
 
 FOR_ALL = frozenset({"GET:/livez", "GET:/readyz"})
-"""Routes that need no token: what probes a server has seldom a place for secrets, and learns one bit."""
+"""Routes without a token: probes rarely have a place for secrets, and they reveal one bit."""
 PRIVATE = {
     "cache-control": "no-store",
     "cross-origin-resource-policy": "same-origin",
     "x-content-type-options": "nosniff",
 }
-"""Fields of responses that are nobody else's business: no cache keeps them, and no other site's page may embed them."""
+"""Fields of confidential responses: they are not cached, and pages of other sites cannot embed them."""
 GZIP = {"content-encoding": "gzip"}
 
 
 class Watched(Protocol):
-    """Whose state the endpoint tells."""
+    """The server that the endpoint reports on."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether events are taken in."""
+        """Whether events are accepted."""
 
     def status(self) -> Status:
-        """Return what there is to know of its processes."""
+        """Return the status of its processes."""
 
 
 class _AdminSource(HTTPSource):
@@ -71,14 +71,14 @@ class _AdminListener(HTTPListener):
 
 
 class Admin:
-    """The admin endpoint, in the loop of the supervisor, or of the only process.
+    """The admin endpoint, in the loop of the supervisor or of the single process.
 
-    :param exposition: renders the metrics; None without metrics
-    :param host: where to listen
-    :param port: 0 for one of the system's choice
-    :param required: whether a port that cannot be had is an error; otherwise it is a warning
-    :param token: what a client has to show; None: nothing
-    :param allowed_hosts: names by which it may be asked, beside addresses, `localhost` and `host`
+    :param exposition: renders the metrics; None: no metrics
+    :param host: the host to listen on
+    :param port: the port to listen on; 0: chosen by the system
+    :param required: whether an unavailable port is an error; otherwise it is a warning
+    :param token: the token that clients have to present; None: no token
+    :param allowed_hosts: host names that requests may use, in addition to addresses, `localhost` and `host`
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Admin:
         self.listener.before_event(self.check_host)
         if self._token is not None:
             self.listener.before_event(self.check)
-        self.listener.get("/{_:path}")(self.nothing)  # who is not let in does not learn what there is
+        self.listener.get("/{_:path}")(self.nothing)  # without the token, a client does not learn which paths exist
         self.listener.get("/")(self.page)
         self.listener.get("/overview.json")(self.overview)
         self.listener.get("/metrics")(self.metrics)
@@ -115,7 +115,7 @@ class Admin:
     async def start(self, watched: Watched) -> None:
         """Listen.
 
-        :raises ListenError: the port cannot be had, and it was asked for
+        :raises ListenError: the port is not available, and was required
         """
         self._watched = watched
         settings = self.listener.settings
@@ -125,17 +125,17 @@ class Admin:
             text = exc.strerror if isinstance(exc, ListenError) else str(exc)
             if self._required:
                 raise ListenError(exc.errno, f"{text} (the admin endpoint)".replace("--port", "--admin-port")) from None
-            logger.warning("No admin endpoint: port %d is taken; choose another with --admin-port", settings.port)
+            logger.warning("No admin endpoint: port %d is in use; choose another with --admin-port", settings.port)
 
     def show_queues(self, look: Callable[[], Mapping[str, int]]) -> None:
-        """Show on the metrics' page how many connections wait to be accepted, by worker."""
+        """Add the accept queue depth of each worker to the metrics."""
         if self._exposition is not None:
             from tiny_listener_metrics import AcceptQueues  # noqa: PLC0415 - only where there are metrics
 
             self._exposition.registry.register(AcceptQueues(look))
 
     def show_reloads(self, rollout: Rollout) -> None:
-        """Show on the metrics' page what became of reloads."""
+        """Add the outcome of reloads to the metrics."""
         if self._exposition is not None:
             from tiny_listener_metrics import ReloadCounts, Reloads  # noqa: PLC0415 - only where there are metrics
 
@@ -147,7 +147,7 @@ class Admin:
             self._exposition.registry.register(Reloads(look))
 
     def show_processes(self, look: Callable[[], ServerView]) -> None:
-        """Show on the metrics' page what the processes do."""
+        """Add process metrics."""
         self._look = look
         if self._exposition is not None:
             from tiny_listener_metrics import Processes  # noqa: PLC0415 - only where there are metrics
@@ -155,21 +155,23 @@ class Admin:
             self._exposition.registry.register(Processes(look))
 
     def warm_up(self) -> None:
-        """Make the page of metrics once, beside all else that the event loop does.
+        """Render the metrics once in the background.
 
-        The first time takes long where there are many routes, and a scrape has a limit.
+        The first time takes long if there are many routes, and a scrape has a timeout.
         """
         if self._scrapes is not None:
             self._warming_up = asyncio.ensure_future(self._scrapes.page(None, gzip=False))
 
     def stop(self) -> None:
-        """Close it."""
+        """Close the endpoint."""
         if self._warming_up is not None:
             self._warming_up.cancel()
         self.listener.close()
 
     async def metrics(self, request: Request) -> Response:
-        """Render all metrics of all workers, as text or OpenMetrics by the Accept header, in gzip if that is taken."""
+        """Render the metrics of all workers, as text or OpenMetrics by the Accept header, in gzip if the client accepts
+        it.
+        """
         if self._scrapes is None:
             return Response("Metrics are off (--no-metrics)\n", 404)
         gzip = _takes_gzip(request)
@@ -183,12 +185,12 @@ class Admin:
         return Response(body, headers=fields, content_type=content_type)
 
     async def page(self) -> Response:
-        """Show all this to people."""
+        """Serve the status page."""
         body, headers = page()
         return Response(body, headers={**PRIVATE, **headers}, content_type="text/html; charset=utf-8")
 
     async def overview(self, request: Request) -> Response:
-        """Tell what the page shows; see `Overview`."""
+        """Return the data of the status page; see `Overview`."""
         assert self._watched is not None
         shown = None
         if self._scrapes is not None and self._look is not None:
@@ -203,7 +205,7 @@ class Admin:
         return Response(body, headers=fields, content_type="application/json")
 
     async def check_host(self, request: Request) -> None:
-        """Let in who asks by a name of this endpoint's.
+        """Accept only requests for a host name of this endpoint.
 
         :raises HTTPError: 421 (RFC 9110 section 15.5.20)
         """
@@ -211,29 +213,29 @@ class Admin:
             raise HTTPError(421, WRONG_HOST)
 
     async def check(self, event: Event[Any], request: Request) -> None:
-        """Let in who has the token, before anything is done.
+        """Accept only requests with the token, before anything else is done.
 
         :raises HTTPError: 401
         """
         assert self._token is not None
         if event.route.path not in FOR_ALL and not is_allowed(request.header("authorization"), self._token):
-            raise HTTPError(401, "the admin token is wanted", challenges(request.header("sec-fetch-dest")))
+            raise HTTPError(401, "the admin token is required", challenges(request.header("sec-fetch-dest")))
 
     async def nothing(self) -> Response:
-        """Say that there is nothing, to who may know."""
+        """Respond 404 to an authorized client."""
         return Response("Page Not Found\n", 404)
 
     async def livez(self) -> str:
-        """Answer: that is all it takes to be alive."""
+        """Respond: a response is proof enough of being alive."""
         return "ok\n"
 
     async def readyz(self) -> Response:
-        """Say whether every worker takes events in: 200 or 503."""
+        """Return whether every worker accepts events: 200 or 503."""
         ready = self._watched is not None and self._watched.is_ready
         return Response("ready\n") if ready else Response("not ready\n", 503)
 
     async def status(self) -> Response:
-        """Tell of every process, as `tiny-listenerctl status --json` does."""
+        """Return the status of every process, as `tiny-listenerctl status --json` does."""
         assert self._watched is not None
         return Response(json_bytes(self._watched.status()), headers=PRIVATE, content_type="application/json")
 

@@ -1,8 +1,8 @@
-"""By which names the admin endpoint may be asked. Pure.
+"""Host names that the admin endpoint answers to. Pure functions.
 
-A page of any web site can have its own name resolve to 127.0.0.1, after it was loaded (DNS rebinding). Scripts of that
-page then read what the admin endpoint says, in the browser of somebody on this machine or in its network: for the
-browser it is still that site. But the browser sends the site's name as Host (RFC 9110 section 7.2).
+A page of any web site can make its own name resolve to 127.0.0.1 after it was loaded (DNS rebinding). Its scripts could
+then read the admin endpoint from the browser of a user on this machine or network, because the browser considers it the
+same site. But the browser still sends the site's name as Host (RFC 9110 section 7.2).
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections.abc import Iterable
 __all__ = ["WRONG_HOST", "AllowedHosts"]
 
 WRONG_HOST = (
-    "this endpoint is not to be asked by that name: use an address, or localhost, or start the server with the name in "
-    "--admin-allowed-hosts"
+    "this endpoint does not answer to that host name: use an address, or localhost, or start the server with the name "
+    "in --admin-allowed-hosts"
 )
 LOCAL = "localhost"
 _AUTHORITY = re.compile(r"(?:\[([^\]]*)\]|([^:]*))(?::[0-9]*)?\Z")
-"""The host of a Host field, and its port (RFC 3986 section 3.2)."""
+"""The host and the port of a Host field (RFC 3986 section 3.2)."""
 
 
 class AllowedHosts:
-    """The names in Host that are the endpoint's own.
+    """The values of Host that the endpoint answers to.
 
-    Any address is: no name leads to it that somebody else could change. So is `localhost`.
+    Every address is allowed, because no DNS name is involved that someone else could change. So is `localhost`.
 
-    :param names: of hosts, in lower case; `*.web.internal` is each name below that one, `*` any name at all
+    :param names: host names in lower case; `*.web.internal` stands for every name below that one, `*` for any name
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -35,9 +35,9 @@ class AllowedHosts:
         self._suffixes = tuple(name[1:] for name in self._names if name.startswith("*."))
 
     def allows(self, host: str | None) -> bool:
-        """Whether a request with this Host is answered.
+        """Whether a request with this Host is allowed.
 
-        :param host: the field's value; None: there is none, which HTTP/1.0 allows and no browser does
+        :param host: the field's value; None: the field is absent, which HTTP/1.0 allows and no browser does
         """
         if host is None or "*" in self._names:
             return True

@@ -1,4 +1,4 @@
-"""What the admin endpoint's page shows of a server, at one instant: `/overview.json`."""
+"""The data of the admin endpoint's status page at one instant: `/overview.json`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Measured", "Overview", "measured"]
 class Measured(msgspec.Struct, frozen=True):
     """What is measured.
 
-    :ivar counts: of events, since the server started
-    :ivar in_progress: events whose handling has begun and not ended
-    :ivar connections: HTTP connections that are open
-    :ivar restarts: how many workers took the place of another, by reason; None without a supervisor
+    :ivar counts: counts of events since the server started
+    :ivar in_progress: events whose handling has started but not ended
+    :ivar connections: open HTTP connections
+    :ivar restarts: number of workers that replaced another, by reason; None without a supervisor
     """
 
     counts: Counts
@@ -34,16 +34,16 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """A server, as whoever polls it finds it.
+    """A server at the time of the poll.
 
-    Rates are for the reader to compute: the difference of two counts, by that of their clocks. Where `instance` differs
-    another server has taken the place, all counts began anew, and there is no difference.
+    Clients compute rates: the difference of two counts, divided by the difference of their clocks. If `instance`
+    differs, the server was restarted and all counts started again at zero, so there is no difference to compute.
 
-    :ivar instance: a text that no other start of a server has
-    :ivar clock: seconds, from an instant that is the same for one instance; it never goes back
+    :ivar instance: a text that is unique to each start of a server
+    :ivar clock: seconds since a fixed time for one instance; monotonic
     :ivar version: of tiny-listener
     :ivar python: the version of Python
-    :ivar server: as `/status.json` has it
+    :ivar server: the same as `/status.json`
     :ivar measured: None with --no-metrics
     """
 
@@ -58,7 +58,7 @@ class Overview(msgspec.Struct, frozen=True):
 def measured(counts: Counts, look: Callable[[], ServerView]) -> Measured:
     """Return what is measured.
 
-    :param look: tells what the processes do now
+    :param look: returns what the processes are doing now
     """
     view = look()
     restarts = dict(view.restarts) if view.restarts is not None else None

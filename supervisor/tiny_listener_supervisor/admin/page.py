@@ -1,8 +1,7 @@
-"""The page that the admin endpoint shows to people: one HTML document that needs nothing from elsewhere.
+"""The status page of the admin endpoint: one HTML document without external resources.
 
-Its parts lie in `assets`, as what they are. The document that is sent holds them all, and its policy (Content Security
-Policy Level 3) lets nothing run, and no style count, but those parts, by their hashes. So a text that the page shows,
-and that somebody else wrote, stays a text.
+Its parts are in `assets`. The served document contains all of them, and its policy (Content Security Policy Level 3)
+allows only these scripts and styles, by their hashes. So text from others that the page shows can never run as code.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import NamedTuple
 __all__ = ["Page", "page"]
 
 SCRIPTS = ("numbers.js", "history.js", "graph.js", "tables.js", "page.js")
-"""In the order in which they need each other."""
+"""In the order of their dependencies."""
 
 
 class Page(NamedTuple):
@@ -28,7 +27,7 @@ class Page(NamedTuple):
 
 @cache
 def page() -> Page:
-    """Return the page, read once."""
+    """Return the page. It is read once."""
     assets = resources.files(__package__) / "assets"
 
     def text_of(name: str) -> str:

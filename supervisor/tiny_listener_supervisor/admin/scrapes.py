@@ -1,7 +1,7 @@
-"""Scrapes: pages of metrics that are made while the event loop goes on, one at a time.
+"""Scrapes: metrics pages are rendered one at a time, without blocking the event loop.
 
-A page of 100,000 samples takes seconds to make. It is made in steps of a few milliseconds, and those who ask for one
-while another is made share the next: however many ask, they cannot have more than one made at a time.
+Rendering a page with 100,000 samples takes seconds. It is done in steps of a few milliseconds. Clients that ask while a
+page is being rendered share the next one: any number of clients causes only one rendering at a time.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ __all__ = ["LOOK", "Scrapes"]
 T = TypeVar("T")
 
 LOOK = 100
-"""Steps after which it is looked whether the client is still there. One that has closed its own side only counts as
-gone then, as it does for nginx, which has the status 499 for it. A page of fewer steps reaches it."""
+"""Steps between two checks whether the client is still connected. A client that closed only its own side counts as
+gone, as it does for nginx, which logs status 499 for it. A page with fewer steps is sent to it anyway."""
 
 
 class Scrapes:
-    """Makes pages.
+    """Renders metrics pages.
 
-    :param exposition: whose pages
+    :param exposition: renders the metrics
     """
 
     def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
         self._lock = asyncio.Lock()
         self._begun = 0
-        """How many pages."""
+        """Number of pages whose rendering has started."""
         self._waiting = 0
-        """How many wait for their turn."""
+        """Number of clients that wait for the lock."""
         self._last: dict[tuple[str, bool], tuple[int, bytes]] = {}
-        """The last page of each kind, with its number, while anybody waits who could share it."""
+        """The last page of each kind, with its number, while clients wait that could share it."""
 
     async def page(
         self, accept: str | None, *, gzip: bool, is_gone: Callable[[], bool] = lambda: False
     ) -> tuple[bytes, str]:
-        """Make a page; return it and its content type.
+        """Render a page; return it and its content type.
 
-        :param accept: the value of the Accept field; None without one
-        :param is_gone: whether nobody wants it any more
-        :raises ClientDisconnectedError: nobody does
+        :param accept: the value of the Accept field; None: it is absent
+        :param is_gone: whether the client has disconnected
+        :raises ClientDisconnectedError: it has
         """
         pieces, content_type = self._exposition.pieces(accept)
         kind, begun = (content_type, gzip), self._begun
@@ -59,7 +59,7 @@ class Scrapes:
             self._waiting -= 1
         try:
             number, body = self._last.get(kind, (0, b""))
-            if number <= begun:  # else it was begun when this scrape had come, and tells of now
+            if number <= begun:  # otherwise its rendering started after this scrape arrived: it is current
                 self._begun = number = self._begun + 1
                 body = await self._make(pieces, gzip=gzip, is_gone=is_gone)
                 self._last[kind] = number, body
@@ -70,7 +70,7 @@ class Scrapes:
             self._lock.release()
 
     async def counts(self) -> Counts:
-        """Count for the page that people look at."""
+        """Return the counts for the status page."""
         from tiny_listener_metrics.overview import count  # noqa: PLC0415 - only where there are metrics
 
         async with self._lock:
@@ -78,7 +78,7 @@ class Scrapes:
         return await _in_steps(count(totals))
 
     async def compressed(self, body: bytes) -> bytes:
-        """Return bytes in gzip."""
+        """Compress a body with gzip."""
         from tiny_listener_metrics.exposition import compress  # noqa: PLC0415 - as above
 
         pieces = []

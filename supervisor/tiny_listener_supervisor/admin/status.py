@@ -1,4 +1,4 @@
-"""What there is to know about a server at one instant: its slots and their processes."""
+"""The status of a server at one instant: its slots and their processes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     """A process in a slot, or a slot without a worker.
 
     :ivar slot: its number
-    :ivar state: starting, ready, draining; of a slot without a worker: dead, or retired
+    :ivar state: starting, ready, draining; for a slot without a worker: dead, or retired
     :ivar pid: None without a worker, as are `age` and `version`
     :ivar age: seconds since the fork
-    :ivar version: how many reloads had been asked for by then
-    :ivar restarts: how often a worker of the slot died and was followed by another
+    :ivar version: number of reloads requested by then
+    :ivar restarts: number of workers of the slot that died and were replaced
     :ivar rss: bytes of resident memory
-    :ivar accept_queue: connections that wait at the slot's own sockets; None where it has none, and for those of its
-        processes that it is not shown with
-    :ivar events: those that the process has dispatched; None without metrics
-    :ivar last_exit: how the last process that ended in the slot did, in words; None while all live
-    :ivar cpu: seconds of processor time that the process has taken; None where the kernel does not tell
-    :ivar lag: the most seconds that its event loop was late in the last 15 to 30, or has stood still by now; None
-        unless it is ready
+    :ivar accept_queue: connections that wait at the slot's own sockets; None if it has none, and for all processes of
+        the slot except its worker
+    :ivar events: events that the process has dispatched; None without metrics
+    :ivar last_exit: how the last process of the slot ended; None: none has ended yet
+    :ivar cpu: seconds of processor time that the process has used; None if the kernel does not tell
+    :ivar lag: the longest delay of its event loop in the last 15 to 30 seconds, in seconds, or for how long it is
+        blocked now; None unless it is ready
     """
 
     slot: int
@@ -51,13 +51,14 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True, tag=True):
     """A server.
 
-    :ivar pid: of the supervisor, or of the only process
+    :ivar pid: of the supervisor, or of the single process
     :ivar state: starting, ready, degraded (some slot has no ready worker), stopping
     :ivar age: seconds since it started
-    :ivar version: how many reloads were asked for
-    :ivar workers: how many there are to be
-    :ivar addresses: where clients find it
-    :ivar shared_queue: connections that wait at unix sockets, which have one queue for all; None without
+    :ivar version: number of reloads requested
+    :ivar workers: configured number of workers
+    :ivar addresses: the addresses that clients connect to
+    :ivar shared_queue: connections that wait at sockets with one queue for all workers, such as unix sockets; None if
+        there are none
     :ivar reload: the last one; None before the first
     :ivar processes: by slot
     """
@@ -74,10 +75,10 @@ class Status(msgspec.Struct, frozen=True, tag=True):
 
 
 def processes(slots: Sequence[Slot], queues: Mapping[str, int], now: float) -> list[ProcessStatus]:
-    """Return the processes of all slots: first who serves, then who is about to, then who leaves.
+    """Return the processes of all slots: in each, first the worker, then the successor, then those that drain.
 
-    :param queues: how many connections wait at each slot's sockets; see `SocketBroker.queues`
-    :param now: on the clock of the workers' starts
+    :param queues: accept queue depth of each slot; see `SocketBroker.queues`
+    :param now: on the clock of the workers' start times
     """
     found = []
     for slot in slots:
@@ -119,7 +120,7 @@ def state_in_a_word(*, ready: bool, was_ready: bool, stopping: bool) -> str:
 def of_the_only_process(
     state: str, age: float, addresses: list[str], queue: int | None, events: int | None, *, lag: float
 ) -> Status:
-    """Return the status of a server that is one process.
+    """Return the status of a server that is a single process.
 
     :param lag: as `ProcessStatus.lag`, in seconds
     """

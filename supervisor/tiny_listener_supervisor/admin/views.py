@@ -1,4 +1,4 @@
-"""What the metrics' page shows of processes, from what they show of themselves and what the kernel knows."""
+"""Process metrics, from the workers' vitals and from the kernel."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["view_of", "view_of_the_only_process"]
 
 SUPERVISOR = "supervisor"
-"""What stands in place of a slot's number."""
+"""Label value of the supervisor, in place of a slot number."""
 
 
 def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float, lag: float | None = None) -> ServerView:
-    """Return what there is to show of a supervisor and its workers.
+    """Return the process metrics of a supervisor and its workers.
 
-    :param restarts: how often, by reason
+    :param restarts: number of restarts, by reason
     :param now: on the monotonic clock
-    :param lag: seconds that the supervisor's own loop was late
+    :param lag: delay of the supervisor's own loop in seconds
     """
     from tiny_listener_metrics import ServerView  # noqa: PLC0415 - only where there are metrics
 
@@ -40,13 +40,13 @@ def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float, lag:
             vitals = read_vitals(worker.shown, now)
             in_progress += vitals.in_progress
             connections += vitals.connections
-            if worker is slot.worker:  # one with this label
+            if worker is slot.worker:  # one process per label value
                 views.append(_process(str(slot.number), worker.pid, vitals if worker.state is State.READY else None))
     return ServerView(views, in_progress, connections, {s.value: states[s.value] for s in State}, restarts, lag)
 
 
 def view_of_the_only_process(shown: memoryview[float], now: float) -> ServerView:
-    """Return what there is to show of a process without a supervisor."""
+    """Return the process metrics of a process without a supervisor."""
     from tiny_listener_metrics import ServerView  # noqa: PLC0415 - only where there are metrics
 
     vitals = read_vitals(shown, now)

@@ -1,1 +1,1 @@
-"""The control socket, which tiny-listenerctl speaks to."""
+"""The control socket that tiny-listenerctl connects to."""

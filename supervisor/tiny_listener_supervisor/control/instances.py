@@ -1,4 +1,4 @@
-"""Where the control sockets of this user's servers are: one for each, named by its pid, in a folder of the user's."""
+"""The control sockets of this user's servers: one for each server, named by its pid, in a folder of the user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["control_folder", "living", "own_socket"]
 
 
 def control_folder(environ: Mapping[str, str], uid: int) -> Path:
-    """Return the folder; it may not be there."""
+    """Return the folder. It may not exist."""
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     if runtime and Path(runtime).is_absolute() and Path(runtime).is_dir():
         return Path(runtime) / "tiny-listener"
@@ -23,13 +23,13 @@ def control_folder(environ: Mapping[str, str], uid: int) -> Path:
 
 
 def why_not_trusted(folder: Path, uid: int) -> str | None:
-    """Say what is wrong with a folder, in a line; None: it is the user's alone.
+    """Return one line that says why a folder cannot be trusted; None: only the user has access.
 
-    :raises FileNotFoundError: there is none
+    :raises FileNotFoundError: it does not exist
     """
     status = os.lstat(folder)
     if not stat.S_ISDIR(status.st_mode):
-        return f"{folder} is no folder; remove it"
+        return f"{folder} is not a folder; remove it"
     if status.st_uid != uid:
         return f"{folder} belongs to user {status.st_uid}, not to {uid}; it has to be yours"
     if status.st_mode & 0o077:
@@ -38,14 +38,14 @@ def why_not_trusted(folder: Path, uid: int) -> str | None:
 
 
 def own_socket(environ: Mapping[str, str], uid: int, pid: int, *, sweep: bool = True) -> Path:
-    """Return the path for a server's socket, in a folder that is made if need be; dead servers' files are removed.
+    """Return the path for a server's socket. Create its folder if necessary; remove the sockets of dead servers.
 
-    :param sweep: whether these are removed: not where another user may exchange the folder
-    :raises CannotLoad: the folder is not the user's alone
-    :raises OSError: it cannot be made
+    :param sweep: whether to remove those; not if another user could replace the folder
+    :raises CannotLoad: others have access to the folder
+    :raises OSError: it cannot be created
     """
     folder = control_folder(environ, uid)
-    with contextlib.suppress(FileExistsError):  # whatever it is, it is looked at
+    with contextlib.suppress(FileExistsError):  # checked below, whatever it is
         folder.mkdir(mode=0o700)
     if (fault := why_not_trusted(folder, uid)) is not None:
         raise CannotLoad(fault)
@@ -55,9 +55,9 @@ def own_socket(environ: Mapping[str, str], uid: int, pid: int, *, sweep: bool = 
 
 
 def living(environ: Mapping[str, str], uid: int) -> dict[int, Path]:
-    """Return the sockets of this user's servers that live, by pid; dead servers' files are removed.
+    """Return the sockets of this user's running servers, by pid. Remove the sockets of dead servers.
 
-    :raises CannotLoad: the folder is not the user's alone
+    :raises CannotLoad: others have access to the folder
     """
     folder = control_folder(environ, uid)
     try:
@@ -77,13 +77,13 @@ def _sweep(folder: Path) -> dict[int, Path]:
         pid = int(path.stem)
         if _answers(path):
             found[pid] = path
-        elif not _exists(pid):  # one that does may be about to listen
+        elif not _exists(pid):  # a process that exists may be about to listen
             path.unlink(missing_ok=True)
     return found
 
 
 def _answers(path: Path) -> bool:
-    """Whether somebody listens; of a server in a container with the same /tmp the pid would say nothing."""
+    """Whether a process listens there. In a container with a shared /tmp the pid alone would prove nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # noqa: FBT003 - a full queue is EAGAIN, not a wait
         try:
@@ -100,6 +100,6 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's: the number was given anew
+    except PermissionError:  # another user's process: the pid was reused
         return False
     return pid > 0

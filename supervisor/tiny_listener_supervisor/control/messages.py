@@ -1,4 +1,4 @@
-"""What `tiny-listenerctl` and a supervisor say to each other: one line of JSON each way, then the connection ends."""
+"""Messages between `tiny-listenerctl` and a supervisor: one line of JSON each way, then the connection is closed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = [
     "TIME_LIMIT",
     "Answer",
     "AskStatus",
+    "ControlRequest",
     "Denied",
     "Done",
     "Dump",
     "Reload",
     "Reloading",
-    "Request",
     "Scale",
     "StopServer",
     "read_answer",
@@ -28,15 +28,15 @@ __all__ = [
 ]
 
 REQUEST_LIMIT = 4096
-"""Bytes of a request's line."""
+"""Bytes of a request line."""
 ANSWER_LIMIT = 4 * 2**20
-"""Bytes of an answer's line: the status of 1024 workers, several times."""
+"""Bytes of an answer line: several times the status of 1024 workers."""
 TIME_LIMIT = 5.0
 """Seconds that either side waits for the other's line."""
 
 
 class AskStatus(msgspec.Struct, tag=True, frozen=True):
-    """Say how you are; the answer is a `Status`."""
+    """Request the status; the answer is a `Status`."""
 
 
 class Reload(msgspec.Struct, tag=True, frozen=True):
@@ -44,56 +44,56 @@ class Reload(msgspec.Struct, tag=True, frozen=True):
 
 
 class Scale(msgspec.Struct, tag=True, frozen=True):
-    """Have so many workers."""
+    """Set the number of workers."""
 
     workers: int
 
 
 class StopServer(msgspec.Struct, tag=True, frozen=True):
-    """Stop, as TERM does: what is in flight finishes; or as QUIT does.
+    """Stop. What is in flight finishes, as with TERM; with `at_once` it does not, as with QUIT.
 
-    :ivar at_once: as QUIT does
+    :ivar at_once: kill the workers
     """
 
     at_once: bool = False
 
 
 class Dump(msgspec.Struct, tag=True, frozen=True):
-    """Let every worker write its stacks, as USR2 does."""
+    """Make every worker write its stacks, as USR2 does."""
 
 
 class Done(msgspec.Struct, tag=True, frozen=True):
-    """It is done, or has begun: in words."""
+    """The request is done, or has started: in words."""
 
     text: str
 
 
 class Reloading(msgspec.Struct, tag=True, frozen=True):
-    """A reload has begun; `Status.reload` tells what becomes of it.
+    """A reload has started; `Status.reload` reports its outcome.
 
-    :ivar version: that of the code which is to serve then
+    :ivar version: the version of the code that is to serve when it is done
     """
 
     version: int
 
 
 class Denied(msgspec.Struct, tag=True, frozen=True):
-    """It is not done, and why: in one line."""
+    """The request was refused, and why: in one line."""
 
     text: str
 
 
-Request: TypeAlias = AskStatus | Reload | Scale | StopServer | Dump
+ControlRequest: TypeAlias = AskStatus | Reload | Scale | StopServer | Dump
 Answer: TypeAlias = Status | Done | Reloading | Denied
 
-_requests: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_requests: msgspec.json.Decoder[ControlRequest] = msgspec.json.Decoder(ControlRequest)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)
 
 
-def read_request(line: bytes) -> Request:
+def read_request(line: bytes) -> ControlRequest:
     """Decode a line.
 
-    :raises msgspec.DecodeError: it is no request
+    :raises msgspec.DecodeError: it is not a request
     """
     return _requests.decode(line)
 
@@ -101,7 +101,7 @@ def read_request(line: bytes) -> Request:
 def read_answer(line: bytes) -> Answer:
     """Decode a line.
 
-    :raises msgspec.DecodeError: it is no answer
+    :raises msgspec.DecodeError: it is not an answer
     """
     return _answers.decode(line)
 

@@ -1,4 +1,4 @@
-"""The control socket: `tiny-listenerctl` asks here. Only the owner of the server, and root, are obeyed."""
+"""The control socket that `tiny-listenerctl` connects to. Only the owner of the server and root are allowed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .messages import (
     TIME_LIMIT,
     Answer,
     AskStatus,
+    ControlRequest,
     Denied,
     Done,
     Dump,
     Reload,
     Reloading,
-    Request,
     Scale,
     StopServer,
     read_request,
@@ -45,37 +45,37 @@ logger = logging.getLogger("tiny_listener.supervisor")
 
 CAUSE = "tiny-listenerctl"
 MAX_CLIENTS = 32
-"""At once; more wait in the kernel's queue, or are told that there are too many."""
+"""Clients at the same time. More wait in the kernel's queue, or are refused."""
 UCRED = struct.Struct("=iII")
 """ucred of unix(7): process, user, group."""
 
 
 class Commanded(Protocol):
-    """Who does what is asked for."""
+    """The server that requests control."""
 
     def status(self) -> Status:
-        """Say how it is."""
+        """Return the status."""
 
     def reload(self, cause: str) -> str | None:
         """Replace every worker; return None, or why not."""
 
     def scale(self, wanted: int, cause: str) -> str | None:
-        """Have so many workers; return None, or why not."""
+        """Set the number of workers; return None, or why not."""
 
     def stop(self, *, at_once: bool = False) -> None:
         """Stop, gracefully unless `at_once`."""
 
     def dump(self) -> int:
-        """Let the workers write their stacks; return how many."""
+        """Make the workers write their stacks; return how many workers there are."""
 
 
 def may_command(user: int, owner: int) -> bool:
-    """Whether a user may command the server of another."""
+    """Whether a user may control the server of another."""
     return user in (0, owner)
 
 
-def obey(commanded: Commanded, request: Request) -> Answer:
-    """Do what is asked for."""
+def obey(commanded: Commanded, request: ControlRequest) -> Answer:
+    """Execute a request."""
     refusal: str | None
     match request:
         case AskStatus():
@@ -87,11 +87,11 @@ def obey(commanded: Commanded, request: Request) -> Answer:
             return Denied(refusal)
         case Scale():
             refusal = commanded.scale(request.workers, CAUSE)
-            done = f"there are to be {workers_in_words(request.workers)}"
+            done = f"scaling to {workers_in_words(request.workers)}"
         case StopServer():
             logger.info("%s: stopping%s", CAUSE, " at once" if request.at_once else "")
             commanded.stop(at_once=request.at_once)
-            when = "at once" if request.at_once else "when it has finished what it has in flight"
+            when = "at once" if request.at_once else "once everything in flight has finished"
             refusal, done = None, f"the server stops {when}"
         case Dump():
             refusal, done = None, f"{workers_in_words(commanded.dump())} told to write stacks to the server's log"
@@ -99,10 +99,10 @@ def obey(commanded: Commanded, request: Request) -> Answer:
 
 
 class Control:
-    """Listens at the control socket, in the supervisor's loop.
+    """Listens on the control socket, in the supervisor's loop.
 
-    :param path: where; None for the usual place
-    :param rights: those with which its file is made and removed
+    :param path: of the socket; None: the default path
+    :param rights: the rights with which its file is created and removed
     """
 
     def __init__(self, path: str | None = None, rights: Rights | None = None) -> None:
@@ -115,7 +115,7 @@ class Control:
     async def start(self, commanded: Commanded) -> None:
         """Listen.
 
-        :raises CannotLoad: the path cannot be had, and it was asked for
+        :raises CannotLoad: the path is not available, and was given explicitly
         """
         self._commanded = commanded
         try:
@@ -123,11 +123,11 @@ class Control:
             self._unix = self._rights.listen(path, MAX_CLIENTS, 0o600)
         except (OSError, CannotLoad) as exc:
             text = (getattr(exc, "strerror", None) or str(exc)).replace("--uds", "--control-socket")
-            if getattr(exc, "filename", None):  # its folder cannot be made
+            if getattr(exc, "filename", None):  # its folder cannot be created
                 text = f"{exc.filename}: {text}"  # type: ignore[union-attr]
             if self._path is not None:
                 raise ListenError(getattr(exc, "errno", 0), text) from None
-            logger.warning("No control socket: %s; or choose another place with --control-socket", text)
+            logger.warning("No control socket: %s; or choose another path with --control-socket", text)
             return
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._protocol, sock=self._unix.sock)
@@ -139,7 +139,7 @@ class Control:
         return str(own_socket(os.environ, user, os.getpid(), sweep=sweep))
 
     def stop(self) -> None:
-        """Close it and remove its file."""
+        """Close the socket and remove its file."""
         if self._unix is not None:
             self._rights.remove(self._unix)
         if self._server is not None:
@@ -164,16 +164,16 @@ class Control:
         sock = writer.get_extra_info("socket")
         pid, user, _ = UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
         try:
-            # Read first, whoever it is: to close a socket with bytes unread would reset it before the answer is read.
+            # Read first, even if refused: closing a socket with unread bytes resets it before the answer is read.
             line = await reader.readuntil(b"\n")
             if not may_command(user, os.geteuid()):
-                logger.warning("Control socket: user %d (pid %d) is refused", user, pid)
-                return Denied(f"user {user} may not command this server; user {os.geteuid()} and root may")
+                logger.warning("Control socket: refused user %d (pid %d)", user, pid)
+                return Denied(f"user {user} may not control this server; user {os.geteuid()} and root may")
             if self._clients > MAX_CLIENTS:
                 return Denied(f"more than {MAX_CLIENTS} clients at once; try again")
             return obey(self._commanded, read_request(line))
         except asyncio.LimitOverrunError:
             return Denied(f"a request is one line of at most {REQUEST_LIMIT} bytes")
         except (asyncio.IncompleteReadError, msgspec.DecodeError, UnicodeDecodeError) as exc:
-            why = "it has no end" if isinstance(exc, asyncio.IncompleteReadError) else str(exc)
-            return Denied(f"that is no request of a tiny-listenerctl of this version: {why}")
+            why = "it is incomplete" if isinstance(exc, asyncio.IncompleteReadError) else str(exc)
+            return Denied(f"this version of tiny-listener does not understand the request: {why}")

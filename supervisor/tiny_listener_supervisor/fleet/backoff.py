@@ -1,4 +1,4 @@
-"""What follows on a worker's unplanned end: another one, sooner or later, or the end of the whole server."""
+"""What happens after a worker ends unexpectedly: a restart after a backoff, or the end of the server."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["GAVE_UP", "Restarts"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 GAVE_UP = 4
-"""The exit code when more workers have ended than `--max-restarts` allows."""
+"""Exit code when more workers ended unexpectedly than `--max-restarts` allows."""
 
 
 class Restarts:
-    """Decides when a worker that ended without a plan gets another in its place, and says so.
+    """Decides when to replace a worker that ended unexpectedly, and logs it.
 
-    :param budget: how many may end
-    :param counts: by reason, those that were followed by another
-    :param chance: returns a number from 0 to 1
+    :param budget: how many workers may end unexpectedly
+    :param counts: replaced workers, by reason
+    :param chance: returns a random number from 0 to 1
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class Restarts:
         self._chance = chance
 
     def after_no_fork(self, slot: Slot, words: str) -> float:
-        """Return the seconds until a worker that could not be forked is tried again; it uses no budget up."""
+        """Return the seconds until a failed fork is retried. It does not count against the budget."""
         slot.failures, delay = restart_delay(max(1, slot.failures), 0.0, self._chance())
         logger.error(
-            "Worker %d %s; the next try is in %.2g s", slot.number, words, delay,
+            "Worker %d %s; trying again in %.2g s", slot.number, words, delay,
             extra={"slot": slot.number, "reason": words},
         )  # fmt: skip
         return delay
@@ -48,10 +48,10 @@ class Restarts:
     def after(
         self, slot: Slot, words: str, was: State, lived: float, now: float, *, alone: bool, pid: int, cause: str
     ) -> float | None:
-        """Return the seconds until the slot's next worker starts, or None: the budget is used up.
+        """Return the seconds until the slot's next worker starts, or None if the budget is exceeded.
 
         :param words: how the worker ended
-        :param was: its state before
+        :param was: its state before it ended
         :param lived: seconds
         :param now: on the loop's clock
         :param alone: whether no other worker serves
@@ -59,22 +59,22 @@ class Restarts:
         :param cause: one of `RESTART_REASONS`
         """
         slot.restarts += 1
-        # One that was never ready serves nobody by coming sooner: what keeps it from it may last.
+        # Restarting sooner helps nobody if the worker never became ready: the cause may persist.
         longest = MAX_DELAY_ALONE if alone and was is not State.STARTING else MAX_DELAY
         slot.failures, delay = restart_delay(slot.failures, lived, self._chance(), longest)
         budget = self._budget
         over = budget.spend(now)
-        then = "none follows" if over else f"the next one starts {f'in {delay:.2g} s' if delay else 'now'}"
-        ready = "not ready" if was is State.STARTING else "ready"
+        then = "no restart" if over else f"the next one starts {f'in {delay:.2g} s' if delay else 'now'}"
+        ready = "before it was ready" if was is State.STARTING else "while ready"
         logger.error(
-            "Worker %d %s, %s after %.1f s; %s", slot.number, words, ready, lived, then,
+            "Worker %d %s after %.1f s, %s; %s", slot.number, words, lived, ready, then,
             extra={"slot": slot.number, "pid": pid, "reason": words, "duration": round(lived, 3)},
         )  # fmt: skip
         if not over:
             self._counts[cause] += 1
             return delay
         logger.critical(
-            "%s ended unplanned within %g s, and --max-restarts is %d: giving up, with exit code %d",
+            "%s ended unexpectedly within %g s, and --max-restarts is %d: giving up, with exit code %d",
             workers_in_words(budget.spent), budget.window, budget.limit, GAVE_UP,
         )  # fmt: skip
         return None

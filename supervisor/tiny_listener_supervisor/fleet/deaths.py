@@ -1,4 +1,4 @@
-"""The ends of workers: what each calls for, which is mostly another worker."""
+"""Reaps workers and decides what follows: in most cases another worker."""
 
 from __future__ import annotations
 
@@ -17,40 +17,41 @@ __all__ = ["SETTLES", "Deaths"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 SETTLES = 0.1
-"""Seconds from a worker's word that it drains to a look at why: a signal to the whole group is here by then."""
+"""Seconds between a worker's message that it drains and the decision why. By then a signal that was sent to the whole
+process group has reached the supervisor too."""
 
 
 class Deaths:
-    """Sees to slots whose workers have ended, or drain though nobody told them to.
+    """Handles slots whose workers ended, or drain without having been told to.
 
-    :param supervisor: whose workers they are
+    :param supervisor: the supervisor of these workers
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
     def reap(self) -> None:
-        """Take leave of the workers that are dead."""
+        """Reap all workers that are dead."""
         supervisor = self._supervisor
         for slot in supervisor.slots:
             for worker in slot.workers():
                 if worker.process.exitcode is not None:
-                    self._bury(slot, worker, worker.process.exitcode)
+                    self._reap_worker(slot, worker, worker.process.exitcode)
 
-    def _bury(self, slot: Slot, worker: Worker, code: int) -> None:
-        """Take leave of a worker that is dead, and see to it that its slot has another."""
+    def _reap_worker(self, slot: Slot, worker: Worker, code: int) -> None:
+        """Reap one dead worker, and make sure that its slot gets another."""
         supervisor = self._supervisor
         if worker.channel.fileno() >= 0:
-            supervisor.hear(slot, worker)  # its last words
+            supervisor.hear(slot, worker)  # messages that it sent before it died
             supervisor.loop.remove_reader(worker.channel.fileno())
             worker.channel.close()
         was = worker.state
         worker.step(State.DEAD)
         worker.release()
-        supervisor.broker.bury(worker.pid)
+        supervisor.broker.forget(worker.pid)
         role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
         slot.remove(worker)
-        supervisor.forker.fold(worker)
+        supervisor.forker.merge_counters(worker)
         supervisor.lender.look()
         supervisor.notifier.status(supervisor.readiness())
         words = slot.last_exit = worker.fate or describe_exit(code)
@@ -69,7 +70,7 @@ class Deaths:
         self._go_on_without(slot, worker, role, was, words, code)
 
     def _go_on_without(self, slot: Slot, worker: Worker, role: str, was: State, words: str, code: int) -> None:  # noqa: PLR0917
-        """Do what a worker's end calls for: mostly another worker."""
+        """Decide what follows the end of a worker."""
         supervisor = self._supervisor
         lived = supervisor.loop.time() - worker.started
         fields = {**about(slot, worker), "reason": words, "duration": round(lived, 3)}
@@ -95,13 +96,13 @@ class Deaths:
             logger.critical("A worker ended before it was ready", extra={"as_is": text, **fields})
             supervisor.stop(3, at_once=True)
         elif role == "worker" and was is State.DRAINING and worker.fate is None:
-            # A signal to the whole group may have told it so, and be on its way here.
+            # A signal to the whole process group may have stopped it, and may not have reached this process yet.
             supervisor.loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
         elif role == "worker":
             self._restart(slot, worker, words, was, code)
 
     def _drained(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
-        """A worker has drained that nobody told to, and no stop came since."""
+        """A worker drained without having been told to, and no stop has been requested since."""
         supervisor = self._supervisor
         if not supervisor.stopping and worker.on_probation:
             supervisor.replacer.fail_probation(slot, worker, words, code)
@@ -121,7 +122,7 @@ class Deaths:
             supervisor.start_later(slot, delay)
 
     def left_by_itself(self, slot: Slot, worker: Worker) -> None:
-        """A worker drains that nobody told to: another takes its place beside it."""
+        """A worker drains without having been told to: start another one while it drains."""
         supervisor = self._supervisor
         if supervisor.stopping:
             return

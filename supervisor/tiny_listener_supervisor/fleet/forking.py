@@ -1,4 +1,4 @@
-"""The fork of one worker, seen from the supervisor."""
+"""Forks workers: the supervisor's side."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ __all__ = ["Forker"]
 
 
 class Forker:
-    """Forks workers through multiprocess's fork context.
+    """Forks workers with multiprocess's fork context.
 
     :param plan: what each worker does
-    :param ledger: where their counters live; None without metrics
-    :param application: where the application's own metrics live; None: not with us
-    :param signals: those that this process handles: none may arrive between the fork and the child's own handlers
-    :ivar kept_fds: file descriptors that a child may keep; all others are the supervisor's
+    :param ledger: holds the workers' counters; None: no metrics
+    :param application: holds the application's own metrics; None: not managed here
+    :param signals: signals that this process handles. They are blocked between the fork and the child's own handlers
+    :ivar kept_fds: file descriptors that a child may keep; all others belong to the supervisor
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Forker:
     def fork(self, slot: int, max_events: int | None, now: float, version: int) -> Worker:
         """Fork a worker into a slot.
 
-        :param max_events: after so many it says that it is due for a successor
+        :param max_events: number of events after which the worker reports that it is due for replacement
         :param now: on the loop's clock
-        :param version: how many reloads were asked for so far
-        :raises OSError: the system has no process, memory or file descriptor for it
+        :param version: number of reloads requested so far
+        :raises OSError: the system is out of processes, memory or file descriptors
         """
         ledger = self._ledger
         with ExitStack() as undo:
@@ -86,8 +86,8 @@ class Forker:
         theirs.close()
         return Worker(process, process.pid, ours, row, shown, now, version, stacks=stacks, values=values)
 
-    def fold(self, worker: Worker) -> None:
-        """Count what a worker that is dead has counted among what the dead have."""
+    def merge_counters(self, worker: Worker) -> None:
+        """Merge the counters of a dead worker into the totals."""
         if worker.row is not None and self._ledger is not None:
             self._ledger.close_row(worker.row)
         if worker.values is not None and self._application is not None:
@@ -135,9 +135,9 @@ class Forker:
         return process, shown
 
     def start(self, main: Callable[..., None], name: str, *args: Any) -> Any:
-        """Fork a process that runs a function, and return its handle.
+        """Fork a process that runs a function; return its handle.
 
-        :raises OSError: there can be none
+        :raises OSError: the fork failed
         """
         before = frozenset(open_descriptors())
         process = self._context.Process(target=main, name=name, args=args)
@@ -155,7 +155,7 @@ class Forker:
 
 
 def _close_pipes(fds: frozenset[int]) -> None:
-    """Close what multiprocess leaves open when its fork fails: a try a second would use up all there are."""
+    """Close the pipes that multiprocess leaks when its fork fails. Retries would exhaust the file descriptors."""
     for fd in fds:
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.close(fd)

@@ -1,13 +1,14 @@
-"""Lending: the queue of a slot whose worker does not serve is served by a sibling meanwhile.
+"""Handoff: while a slot's worker does not serve, a sibling takes over the slot's accept queue.
 
-The kernel goes on putting connections into the queue of a slot whose worker is dead, boots, or is blocked
-(SO_REUSEPORT knows nothing of that). So a sibling is lent the slot's sockets, accepts from them beside its own,
-and gives them back when the slot has a worker that serves. A lent socket is a copy: closing it ends nothing.
+With SO_REUSEPORT the kernel keeps queueing connections for a slot whose worker is dead, boots or is blocked. So the
+supervisor hands the slot's listening sockets over to a sibling. The sibling accepts from them in addition to its own,
+and hands them back once the slot has a worker that serves. The sibling has a copy: closing it closes no connection.
 
-A worker that has nothing in flight rests, and stamps every two seconds (see `pulse`): its stamp tells nothing for as
-long. But a loop that turns wakes for whoever comes, and takes them in at once. So where somebody waits at such a
-worker's sockets in looks that are a tenth of a second apart, and it has not stamped meanwhile, it is blocked: no
-stall is missed for which anybody waits, and none that lasts longer than a rest.
+A worker with nothing in flight rests: it sends a heartbeat only every two seconds (see `worker.heartbeat`), so a
+missing heartbeat says nothing for that long. But an event loop that is not blocked wakes up for a new connection and
+accepts it at once. So a resting worker counts as blocked if connections wait at its sockets in two checks a tenth of a
+second apart, without a heartbeat in between. No stall is missed that keeps a client waiting, and none that outlasts a
+rest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..ipc.channel import ChannelClosed
-from ..ipc.messages import GiveBack, Lend
+from ..ipc.messages import HandBack, TakeOver
 from ..worker.heartbeat import REST, STAMP
 from .scaling import in_use
 from .slot import Slot, State, Worker
@@ -34,49 +35,51 @@ __all__ = ["Lender", "plan", "serves"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 TICK = 0.05
-"""Seconds between two looks: a queue waits at most this long, after a worker's end is known or `KEEPS_WAITING`."""
-STANDS_STILL = 0.5
-"""Seconds without a stamp, of which a loop makes ten a second, after which new connections go to a sibling."""
-OPENS_LATE = 5.0
-"""Seconds in which new code may still open servers after it said that it is ready; then the others are given up."""
+"""Seconds between two checks. A queue waits at most this long after a worker's death, or after
+`BLOCKED_AFTER_WITH_QUEUE`."""
+BLOCKED_AFTER = 0.5
+"""Seconds without a heartbeat after which new connections go to a sibling. A loop sends ten heartbeats a second."""
+OPEN_GRACE = 5.0
+"""Seconds after ready in which new code may still open servers. After that, addresses that it does not use are closed.
+"""
 RETRY_AFTER = 1.0
-"""Seconds for which nothing more is lent to a worker that could not take a loan, for want of file descriptors."""
-KEEPS_WAITING = 0.15
-"""The same where connections or datagrams wait at the slot: one stamp and a half. For whoever is only late a sibling is
-told twice for nothing; no connection is lost by it."""
-WAKES = 0.1
-"""Seconds for which somebody may wait at a worker that rests."""
+"""Seconds before sockets are handed over again to a worker that failed to take them, for want of file descriptors."""
+BLOCKED_AFTER_WITH_QUEUE = 0.15
+"""The same while connections or datagrams wait at the slot: one and a half heartbeats. If the worker is merely late, a
+sibling gets two needless messages; no connection is lost."""
+WAKE_TIME = 0.1
+"""Seconds that connections may wait at a resting worker."""
 
 
 def serves(worker: Worker | None, now: float, waited: float | None = None) -> bool:
-    """Whether a worker accepts connections: it is ready, nobody is about to kill it, and its loop turns.
+    """Whether a worker accepts connections: it is ready, is not about to be killed, and its event loop is not blocked.
 
-    :param now: on the clock of the worker's stamps
-    :param waited: the seconds for which somebody waits at its sockets since its last stamp, as far as was seen; None:
-        nobody does
+    :param now: on the clock of the workers' heartbeats
+    :param waited: seconds that connections have been seen waiting at its sockets since its last heartbeat; None: none
+        wait
     """
     if worker is None or worker.state is not State.READY or worker.fate is not None:
         return False
     rest = worker.shown[REST]
     still = now - worker.shown[STAMP] - rest
     if waited is None:
-        return still < STANDS_STILL
-    return still < KEEPS_WAITING and (not rest or waited < WAKES)
+        return still < BLOCKED_AFTER
+    return still < BLOCKED_AFTER_WITH_QUEUE and (not rest or waited < WAKE_TIME)
 
 
 def plan(
-    unserved: Collection[int], siblings: Sequence[int], loans: Mapping[int, int], unable: Collection[int] = ()
+    unserved: Collection[int], siblings: Sequence[int], handovers: Mapping[int, int], unable: Collection[int] = ()
 ) -> dict[int, int]:
-    """Return who shall serve each slot's queue beside its own.
+    """Return which sibling is to serve each slot's queue in addition to its own.
 
-    :param unserved: slots whose queue nobody serves
+    :param unserved: slots whose queue is not served
     :param siblings: workers that serve
-    :param loans: the slots that are lent now, and to whom: what can stay as it is, stays, unless a sibling has two
-        more than another
-    :param unable: siblings that are lent nothing more for now
+    :param handovers: slots that are handed over now, and to which sibling. These stay as they are unless one sibling
+        has two more than another
+    :param unable: siblings that cannot take more for now
     """
     able = [sibling for sibling in siblings if sibling not in unable]
-    wanted = {slot: to for slot, to in loans.items() if slot in unserved and to in siblings}
+    wanted = {slot: to for slot, to in handovers.items() if slot in unserved and to in siblings}
     load = Counter(wanted.values())
     for slot in unserved:
         if slot not in wanted and able:
@@ -93,10 +96,10 @@ def plan(
 
 
 class Lender:
-    """Lends the sockets of slots that nobody serves.
+    """Hands the sockets of slots that are not served over to siblings.
 
-    :param is_stopping: whether all workers are about to go, so that nothing is lent any more
-    :param clock: that of the workers' stamps
+    :param is_stopping: whether all workers are about to stop, so that nothing is handed over any more
+    :param clock: the clock of the workers' heartbeats
     """
 
     def __init__(
@@ -110,65 +113,65 @@ class Lender:
         self._broker = broker
         self._is_stopping = is_stopping
         self._clock = clock
-        self._loans: dict[int, Worker] = {}
-        self._lent: dict[int, list[int]] = {}
-        self._lent_at: dict[int, float] = {}
+        self._handovers: dict[int, Worker] = {}
+        self._handed_over: dict[int, list[int]] = {}
+        self._since: dict[int, float] = {}
         self._waits: dict[int, tuple[float, float]] = {}
-        """Where somebody waits: the worker's stamp, and when that was first seen."""
+        """Slots where connections wait: the worker's last heartbeat, and when the connections were first seen."""
         self._unable: dict[int, float] = {}
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to look."""
+        """Start checking."""
         self._loop = loop
         self._tick()
 
     def give_up_addresses(self) -> None:
-        """Close the sockets of code that is gone, a moment after a reload; or at the next one's end, where that cannot
-        be told then.
+        """Close the sockets of code that is gone, shortly after a reload. If that cannot be decided then, the end of
+        the next reload decides.
         """
-        self._loop.call_later(OPENS_LATE, self._give_up_addresses)
+        self._loop.call_later(OPEN_GRACE, self._give_up_addresses)
 
     def _give_up_addresses(self) -> None:
         slots = in_use(self._slots)
         serving = [slot.worker.pid for slot in slots if slot.worker is not None and slot.is_ready]
         if len(serving) == len(slots):
             for name in self._broker.keep_only(serving):
-                logger.info("No code listens on %s any more: it is closed", name)
+                logger.info("Closed %s: no worker listens there any more", name)
 
     def _tick(self) -> None:
         self.look()
         self._loop.call_later(TICK, self._tick)
 
     def look(self) -> None:
-        """Lend what nobody serves, and take back what somebody does."""
+        """Hand over queues that are not served; take back those that are served again."""
         now = self._clock()
-        self._see_who_waits(now)
+        self._find_waiting(now)
         serving = {slot.number: slot.worker for slot in self._slots if self._serves(slot, now)}
-        if len(serving) == len(self._slots) and not self._loans:
-            return  # as nearly always
+        if len(serving) == len(self._slots) and not self._handovers:
+            return  # the common case
         workers = {worker.pid: worker for worker in serving.values() if worker is not None}
         unserved = [slot.number for slot in self._slots if slot.number not in serving]
-        loans = {slot: worker.pid for slot, worker in self._loans.items()}
+        handovers = {slot: worker.pid for slot, worker in self._handovers.items()}
         self._unable = {pid: until for pid, until in self._unable.items() if until > now}
-        wanted = plan(unserved, list(workers), loans, self._unable) if not self._is_stopping() else {}
-        for slot, worker in list(self._loans.items()):
+        wanted = plan(unserved, list(workers), handovers, self._unable) if not self._is_stopping() else {}
+        for slot, worker in list(self._handovers.items()):
             if wanted.get(slot) != worker.pid:
                 self._take_back(slot, worker)
         for slot, pid in wanted.items():
-            # A worker that boots binds its sockets one after another: a loan of then lacks those that came later.
+            # A booting worker binds its sockets one after another: an earlier handover lacks the later ones.
             sockets = [sock.fileno() for sock in self._broker.of_slot(slot)]
-            if sockets and (slot not in self._loans or self._lent[slot] != sockets):
-                self._lend(slot, workers[pid], sockets)
+            if sockets and (slot not in self._handovers or self._handed_over[slot] != sockets):
+                self._hand_over(slot, workers[pid], sockets)
 
     def failed(self, slot: int, worker: Worker) -> None:
-        """A worker could not take what it was lent: another is lent it, or the same one later."""
-        logger.debug("Pid %d cannot take new connections of slot %d", worker.pid, slot)
+        """A worker failed to take sockets over: hand them to another one, or to the same one later."""
+        logger.debug("Pid %d cannot take over the accept queue of slot %d", worker.pid, slot)
         self._unable[worker.pid] = self._clock() + RETRY_AFTER
-        if self._loans.get(slot) is worker:
-            del self._loans[slot]
+        if self._handovers.get(slot) is worker:
+            del self._handovers[slot]
             self.look()
 
-    def _see_who_waits(self, now: float) -> None:
+    def _find_waiting(self, now: float) -> None:
         before, self._waits = self._waits, {}
         for number in self._broker.waiting():
             worker = self._slots[number].worker
@@ -179,28 +182,28 @@ class Lender:
 
     def _serves(self, slot: Slot, now: float) -> bool:
         worker, number = slot.worker, slot.number
-        if number in self._loans:
-            # Who was found late has to stamp before it counts as serving: a sibling has emptied its queue.
-            return serves(worker, now, 0.0) and worker is not None and worker.shown[STAMP] >= self._lent_at[number]
+        if number in self._handovers:
+            # A late worker needs a new heartbeat to count as serving: a sibling has emptied its queue meanwhile.
+            return serves(worker, now, 0.0) and worker is not None and worker.shown[STAMP] >= self._since[number]
         return serves(worker, now, now - self._waits[number][1] if number in self._waits else None)
 
-    def _lend(self, slot: int, worker: Worker, sockets: list[int]) -> None:
+    def _hand_over(self, slot: int, worker: Worker, sockets: list[int]) -> None:
         try:
-            worker.channel.send_parcel(Lend(slot), sockets)
-        except (ChannelClosed, OSError):  # the next look finds it dead, or tries again
+            worker.channel.send_batch(TakeOver(slot), sockets)
+        except (ChannelClosed, OSError):  # the next check finds it dead, or tries again
             return
-        logger.debug("New connections of slot %d go to pid %d", slot, worker.pid)
-        self._loans[slot] = worker
-        self._lent[slot] = sockets
-        self._lent_at[slot] = self._clock()
+        logger.debug("Pid %d takes over the accept queue of slot %d", worker.pid, slot)
+        self._handovers[slot] = worker
+        self._handed_over[slot] = sockets
+        self._since[slot] = self._clock()
 
     def _take_back(self, slot: int, worker: Worker) -> None:
         try:
-            if worker.state is State.READY:  # otherwise it has stopped to accept, all of it
-                worker.channel.send(GiveBack(slot))
+            if worker.state is State.READY:  # otherwise it has stopped accepting altogether
+                worker.channel.send(HandBack(slot))
         except BlockingIOError:
             return
         except ChannelClosed:
             pass
-        logger.debug("New connections of slot %d go no longer to pid %d", slot, worker.pid)
-        del self._loans[slot]
+        logger.debug("Pid %d hands back the accept queue of slot %d", worker.pid, slot)
+        del self._handovers[slot]

@@ -1,4 +1,4 @@
-"""Looks at the workers twice a second: do their loops turn, are they too old, do they take too much memory?"""
+"""Checks the workers twice a second: whether their loops are blocked, and whether they are too old or too large."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ __all__ = ["Health"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 TICK = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 STALE = 2.0
-"""Seconds without a turn of its loop after which a worker does not count as serving, for the watchdog."""
+"""Seconds without a heartbeat after which a worker does not count as serving, for the watchdog."""
 CORE_TIME = 1.0
-"""Seconds that it has, after SIGABRT, to leave a core file (core(5)), where the system keeps those."""
+"""Seconds after SIGABRT in which a worker can write a core file (core(5)), if the system keeps core files."""
 
 
 class Health:
-    """Ends workers that hang, and says which ones are due for a successor.
+    """Kills workers that hang, and reports those that are due for replacement.
 
     :param limits: when a worker is due
-    :param hang_timeout: seconds that a worker's loop may stand still; 0 for any time
-    :param hang_on_probation: the same for one that is on probation
-    :param replace: called with a slot whose worker is due, and the reason
+    :param hang_timeout: seconds that a worker's loop may be blocked; 0: no limit
+    :param hang_on_probation: the same for a worker on probation
+    :param replace: called with the slot of a worker that is due, and the reason
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Health:
         self._replace = replace
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to look."""
+        """Start checking."""
         self._loop = loop
         self._awake_since = self._last_tick = time.monotonic()
         self._tick()
@@ -66,7 +66,7 @@ class Health:
         now = time.monotonic()
         late = max(0.0, now - self._last_tick - TICK)
         if late > 3 * TICK:
-            self._awake_since = now  # this process stood still, and maybe all of them
+            self._awake_since = now  # this process was suspended, and maybe the workers too
         self._last_tick = now
         for slot in self._slots:
             for worker in (slot.worker, slot.successor):
@@ -80,10 +80,10 @@ class Health:
         self._loop.call_later(TICK, self._tick)
 
     def any_serves(self) -> bool:
-        """Whether the loop of a worker that is ready has turned of late: it serves the queues of those that hang."""
+        """Whether any ready worker's loop ran recently. It also serves the queues of workers that hang."""
         now = time.monotonic()
         workers = [slot.worker for slot in self._slots if slot.worker is not None and slot.is_ready]
-        kept = [worker for worker in workers if worker.fate is None]  # nobody is about to kill it
+        kept = [worker for worker in workers if worker.fate is None]  # not about to be killed
         return any(not is_hung(w.shown[STAMP], now, self._awake_since, STALE, rest=w.shown[REST]) for w in kept)
 
     def _check_age(self, slot: Slot, worker: Worker) -> None:
@@ -98,7 +98,7 @@ class Health:
     def _end_hung(self, slot: Slot, worker: Worker, limit: float) -> None:
         which = "on probation" if limit != self._hang_timeout else "--hang-timeout"
         logger.error(
-            "Worker %d (pid %d): its event loop has stood still for %g s (%s)",
+            "Worker %d (pid %d): its event loop has been blocked for %g s (%s): killing it",
             slot.number, worker.pid, limit, which, extra={**about(slot, worker), "reason": "hang", "duration": limit},
         )  # fmt: skip
         worker.doom("hang", f"hung for {limit:g} s")

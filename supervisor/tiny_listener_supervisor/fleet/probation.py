@@ -1,8 +1,8 @@
-"""Probation: new code has to live for a while, with its event loop turning, before an old worker gives way to it.
+"""Probation: a worker with new code must run for a while, without blocking, before it replaces an old worker.
 
-Code that boots may still end a moment later: by a task of its startup, by the first request, by its first use of a
-database. So a successor that is ready serves beside the worker that it is to replace, on the same socket, and takes
-the slot over only when it has lived through its probation.
+Code that boots may still fail a moment later: in a task that startup began, on the first request, or on the first use
+of a database. So a ready successor serves alongside the worker that it is to replace, on the same socket. It takes the
+slot over only after it has passed its probation.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["HANGS", "Probation", "hang_limit", "time_left"]
 
 HANGS = 5.0
-"""Seconds that the loop of a worker on probation may stand still at most, or as long as the probation, if that is
-longer: a module that is imported with the first request need not fail a reload, and a hang need not wait for
-`--hang-timeout`."""
+"""Seconds that the loop of a worker on probation may be blocked; the length of the probation if that is longer. A
+module that is imported on the first request must not fail a reload, and a hang need not wait for `--hang-timeout`."""
 STEADY = 0.5
-"""Seconds without a heartbeat, of which a loop makes ten a second: who is as late as that has not passed yet."""
+"""Seconds without a heartbeat after which a worker has not passed yet. A loop sends ten heartbeats a second."""
 LOOK_AGAIN = 0.1
-"""Seconds between two looks at a worker that has lived for long enough, and does not turn its loop."""
+"""Seconds between two checks of a worker whose probation is over but whose loop is blocked."""
 
 
 def time_left(length: float, ready_since: float, stamp: float, now: float) -> float:
-    """Return the seconds until a worker on probation is to be looked at again; 0: it has passed.
+    """Return the seconds until a worker on probation is checked again; 0: it has passed.
 
-    :param length: seconds that it has to live once it is ready
-    :param ready_since: when it was ready, on the monotonic clock, as are `stamp` and `now`
-    :param stamp: its last heartbeat, or the end of the rest that it announced then
+    :param length: seconds that it must run once it is ready
+    :param ready_since: when it became ready; on the monotonic clock, as are `stamp` and `now`
+    :param stamp: its last heartbeat, or the end of the rest that it announced with it
     """
     left = ready_since + length - now
     if left > 0:
@@ -45,21 +44,21 @@ def time_left(length: float, ready_since: float, stamp: float, now: float) -> fl
 
 
 def hang_limit(length: float, hang_timeout: float) -> float:
-    """Return the seconds that the loop of a worker on probation may stand still.
+    """Return the seconds that the loop of a worker on probation may be blocked.
 
     :param length: of the probation, in seconds
-    :param hang_timeout: the same for any other worker; 0 for any time
+    :param hang_timeout: the limit for all other workers; 0: no limit
     """
     longest = max(HANGS, length)
     return min(longest, hang_timeout) if hang_timeout > 0 else longest
 
 
 class Probation:
-    """Looks after workers that are on probation, until they pass; what else becomes of one is seen where it ends.
+    """Watches workers on probation until they pass. Failures are handled where the worker's end is handled.
 
-    :param length: seconds; 0: there is none
-    :param passed: called with one that has passed, and its slot
-    :param clock: that of `Worker.ready_since` and of the workers' stamps
+    :param length: seconds; 0: no probation
+    :param passed: called with a worker that passed, and its slot
+    :param clock: the clock of `Worker.ready_since` and of the heartbeats
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Probation:
         self._clock = clock
 
     def begin(self, slot: Slot, worker: Worker) -> None:
-        """A worker is ready, and on probation from now on."""
+        """Start the probation of a worker that is ready."""
         worker.on_probation = True
         self._look(slot, worker)
 

@@ -1,4 +1,4 @@
-"""What became of the reload that was asked for last: it runs, every worker has the new code, or it failed."""
+"""The outcome of the last reload: running, done or failed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ logger = logging.getLogger("tiny_listener.supervisor")
 class ReloadStatus(msgspec.Struct, frozen=True):
     """The last reload.
 
-    :ivar version: how many had been asked for, with this one
+    :ivar version: number of reloads requested, including this one
     :ivar state: running, done, failed
-    :ivar failure: what became of the worker that was to bring the new code, before it was ready or on probation; None
-        unless the reload failed
-    :ivar exit_code: its exit code, or minus the number of the signal that killed it; 0 unless there was one
+    :ivar failure: how the worker with the new code failed, before it was ready or on probation; None unless the reload
+        failed
+    :ivar exit_code: its exit code, or the negated number of the signal that killed it; 0 if there is none
     """
 
     version: int
@@ -36,14 +36,14 @@ class ReloadStatus(msgspec.Struct, frozen=True):
 
 
 class Rollout:
-    """Follows reloads, each from its beginning to what becomes of it.
+    """Tracks reloads from start to outcome.
 
-    One that is asked for while another runs takes its place: the newest code is what is waited for.
+    A reload that is requested while another one runs replaces it: only the newest code is waited for.
 
-    :param on_end: called when one is done, or has failed, with why
-    :ivar last: None before the first
-    :ivar done: how many ended well
-    :ivar failed: how many did not
+    :param on_end: called at the end of a reload with the reason of its failure, or None
+    :ivar last: the last reload; None before the first
+    :ivar done: number of reloads that succeeded
+    :ivar failed: number of reloads that failed
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Rollout:
 
     @property
     def is_running(self) -> bool:
-        """Whether the last reload has not come to its end."""
+        """Whether a reload is in progress."""
         return self.last is not None and self.last.state == "running"
 
     def begin(self, version: int) -> None:
-        """A reload was asked for."""
+        """A reload was requested."""
         self.last = ReloadStatus(version, "running")
         self._began = self._clock()
 
     def look(self) -> None:
-        """See whether every slot in use is served by code of now, which has lived through its probation; to be called
-        when that may have come true.
+        """Check whether every slot in use is served by a worker with the new code that has passed its probation. Call
+        this whenever that may have become true.
         """
         last = self.last
         if last is None or last.state != "running":
@@ -86,10 +86,9 @@ class Rollout:
             self._on_end(None)
 
     def worker_failed(self, version: int, failure: str, exit_code: int = 0) -> bool:
-        """A worker with code of this version did not become ready, or did not stay so; return whether a reload failed
-        by it.
+        """A worker with code of this version failed to become or to stay ready. Return whether that fails a reload.
 
-        :param failure: why, in words, with the number of its slot
+        :param failure: the reason, with the slot number
         """
         last = self.last
         if last is None or last.state != "running" or version < last.version:

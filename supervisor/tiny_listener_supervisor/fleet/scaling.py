@@ -1,8 +1,8 @@
-"""One worker more, one fewer, while the others serve.
+"""Adds and removes workers while the others serve.
 
-The sockets of a slot that is left stay open: the kernel goes on putting connections into their queues
-(SO_REUSEPORT), and closing them would reset whoever waits there. So the slot stays, retired: a sibling is lent its
-sockets, until the slot has a worker again.
+The sockets of a slot without a worker stay open. The kernel keeps queueing connections for them (SO_REUSEPORT), and
+closing them would reset those that wait. So the slot stays, retired: a sibling takes over its sockets until the slot
+has a worker again.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ MAX_WORKERS = 1024
 
 
 def in_use(slots: Sequence[Slot]) -> list[Slot]:
-    """Return the slots that are to have a worker."""
+    """Return the slots that are meant to have a worker."""
     return [slot for slot in slots if not slot.retired]
 
 
 def why_not(wanted: int, *, stopping: bool, starting: bool) -> str | None:
-    """Say why there cannot be so many workers now, in a line; None: there can."""
+    """Return one line that says why the number of workers cannot be changed now; None: it can."""
     if stopping or starting:
-        return f"the number of workers stays while they are {'stopping' if stopping else 'starting'}"
+        return f"cannot change the number of workers while they are {'stopping' if stopping else 'starting'}"
     if wanted < 1:
-        return "the last worker stays; to end the server, stop it"
+        return "cannot scale below 1 worker; to end the server, stop it"
     if wanted > MAX_WORKERS:
-        return f"there are {MAX_WORKERS} workers, as many as there can be"
+        return f"cannot scale above {MAX_WORKERS} workers"
     return None
 
 
 def slot_to_fill(slots: Sequence[Slot]) -> Slot | None:
-    """Return the slot that gets the next worker: the lowest that is retired; None when that must be a new one."""
+    """Return the slot for the next worker: the lowest retired one; None: a new slot is needed."""
     return next((slot for slot in slots if slot.retired), None)
 
 
 def slot_to_leave(slots: Sequence[Slot]) -> Slot:
-    """Return the slot that loses its worker: the highest that has none ready, or else the highest."""
+    """Return the slot that loses its worker: the highest one without a ready worker, else the highest."""
     return max(in_use(slots), key=lambda slot: (not slot.is_ready, slot.number))
 
 
 class Scaler:
     """Changes the number of workers.
 
-    :param slots: the supervisor's; retired ones stay in it
-    :param start: forks a worker into a slot that is empty
+    :param slots: the supervisor's slots; retired ones stay in the list
+    :param start: forks a worker into an empty slot
     :param leave: called with a slot that was just retired, and the workers that are to drain
     """
 
@@ -69,7 +69,7 @@ class Scaler:
         self._leave = leave
 
     def scale(self, wanted: int, cause: str, *, stopping: bool, starting: bool) -> str | None:
-        """Have so many workers; return None, or the line that says why not.
+        """Set the number of workers. Return None, or one line that says why not.
 
         :param cause: for the log
         """
@@ -78,7 +78,7 @@ class Scaler:
         if refusal is not None:
             logger.warning("%s: %s", cause, refusal)
             return refusal
-        logger.info("%s: %s in place of %d", cause, workers_in_words(wanted), now)
+        logger.info("%s: scaling from %d to %s", cause, now, workers_in_words(wanted))
         while len(in_use(self._slots)) < wanted:
             if (refusal := self._add()) is not None:
                 logger.error("%s: %s", cause, refusal)
@@ -99,5 +99,5 @@ class Scaler:
             self._start(slot)
         except OSError as exc:  # such as EAGAIN of fork(2), and EMFILE
             slot.retire()
-            return f"no worker more than {len(in_use(self._slots))}: {exc.strerror}"
+            return f"cannot start more than {workers_in_words(len(in_use(self._slots)))}: {exc.strerror}"
         return None

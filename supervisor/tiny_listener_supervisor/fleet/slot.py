@@ -1,4 +1,4 @@
-"""The life of a worker, as a table, and the slot that outlives it; docs/operate/signals.md draws the table."""
+"""The state table of a worker, and the slot that outlives its workers. docs/operate/signals.md draws the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["IllegalStep", "Slot", "State", "Worker", "about"]
 
 
 class State(Enum):
-    """Where a worker is in its life."""
+    """The state of a worker."""
 
     STARTING = "starting"
     READY = "ready"
@@ -42,11 +42,11 @@ STEPS: dict[State, dict[State, str]] = {
     },
     State.DEAD: {},
 }
-"""From a state to those that may follow, and what takes it there."""
+"""The allowed transitions, and what causes each."""
 
 
 class IllegalStep(Exception):  # noqa: N818
-    """A step that the table does not have."""
+    """A transition that the state table does not allow."""
 
     def __init__(self, old: State, new: State) -> None:
         super().__init__(f"a worker that is {old.value} cannot become {new.value}")
@@ -57,20 +57,20 @@ class Worker:
     """One process in a slot.
 
     :ivar process: its handle
-    :ivar channel: the supervisor's end of the line to it
+    :ivar channel: the supervisor's end of the channel to it
     :ivar row: its counters
-    :ivar values: those of the application's own metrics
-    :ivar shown: shared memory, where it shows how it is (see `pulse`)
-    :ivar started: when, on the loop's clock
-    :ivar version: how many reloads had been asked for when it was forked
-    :ivar ready_since: when it said that it is ready, on the loop's clock
-    :ivar due: why it is to have a successor, since it said so itself; it says it once
-    :ivar fate: why the supervisor killed it, in words
-    :ivar cause: the same in one, of `policy.RESTART_REASONS`
-    :ivar stacks: the file descriptor of the memory that it writes its stacks to; -1: none
-    :ivar drains: whether it said that it drains, told or not
-    :ivar on_probation: whether it is ready and has not lived for long enough to be relied on (see `probation`)
-    :ivar timers: what is to be looked at while it lives
+    :ivar values: the counters of the application's own metrics
+    :ivar shown: shared memory with its vitals (see `worker.heartbeat`)
+    :ivar started: when it was forked, on the loop's clock
+    :ivar version: number of reloads requested when it was forked
+    :ivar ready_since: when it reported ready, on the loop's clock
+    :ivar due: why it is to be replaced, since it reported that itself; it reports it once
+    :ivar fate: why the supervisor killed it, for the log
+    :ivar cause: the same as one of `policy.RESTART_REASONS`
+    :ivar stacks: file descriptor of the memory that it writes its stacks to; -1: none
+    :ivar drains: whether it reported that it drains, told to or not
+    :ivar on_probation: whether it is ready, but has not passed its probation (see `probation`)
+    :ivar timers: checks that are scheduled while it lives
     """
 
     process: Any
@@ -92,20 +92,20 @@ class Worker:
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
     def step(self, new: State) -> None:
-        """Go on to a state.
+        """Change the state.
 
-        :raises IllegalStep: it cannot follow on the present one
+        :raises IllegalStep: the state table does not allow this transition
         """
         if new not in STEPS[self.state]:
             raise IllegalStep(self.state, new)
         self.state = new
 
     def doom(self, cause: str, fate: str) -> None:
-        """Note why the supervisor is about to kill it."""
+        """Record why the supervisor is about to kill it."""
         self.cause, self.fate = cause, fate
 
     def release(self) -> None:
-        """Let go of what was kept for it, which is dead: a timer would hold it, and its memory, until it is due."""
+        """Release the resources of a dead worker. A timer would keep the object and its memory alive until it fires."""
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
@@ -118,18 +118,18 @@ class Worker:
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A place for a worker: it outlives them, with its number and its sockets.
+    """A place for a worker. It keeps its number and its sockets while workers come and go.
 
-    :ivar worker: the one that serves, or will
-    :ivar successor: starts, and is on probation, while `worker` still serves; then it takes its place
-    :ivar leaving: drain, because their successor has taken over, or they are no successors any more
-    :ivar failures: workers in a row that died before they had lived for long
-    :ivar not_before: on the loop's clock; until then its worker gets no successor for its age or memory
-    :ivar retired: it is to have no worker; its sockets stay, and a sibling serves them
-    :ivar joining: it was added to a server that is ready, which is no less so while this one boots
-    :ivar restarts: how often a worker that died was followed by another
-    :ivar last_exit: how the last process that ended here did, in words; None while all live
-    :ivar restart: when the next worker starts, while there is none
+    :ivar worker: the worker that serves, or is going to
+    :ivar successor: boots, and is on probation, while `worker` still serves; then it replaces `worker`
+    :ivar leaving: workers that drain because their successor took over, or successors that were withdrawn
+    :ivar failures: number of workers in a row that died young
+    :ivar not_before: on the loop's clock; until then the worker is not replaced for its age or memory
+    :ivar retired: the slot is meant to have no worker; its sockets stay open, and a sibling serves them
+    :ivar joining: the slot was added to a ready server, which stays ready while this slot boots
+    :ivar restarts: number of workers that died and were replaced
+    :ivar last_exit: how the last process of the slot ended; None: none has ended yet
+    :ivar restart: timer for the next worker, while there is none
     """
 
     number: int
@@ -146,12 +146,12 @@ class Slot:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has a worker that takes events in."""
+        """Whether it has a worker that accepts events."""
         return self.worker is not None and self.worker.state is State.READY
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is to have a worker, and has neither one nor a successor."""
+        """Whether it is meant to have a worker, but has neither a worker nor a successor."""
         return not self.retired and self.worker is None and self.successor is None
 
     def workers(self) -> list[Worker]:
@@ -159,7 +159,7 @@ class Slot:
         return [w for w in (self.worker, self.successor, *self.leaving) if w is not None]
 
     def promote(self) -> Worker | None:
-        """Let the successor serve; return the worker that leaves, if there still is one."""
+        """Make the successor the worker. Return the old worker, which is to drain, if there still is one."""
         left = self.worker
         self.worker, self.successor = self.successor, None
         if left is not None:
@@ -167,20 +167,20 @@ class Slot:
         return left
 
     def withdraw(self) -> Worker | None:
-        """Have no successor any more; return the one that is to leave, if there is one."""
+        """Remove the successor. Return it if there was one; it is to drain."""
         left, self.successor = self.successor, None
         if left is not None:
             self.leaving.append(left)
         return left
 
     def part(self) -> None:
-        """Let the worker leave though none takes its place yet."""
+        """Move the worker to `leaving`, although nothing replaces it yet."""
         if self.worker is not None:
             self.leaving.append(self.worker)
             self.worker = None
 
     def retire(self) -> list[Worker]:
-        """Have no worker any more; return those that are to leave."""
+        """Remove worker and successor for good. Return those that are to drain."""
         left = [worker for worker in (self.worker, self.successor) if worker is not None]
         self.leaving += left
         self.worker = self.successor = None
@@ -188,12 +188,12 @@ class Slot:
         return left
 
     def fill(self) -> None:
-        """Be a place for a worker, again or for the first time, with a clean record."""
+        """Make the slot ready for a worker, with a clean record."""
         self.retired, self.joining = False, True
         self.failures, self.not_before = 0, 0.0
 
     def remove(self, worker: Worker) -> None:
-        """Forget a worker that is dead."""
+        """Remove a dead worker."""
         if worker is self.worker:
             self.worker = None
         elif worker is self.successor:
@@ -203,5 +203,5 @@ class Slot:
 
 
 def about(slot: Slot, worker: Worker) -> dict[str, int]:
-    """Return the fields of a log line that is about a worker; `--log-format json` shows them."""
+    """Return the fields of a log record about a worker; `--log-format json` shows them."""
     return {"slot": slot.number, "pid": worker.pid}

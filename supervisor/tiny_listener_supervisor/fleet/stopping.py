@@ -1,6 +1,6 @@
-"""How workers end that need not: they drain, for as long as they may, or they are killed.
+"""Ends workers: they drain until a timeout, and are killed after it.
 
-A worker that boots has no event in flight: it gets TERM, and is killed a moment later if its application goes on.
+A booting worker has no event in flight. It gets TERM, and is killed shortly after if it does not exit.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ __all__ = ["KILL_GRACE", "Ender"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 KILL_GRACE = 1.0
-"""Seconds on top of the graceful timeout, in which a worker cancels and reports what was left."""
+"""Seconds on top of the graceful timeout, in which a worker cancels what is left and logs it."""
 BOOT_GRACE = 0.5
-"""Seconds from TERM to KILL for a worker that boots: more than it needs to end, `last_resort.AT_ONCE`."""
+"""Seconds from TERM to KILL for a booting worker. This is more than it needs to exit, `last_resort.AT_ONCE`."""
 
 
 class Ender:
     """Ends workers.
 
-    :param graceful_timeout: seconds that what they have in flight may take
+    :param graceful_timeout: seconds that events in flight may take
     """
 
     def __init__(self, slots: Sequence[Slot], graceful_timeout: float) -> None:
         self._slots = slots
         self.limit = graceful_timeout + KILL_GRACE
-        """Seconds until a worker that drains is killed."""
+        """Seconds until a draining worker is killed."""
 
     def drain(self, slot: Slot, worker: Worker) -> None:
-        """Let a worker finish what it has in flight and exit."""
+        """Let a worker finish what is in flight and exit."""
         if worker.state not in (State.STARTING, State.READY):
             return
         booting = worker.state is State.STARTING
@@ -56,12 +56,14 @@ class Ender:
 
     @staticmethod
     def _show(slot: Slot, worker: Worker) -> None:
-        """Show the stacks of a worker that is about to be killed, unless it heard of its end and says what is left."""
+        """Log the stacks of a worker that is about to be killed, unless it reported that it drains: then it logs what
+        is left.
+        """
         if not worker.drains:
             ask_for_stacks(slot, worker)
 
     def end_boots(self) -> None:
-        """End the workers that boot."""
+        """End all booting workers."""
         for slot in self._slots:
             for worker in slot.workers():
                 if worker.state is State.STARTING:
@@ -74,26 +76,27 @@ class Ender:
                 self.drain(slot, worker)
 
     def let_go(self, slot: Slot, worker: Worker) -> None:
-        """Let a worker drain that others go on without, and kill it when it takes too long."""
+        """Drain a worker that is no longer needed, and kill it when it exceeds the timeout."""
         self.drain(slot, worker)
         worker.timers.append(asyncio.get_running_loop().call_later(self.limit, self._kill_late, slot, worker))
 
     def _kill_late(self, slot: Slot, worker: Worker) -> None:
         if worker.state is State.DRAINING:
             logger.warning(
-                "Worker %d (pid %d) does not end: it is killed", slot.number, worker.pid, extra=about(slot, worker)
-            )
+                "Worker %d (pid %d) did not exit in time: killing it",
+                slot.number, worker.pid, extra=about(slot, worker),
+            )  # fmt: skip
             worker.process.kill()
 
     def watch_boot(self, slot: Slot, worker: Worker, limit: float) -> None:
-        """Kill a worker that is not ready after `limit` seconds, when it has shown where it is."""
+        """Kill a worker that is not ready after `limit` seconds; log its stacks first."""
         worker.timers.append(asyncio.get_running_loop().call_later(limit, self._kill_unready, slot, worker, limit))
 
     @staticmethod
     def _kill_unready(slot: Slot, worker: Worker, limit: float) -> None:
         if worker.state is State.STARTING:
             logger.error(
-                "Worker %d (pid %d) is not ready after %g s (--boot-timeout): it is killed",
+                "Worker %d (pid %d) is not ready after %g s (--boot-timeout): killing it",
                 slot.number, worker.pid, limit,
                 extra={**about(slot, worker), "reason": "boot timeout", "duration": limit},
             )  # fmt: skip
@@ -102,27 +105,28 @@ class Ender:
             worker.timers.append(asyncio.get_running_loop().call_later(DUMP_TIME, worker.process.kill))
 
     def watch_deaf(self, slot: Slot, worker: Worker) -> None:
-        """A worker's line is closed: it is about to end, or else it hears nobody any more and is killed."""
+        """A worker's channel is closed. It is about to exit; otherwise it can no longer be reached and is killed."""
         worker.timers.append(asyncio.get_running_loop().call_later(KILL_GRACE, self._kill_deaf, slot, worker))
 
     @staticmethod
     def _kill_deaf(slot: Slot, worker: Worker) -> None:
         if worker.state in (State.STARTING, State.READY):
             logger.error(
-                "Worker %d (pid %d) has closed its line to the supervisor: killed", slot.number, worker.pid,
+                "Worker %d (pid %d) closed its channel to the supervisor: killing it", slot.number, worker.pid,
                 extra=about(slot, worker),
             )  # fmt: skip
-            worker.doom("line", "closed its line to the supervisor")
+            worker.doom("line", "closed its channel to the supervisor")
             worker.process.kill()
 
     def watch_failed(self, worker: Worker) -> None:
-        """A worker's application cannot boot: it ends, or else its threads keep it and it is killed."""
+        """A worker's application failed to boot. It exits; if threads keep it alive, it is killed."""
         worker.timers.append(asyncio.get_running_loop().call_later(KILL_GRACE, worker.process.kill))
 
     def kill_all(self, *, silent: bool) -> None:
-        """Kill every worker; one that was to drain is named, unless `silent`."""
+        """Kill every worker. Name those that still drain in the log, unless `silent`."""
         for slot in self._slots:
             for worker in slot.workers():
                 if worker.state is State.DRAINING and not silent:
-                    logger.warning("Worker %d (pid %d) is killed", slot.number, worker.pid, extra=about(slot, worker))
+                    words = "Worker %d (pid %d) has not finished draining: killing it"
+                    logger.warning(words, slot.number, worker.pid, extra=about(slot, worker))
                 worker.process.kill()

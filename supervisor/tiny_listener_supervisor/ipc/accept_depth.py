@@ -1,4 +1,4 @@
-"""How many connections wait in a listening socket's queue to be accepted; the kernel tells, whoever accepts."""
+"""The accept queue depth of a listening socket: connections that wait to be accepted, as the kernel reports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["queue_depth"]
 
 TCP_INFO_SIZE = 104
 TCPI_UNACKED = 24
-"""Where in a tcp_info (linux/tcp.h) this field lies; of a listening socket it is the length of its queue."""
+"""Offset of this field in a tcp_info (linux/tcp.h). For a listening socket it is the length of the accept queue."""
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST = 1
@@ -39,7 +39,7 @@ def queue_depth(fd: int) -> int | None:
 
 
 def _unix_depth(inode: int) -> int | None:
-    """Ask sock_diag(7) for the one unix socket with this inode."""
+    """Ask sock_diag(7) for the unix socket with this inode."""
     request = REQUEST.pack(socket.AF_UNIX, 0, 0, ANY_STATE, inode, UDIAG_SHOW_RQLEN, ANY_COOKIE, ANY_COOKIE)
     header = HEADER.pack(HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as link:
@@ -47,7 +47,7 @@ def _unix_depth(inode: int) -> int | None:
         link.send(header + request)
         answer = link.recv(4096)
     length, kind, _, _, _ = HEADER.unpack_from(answer)
-    if kind != SOCK_DIAG_BY_FAMILY:  # an error: no such socket, or a kernel without
+    if kind != SOCK_DIAG_BY_FAMILY:  # an error: no such socket, or no support in the kernel
         return None
     at = HEADER.size + MESSAGE_SIZE
     while at < length:

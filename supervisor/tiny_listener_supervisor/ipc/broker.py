@@ -1,13 +1,12 @@
-"""The listening sockets: the supervisor makes each one once, and keeps it while there is code that serves it.
+"""The listening sockets. The supervisor makes each one once, and keeps it open as long as there is code that serves it.
 
-A slot has a socket of its own for each TCP or UDP address; the kernel spreads connections over them (SO_REUSEPORT,
-socket(7)). The slot's workers, one after the other, are lent the same socket, so that connections which wait in
-its queue while a worker dies are served by the next. A unix socket cannot be shared that way: there is one for
-all slots.
+A slot has its own socket for each TCP or UDP address; the kernel spreads connections over them (SO_REUSEPORT,
+socket(7)). All workers of the slot, one after the other, get the same socket. So connections that wait in its queue
+when a worker dies are served by the next worker. A unix socket cannot be shared that way: all slots share one.
 
-To close one resets whoever waits in its queue. So an address is given up only when nobody will ever serve it: the
-code that asked for it was never ready, or new code listens elsewhere. Clients are refused there then, and need not wait
-forever.
+Closing a listening socket resets the connections in its queue. So an address is closed only when no code is going to
+serve it: the code that asked for it never became ready, or new code listens elsewhere. Clients are then refused at once
+instead of waiting for a timeout.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ __all__ = ["SocketBroker"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 PORTS_TO_TRY = 10
-"""Free ports that are tried, each of which another server may just have claimed."""
+"""Number of free ports to try. Another server may have just claimed any of them."""
 
 _Key: TypeAlias = tuple[int, int, str, int, int]
 
@@ -52,12 +51,12 @@ class _Group:
         self.unix: UnixSocket | None = None
         self.claim: Claim | None = None
         self.holders: set[int] = set()
-        """Pids of the living workers that were lent one."""
+        """Pids of the living workers that were sent one."""
         self.was_served = False
-        """Whether a worker that held one was ever ready."""
+        """Whether a worker that held one has ever been ready."""
 
     def close(self, remove: Callable[[UnixSocket], None]) -> None:
-        """Close all sockets; a unix socket's file goes before it, if it is still ours."""
+        """Close all sockets. First remove the file of a unix socket, if it is still ours."""
         if self.unix is not None:
             remove(self.unix)
         for sock in self.sockets.values():
@@ -67,11 +66,11 @@ class _Group:
 
 
 class SocketBroker:
-    """Makes listening sockets, and keeps them for as long as there is code that serves them.
+    """Makes listening sockets, and keeps them open as long as there is code that serves them.
 
-    :param rights: those with which unix sockets are made, of workers' choosing or `named`
-    :param inherited: file descriptors of listening sockets that workers have anyway; they are only looked at
-    :param named: the path of the unix socket that the command line names, and its permissions
+    :param rights: the rights with which unix sockets are made, both those that workers ask for and the one in `named`
+    :param inherited: file descriptors of listening sockets that workers inherit anyway; the broker only inspects them
+    :param named: path and permissions of the unix socket that the command line names
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class SocketBroker:
         self._groups: dict[_Key, _Group] = {}
 
     def acquire(self, slot: int, address: Address) -> socket.socket:
-        """Return the slot's socket for an address, bound; it stays the broker's. A unix socket listens from now on.
+        """Return the slot's socket for an address, bound. The broker keeps owning it. A unix socket listens already.
 
         :raises ListenError: it cannot be bound
         """
@@ -98,7 +97,7 @@ class SocketBroker:
             if group is None:
                 group = _Group(address, address.port)
                 if self._is_users(address):
-                    raise PermissionError(errno.EPERM, "that is made with the rights of the workers' user")
+                    raise PermissionError(errno.EPERM, "it has to be made with the rights of the workers' user")
                 if unix:
                     mode = address.mode if address.host != self._named else self._named_mode
                     group.unix = listen_unix(address.host, address.backlog, mode, self._rights.owner, address.kind)
@@ -115,9 +114,9 @@ class SocketBroker:
         return group.sockets[place]
 
     def answer(self, slot: int, pid: int, channel: Channel[FromWorker, ToWorker], message: Acquire) -> None:
-        """Send a worker the sockets that it asks for, or why it cannot have them."""
+        """Send a worker the sockets that it asks for, or the reason why it cannot have them."""
         asked = [_key(address) for address in message.addresses]
-        # Who is gone, or asks and never reads, gets no answer.
+        # A worker that is gone, or does not read, gets no answer.
         with contextlib.suppress(ChannelClosed, BlockingIOError):
             try:
                 for address in message.addresses:
@@ -132,7 +131,7 @@ class SocketBroker:
                         return
                 sockets = [self.acquire(slot, address) for address in message.addresses]
                 self._note(asked, pid)
-                channel.send_parcel(Granted(message.id), [sock.fileno() for sock in sockets])
+                channel.send_batch(Granted(message.id), [sock.fileno() for sock in sockets])
             except BlockingIOError:
                 raise
             except OSError as exc:
@@ -140,39 +139,40 @@ class SocketBroker:
                 _refuse(channel, message.id, exc)
 
     def _is_users(self, address: Address) -> bool:
-        """Whether a socket is to be made with the rights of the workers' user.
+        """Whether a socket must be made with the rights of the workers' user.
 
-        Any unix socket is, but that of the command line, where nobody but root decides what its path leads to: workers
-        name paths, and root must not make, change or remove a file because somebody else put something else there.
+        That is the case for every unix socket, except the one on the command line if only root controls where its path
+        leads. Workers choose paths, and root must not create, change or remove a file that somebody else swapped in.
         """
         if address.family != socket.AF_UNIX or _key(address) in self._groups or not self._rights.differ:
             return False
         return address.host != self._named or not self._rights.are_roots(address.host)
 
     def _keep(self, address: Address, unix: UnixSocket) -> Callable[[], None]:
-        """Keep a socket that the workers' user has made; return what gives it up unless a worker has it by then."""
+        """Keep a socket that the workers' user made. Return what closes it unless a worker has it by then."""
         group = self._groups[_key(address)] = _Group(address, 0)
         group.unix, group.sockets[0] = unix, unix.sock
         return self._drop_unheld
 
     def _forget_lost(self, key: _Key) -> None:
-        """Let an address be bound again whose file somebody removed or replaced: no client can find it any more.
+        """Allow an address to be bound again if its file was removed or replaced: clients can no longer find the old
+        socket.
 
-        Workers that have the old socket go on to accept from it who waits there, until they drain.
+        Workers that have the old socket keep accepting the connections that wait there, until they drain.
         """
         group = self._groups.get(key)
         if group is not None and group.unix is not None and self._is_lost(group.unix):
-            logger.warning("The file of unix:%s was removed or replaced: it is bound again", group.unix.path)
+            logger.warning("The file of unix:%s was removed or replaced: binding it again", group.unix.path)
             self._drop([key])
 
     def _is_lost(self, unix: UnixSocket) -> bool:
-        """Whether no client can find a socket any more; not known of those in folders of the workers' user, where a
-        look could hang.
+        """Whether clients can no longer find a socket. Unknown for sockets in folders of the workers' user, where a
+        check could hang.
         """
         return self._rights.are_roots(unix.path) and unix.is_lost
 
     def _name(self, group: _Group) -> str:
-        """Where clients find a group; and that they do not, where a unix socket's file was taken away."""
+        """Return the address of a group, with a note if the file of a unix socket is gone."""
         name = name_of(next(iter(group.sockets.values())))
         return f"{name} (its file is gone)" if group.unix is not None and self._is_lost(group.unix) else name
 
@@ -182,12 +182,12 @@ class SocketBroker:
                 self._groups[key].holders.add(pid)
 
     def ready(self, pid: int) -> None:
-        """A worker serves what it was lent: clients may wait there from now on, whatever becomes of it."""
+        """A worker serves its sockets: clients may wait there from now on, even if the worker dies."""
         for group in self._groups.values():
             group.was_served = group.was_served or pid in group.holders
 
-    def bury(self, pid: int) -> None:
-        """A worker is dead: close what no other has asked for, if it never served it."""
+    def forget(self, pid: int) -> None:
+        """A worker is dead: close the sockets that no other worker asked for, if they were never served."""
         self._users.forget(pid)
         for group in self._groups.values():
             group.holders.discard(pid)
@@ -199,7 +199,7 @@ class SocketBroker:
     def keep_only(self, pids: Collection[int]) -> list[str]:
         """Close the addresses of which none of these workers holds a socket; return their names.
 
-        :param pids: those that serve, when every slot has such a worker: what they do not hold nobody will serve
+        :param pids: the workers that serve, when every slot has one: nothing is going to serve what they do not hold
         """
         gone = [key for key, group in self._groups.items() if group.holders.isdisjoint(pids)]
         names = [self._name(self._groups[key]) for key in gone]
@@ -211,7 +211,7 @@ class SocketBroker:
             self._groups.pop(key).close(self._remove)
 
     def _remove(self, unix: UnixSocket) -> None:
-        """Remove the file of a unix socket, with the rights with which one would be made there."""
+        """Remove the file of a unix socket, with the same rights that would create one there."""
         if not self._rights.differ or (unix.path == self._named and self._rights.are_roots(unix.path)):
             unix.remove()
         else:
@@ -223,14 +223,14 @@ class SocketBroker:
         return [sock for group in self._groups.values() for sock in group.sockets.values()]
 
     def of_slot(self, slot: int) -> list[socket.socket]:
-        """Return the sockets that are a slot's own and listen, or take datagrams: somebody may wait there."""
+        """Return the slot's own sockets that listen or receive datagrams: clients may wait there."""
         groups = [group for group in self._groups.values() if group.unix is None]
         found = [group.sockets[slot] for group in groups if slot in group.sockets]
         accepts = (socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         return [sock for sock in found if sock.type == socket.SOCK_DGRAM or sock.getsockopt(*accepts)]
 
     def waiting(self) -> set[int]:
-        """Return the slots at whose own sockets a connection waits, or a datagram (poll(2))."""
+        """Return the slots at whose own sockets a connection or a datagram waits (poll(2))."""
         slots: dict[int, int] = {}
         poll = select.poll()
         for group in self._groups.values():
@@ -241,7 +241,7 @@ class SocketBroker:
         return {slots[fd] for fd, event in poll.poll(0) if event & select.POLLIN}
 
     def queues(self) -> dict[str, int]:
-        """Return how many connections wait at each slot's sockets; `shared` is what has one queue for all."""
+        """Return the accept queue depth of each slot; `shared` is for sockets with one queue for all slots."""
         depths: dict[str, int] = {}
         for sock in self._inherited:
             depths["shared"] = depths.get("shared", 0) + (queue_depth(sock.fileno()) or 0)
@@ -253,12 +253,12 @@ class SocketBroker:
         return depths
 
     def names(self) -> list[str]:
-        """Return where clients find us, one text for each address."""
+        """Return the addresses that clients connect to, one text for each."""
         ours = [self._name(group) for group in self._groups.values() if group.sockets]
         return [*map(name_of, self._inherited), *ours]
 
     def close(self) -> None:
-        """Close all sockets and remove the files of unix sockets, if they are still ours."""
+        """Close all sockets, and remove the files of unix sockets that are still ours."""
         self._drop(list(self._groups))
         self._users.finish()
         for sock in self._inherited:
@@ -266,7 +266,7 @@ class SocketBroker:
 
 
 def _refuse(channel: Channel[FromWorker, ToWorker], request: int, exc: OSError) -> None:
-    """Tell a worker why it cannot have what it asked for, unless it is gone, or never reads."""
+    """Tell a worker why it cannot have what it asked for, unless it is gone or does not read."""
     with contextlib.suppress(ChannelClosed, BlockingIOError):
         channel.send(Refused(request, exc.errno or 0, fitting(exc.strerror or str(exc))))
 
@@ -284,9 +284,9 @@ def _key(address: Address) -> _Key:
 
 
 def _occupy(group: _Group, slot: int) -> None:
-    """Claim and bind an address that no slot has yet, or a free port where it names none.
+    """Claim and bind an address that no slot has yet; if it names no port, a free one.
 
-    :raises OSError: somebody has it
+    :raises OSError: the address is in use
     """
     address = group.address
     where = address.family, address.kind, address.host
@@ -304,17 +304,17 @@ def _occupy(group: _Group, slot: int) -> None:
                     group.claim.close()
                 if sock is None or not tries_left:
                     raise
-                sock.close()  # another server has claimed that port in this instant, and is about to bind it
+                sock.close()  # another server claimed that port at the same moment, and is about to bind it
                 continue
         group.sockets[slot], group.port = sock, port
         return
 
 
 def _refuse_strangers(address: Address) -> None:
-    """See whether a port is free.
+    """Check that a port is free.
 
-    With SO_REUSEPORT a bind would succeed beside a stranger's socket of the same user, and share its connections.
-    A socket without it does not.
+    With SO_REUSEPORT, bind would succeed next to another server's socket of the same user and split its connections. A
+    socket without it fails instead.
 
     :raises OSError: EADDRINUSE
     """
@@ -334,9 +334,7 @@ def _bind_shared(address: Address, port: int) -> socket.socket:
 
 
 def _bind(sock: socket.socket, address: Address, port: int) -> None:
-    if (
-        address.kind == socket.SOCK_STREAM
-    ):  # for UDP it would share the port as SO_REUSEPORT does, and the probe with it
+    if address.kind == socket.SOCK_STREAM:  # for UDP it would share the port as SO_REUSEPORT does, even the probe
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if address.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -1,7 +1,7 @@
-"""The line between the supervisor and one of its children: a SEQPACKET socket pair (unix(7)).
+"""The channel between the supervisor and a child process: a SEQPACKET socket pair (unix(7)).
 
-A packet is one message, whole or not at all; file descriptors travel beside it (SCM_RIGHTS). The end of one
-side is the end of file for the other, however it died.
+A packet is one message and arrives whole or not at all. File descriptors travel with it (SCM_RIGHTS). When one side
+ends, however it dies, the other reads end of file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from .fd_batches import MAX_FDS, Parcel, parts_of
+from .fd_batches import MAX_FDS, FdBatch, parts_of
 from .messages import FromWatcher, FromWorker, ToWorker
 
 __all__ = [
@@ -29,20 +29,20 @@ __all__ = [
 ]
 
 MAX_MESSAGE = 128 * 1024
-"""Bytes; the longest message is a traceback, which is cut to fit."""
+"""Bytes. The longest message is a traceback, which is truncated to fit."""
 MAX_TEXT = 64 * 1024
 """Bytes of a text in a message."""
 CLOSE_ON_EXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-"""For received file descriptors, which no program that this process starts is to have (recvmsg(2))."""
+"""Flag for received file descriptors, so that programs started by this process do not inherit them (recvmsg(2))."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
 def fitting(text: str) -> str:
-    """Return a text that a message can hold: of a longer one the end, which says what happened, and how long it was.
+    """Return a text that fits into a message. A longer text keeps its end, which says what happened, and its length.
 
-    What UTF-8 has no bytes for, such as the surrogates of a file name (os.fsdecode), becomes an escape.
+    Characters that UTF-8 cannot encode, such as the surrogates of a file name (os.fsdecode), are escaped.
     """
     data = text.encode(errors="backslashreplace")
     if len(data) <= MAX_TEXT:
@@ -55,25 +55,25 @@ class ChannelClosed(Exception):  # noqa: N818 - an end, not always an error
 
 
 class GarbledMessage(Exception):  # noqa: N818
-    """A packet that is none of the messages that this side understands."""
+    """A packet that is not a message this side understands."""
 
 
 class DescriptorsLost(Exception):  # noqa: N818
-    """A message came whole, but not the file descriptors beside it: this process is at its limit (RLIMIT_NOFILE).
+    """A message arrived without its file descriptors, because this process is at its limit (RLIMIT_NOFILE).
 
     :ivar message: the message
     """
 
     def __init__(self, message: Any) -> None:
-        super().__init__(f"no file descriptor is left for those that came with {type(message).__name__}")
+        super().__init__(f"no file descriptor left to receive those sent with {type(message).__name__}")
         self.message = message
 
 
 class Channel(Generic[In, Out]):
-    """One end of the line; it never blocks.
+    """One end of a channel. It never blocks.
 
     :param sock: the SEQPACKET socket
-    :param understands: the type, or the union, of the messages that may come in
+    :param understands: the type, or the union of types, of incoming messages
     """
 
     def __init__(self, sock: socket.socket, understands: Any) -> None:
@@ -83,7 +83,7 @@ class Channel(Generic[In, Out]):
         self._decoder: msgspec.msgpack.Decoder[In] = msgspec.msgpack.Decoder(understands)
 
     def fileno(self) -> int:
-        """Return the file descriptor, to wait on."""
+        """Return the file descriptor to wait on."""
         return self._sock.fileno()
 
     def send(self, message: Out, fds: Sequence[int] = ()) -> None:
@@ -91,8 +91,9 @@ class Channel(Generic[In, Out]):
 
         :param fds: at most `MAX_FDS`
         :raises ChannelClosed: the other side is gone
-        :raises BlockingIOError: the other side has not read for long
-        :raises OSError: the kernel does not take them, such as ETOOMANYREFS where too many are on their way (unix(7))
+        :raises BlockingIOError: the buffer is full because the other side does not read
+        :raises OSError: the kernel refuses, for example with ETOOMANYREFS when too many descriptors are in flight
+            (unix(7))
         """
         data = self._encode(message)
         try:
@@ -103,21 +104,21 @@ class Channel(Generic[In, Out]):
         except (BrokenPipeError, ConnectionResetError):
             raise ChannelClosed from None
 
-    def send_parcel(self, message: Parcel, fds: Sequence[int]) -> None:
-        """Send a message with any number of file descriptors, in as many parts as that takes.
+    def send_batch(self, message: FdBatch, fds: Sequence[int]) -> None:
+        """Send a message with any number of file descriptors, in as many parts as needed.
 
-        :raises ChannelClosed: as `send`, as for the other errors; what was sent of it is begun anew by the next try
+        :raises ChannelClosed: as `send` does, and its other errors; a retry starts again with the first part
         """
         for part, last, some in parts_of(fds):
             whole: Any = msgspec.structs.replace(message, part=part, last=last)
             self.send(whole, some)
 
     def receive(self) -> tuple[In, list[int]] | None:
-        """Return the next message with its file descriptors, which are the caller's to close; None: none yet.
+        """Return the next message and its file descriptors, which the caller must close; None: none has arrived yet.
 
         :raises ChannelClosed: the other side is gone
-        :raises GarbledMessage: what came is no message
-        :raises DescriptorsLost: what came with it did not arrive, or not all
+        :raises GarbledMessage: the packet is not a valid message
+        :raises DescriptorsLost: the file descriptors did not arrive, or not all of them
         """
         try:
             data, fds, flags = _receive(self._sock)
@@ -129,7 +130,7 @@ class Channel(Generic[In, Out]):
             raise ChannelClosed
         try:
             if flags & socket.MSG_TRUNC:
-                raise GarbledMessage("a message that was cut off")
+                raise GarbledMessage("a truncated message")
             message = self._decoder.decode(data)
             if flags & socket.MSG_CTRUNC:
                 raise DescriptorsLost(message)
@@ -148,9 +149,9 @@ class Channel(Generic[In, Out]):
 
 
 def _receive(sock: socket.socket) -> tuple[bytes, list[int], int]:
-    """Return a packet, the file descriptors beside it and flags of recvmsg(2).
+    """Return a packet, its file descriptors and the flags of recvmsg(2).
 
-    As `socket.recv_fds`, which does not hand flags on in each version of Python.
+    Like `socket.recv_fds`, which does not return the flags in every version of Python.
     """
     fds = array.array("i")
     room = socket.CMSG_SPACE(MAX_FDS * fds.itemsize)
@@ -162,12 +163,12 @@ def _receive(sock: socket.socket) -> tuple[bytes, list[int], int]:
 
 
 def channel_pair() -> tuple[Channel[FromWorker, ToWorker], Channel[ToWorker, FromWorker]]:
-    """Return the supervisor's end and the worker's end of a new line."""
+    """Return the supervisor's end and the worker's end of a new channel."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Channel(ours, FromWorker), Channel(theirs, ToWorker)
 
 
 def watch_channel_pair() -> tuple[Channel[FromWatcher, None], Channel[None, FromWatcher]]:
-    """Return the supervisor's end and the watcher's end of a new line; the supervisor says nothing on it."""
+    """Return the supervisor's end and the watcher's end of a new channel; the supervisor sends nothing on it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     return Channel(ours, FromWatcher), Channel(theirs, None)

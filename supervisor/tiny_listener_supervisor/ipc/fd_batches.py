@@ -1,4 +1,4 @@
-"""File descriptors that are too many for one message: sent in parts, and put together again."""
+"""Batches of file descriptors that are too large for one message: sent in parts, and reassembled."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import msgspec
 
-__all__ = ["MAX_FDS", "Parcel", "Parcels", "parts_of"]
+__all__ = ["MAX_FDS", "FdBatch", "FdBatches", "parts_of"]
 
 MAX_FDS = 64
-"""File descriptors beside one message; the kernel takes 253 (SCM_MAX_FD, unix(7)), of whoever may have as many open."""
+"""File descriptors per message. The kernel allows 253 (SCM_MAX_FD, unix(7)) if the receiver may have as many open."""
 
 
-class Parcel(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that comes with file descriptors, maybe in several parts.
+class FdBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A message with file descriptors, possibly one of several parts.
 
-    :ivar part: its number, from 0 on
-    :ivar last: whether no other follows
+    :ivar part: number of the part, from 0
+    :ivar last: whether this is the last part
     """
 
     part: int = 0
@@ -25,24 +25,24 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parts_of(fds: Sequence[int]) -> Iterator[tuple[int, bool, list[int]]]:
-    """Yield each part: its number, whether it is the last, its file descriptors; one part where there are none."""
+    """Yield each part: its number, whether it is the last, and its file descriptors. An empty batch has one part."""
     pieces = [list(fds[at : at + MAX_FDS]) for at in range(0, len(fds), MAX_FDS)] or [[]]
     for number, piece in enumerate(pieces):
         yield number, number == len(pieces) - 1, piece
 
 
-class Parcels:
-    """Those of which some parts have come."""
+class FdBatches:
+    """Batches of which some parts have arrived."""
 
     def __init__(self) -> None:
         self._begun: dict[Hashable, tuple[int, list[int]]] = {}
 
-    def add(self, key: Hashable, part: Parcel, fds: Sequence[int]) -> list[int] | None:
-        """Add a part; return all file descriptors when it was the last, which are the caller's to close.
+    def add(self, key: Hashable, part: FdBatch, fds: Sequence[int]) -> list[int] | None:
+        """Add a part. After the last part, return all file descriptors of the batch; the caller must close them.
 
-        A part 0 begins anew. One whose predecessor is not here, for it was lost, is closed.
+        Part 0 starts the batch again. A part whose predecessor was lost is closed.
 
-        :param key: which parcel it belongs to
+        :param key: identifies the batch
         """
         if part.part == 0:
             self.drop(key)
@@ -57,7 +57,7 @@ class Parcels:
         return None
 
     def drop(self, key: Hashable) -> None:
-        """Close what has come of a parcel: the rest never will."""
+        """Close what has arrived of a batch: the rest is lost."""
         _close(self._begun.pop(key, (0, []))[1])
 
 

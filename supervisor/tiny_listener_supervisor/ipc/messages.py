@@ -1,4 +1,4 @@
-"""What supervisor, workers and watcher say to each other. Every message is a type of its own; none is a bare text."""
+"""Messages between supervisor, workers and watcher. Every message has its own type; none is plain text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from .fd_batches import Parcel
+from .fd_batches import FdBatch
 
 __all__ = [
     "Acquire",
@@ -22,13 +22,13 @@ __all__ = [
     "Dumped",
     "FromWatcher",
     "FromWorker",
-    "GiveBack",
     "Granted",
-    "Lend",
+    "HandBack",
     "Ready",
     "Refused",
     "Stop",
     "TakeLog",
+    "TakeOver",
     "ToWorker",
     "WatchFailed",
     "Watching",
@@ -44,9 +44,9 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     port: int
     backlog: int
     index: int = 0
-    """Which of several sockets with port 0 at one host."""
+    """Distinguishes several sockets with port 0 on one host."""
     mode: int | None = None
-    """Of a unix socket's file."""
+    """Permissions of a unix socket's file."""
     kind: int = int(socket.SOCK_STREAM)
 
 
@@ -57,43 +57,43 @@ INTERNET = {int(socket.AF_INET): 4, int(socket.AF_INET6): 6}
 
 
 def fault_of(address: Address) -> str | None:
-    """Say why an address is none that a worker may ask for; None: it may.
+    """Return why a worker may not ask for an address; None: it may.
 
-    A supervisor that is root could make other sockets as well, such as those that see all packets (packet(7), raw(7)),
-    and to look a name up would keep it waiting.
+    A supervisor that runs as root could also make sockets that see all packets (packet(7), raw(7)), and a name lookup
+    would block it.
     """
     if address.family not in FAMILIES or address.kind not in KINDS:
-        return "it is no TCP or UDP address, and no path of a unix socket"
+        return "it is neither a TCP or UDP address nor the path of a unix socket"
     if not (0 <= address.port <= 65535 and 0 <= address.backlog <= MAX_BACKLOG):
-        return f"its port is one of 0 to 65535, its backlog of 0 to {MAX_BACKLOG}"
+        return f"the port must be from 0 to 65535, the backlog from 0 to {MAX_BACKLOG}"
     if address.family == socket.AF_UNIX:
         return None
     try:
         version = ipaddress.ip_address(address.host).version
     except ValueError:
         version = None
-    return None if version == INTERNET[address.family] else "it is no numeric address of its family"
+    return None if version == INTERNET[address.family] else "it is not a numeric address of its family"
 
 
 class Acquire(msgspec.Struct, tag=True, frozen=True):
-    """Worker: lend me my slot's sockets for these addresses."""
+    """Worker: send me my slot's sockets for these addresses."""
 
     id: int
     addresses: list[Address]
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
-    """Worker: events are taken in."""
+    """Worker: events are accepted."""
 
 
 class Draining(msgspec.Struct, tag=True, frozen=True):
-    """Worker: nothing new is accepted any more, whoever asked for that; what is in flight finishes."""
+    """Worker: nothing new is accepted any more, for whatever reason; what is in flight finishes."""
 
 
 class BootFailed(msgspec.Struct, tag=True, frozen=True):
     """Worker: the application cannot be imported or started.
 
-    :ivar exit_code: for the command: 1 when it cannot start as things are, 3 when the application failed
+    :ivar exit_code: for the command: 1 if it cannot start under these conditions, 3 if the application failed
     :ivar text: for the terminal: one line, or the application's traceback
     """
 
@@ -102,36 +102,36 @@ class BootFailed(msgspec.Struct, tag=True, frozen=True):
 
 
 class Dumped(msgspec.Struct, tag=True, frozen=True):
-    """The worker has written its stacks, as SIGUSR2 tells it to."""
+    """Worker: the stacks are written, as SIGUSR2 requested."""
 
 
 class Due(msgspec.Struct, tag=True, frozen=True):
-    """Worker: so many events were dispatched; it is time for a successor."""
+    """Worker: this number of events was dispatched; it is time for a successor."""
 
     events: int
 
 
 class CannotBorrow(msgspec.Struct, tag=True, frozen=True):
-    """Worker: what was lent to it did not arrive, or cannot be served, for want of file descriptors.
+    """Worker: the sockets of a sibling did not arrive, or cannot be served, for want of file descriptors.
 
-    :ivar slot: whose sockets that were
+    :ivar slot: the sibling's slot
     """
 
     slot: int
 
 
 class CannotTakeLog(msgspec.Struct, tag=True, frozen=True):
-    """Worker: the log file did not arrive, for want of file descriptors; it goes on in the old one."""
+    """Worker: the log file did not arrive, for want of file descriptors; it keeps writing to the old one."""
 
 
-class Granted(Parcel, tag=True, frozen=True):
-    """Supervisor: here they are, one file descriptor for each address, in their order."""
+class Granted(FdBatch, tag=True, frozen=True):
+    """Supervisor: the sockets, one file descriptor for each address, in the same order."""
 
     id: int
 
 
 class Refused(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor: one of them cannot be had."""
+    """Supervisor: one of the addresses is not available."""
 
     id: int
     errno: int
@@ -142,29 +142,30 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
     """Supervisor: drain and exit."""
 
 
-class Lend(Parcel, tag=True, frozen=True):
-    """Supervisor: accept from a sibling's sockets too, which come with this; its worker does not.
+class TakeOver(FdBatch, tag=True, frozen=True):
+    """Supervisor: take over a sibling's accept queue. Its sockets come with this message; its worker does not serve
+    them.
 
-    :ivar slot: the sibling's
+    :ivar slot: the sibling's slot
     """
 
     slot: int
 
 
-class GiveBack(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor: accept from them no longer, and close your copies."""
+class HandBack(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: stop accepting from the sibling's sockets, and close your copies."""
 
     slot: int
 
 
 class TakeLog(msgspec.Struct, tag=True, frozen=True):
-    """Supervisor: the log file was reopened; it comes with this. Go on there."""
+    """Supervisor: the log file was reopened and comes with this message. Write to it from now on."""
 
 
 class Watching(msgspec.Struct, tag=True, frozen=True):
     """Watcher: from now on no change is missed.
 
-    :ivar polls: why it looks at all files again and again; None: the system reports changes
+    :ivar polls: why it polls all files; None: the system reports changes
     """
 
     polls: str | None = None
@@ -174,7 +175,7 @@ class Changed(msgspec.Struct, tag=True, frozen=True):
     """Watcher: files changed.
 
     :ivar paths: some of them
-    :ivar count: of all
+    :ivar count: the number of all changed files
     """
 
     paths: list[str]
@@ -182,11 +183,11 @@ class Changed(msgspec.Struct, tag=True, frozen=True):
 
 
 class WatchFailed(msgspec.Struct, tag=True, frozen=True):
-    """Watcher: nothing can be watched any more, and why, in one line."""
+    """Watcher: watching failed for good, and why, in one line."""
 
     text: str
 
 
 FromWorker: TypeAlias = Acquire | Ready | Draining | Due | Dumped | BootFailed | CannotBorrow | CannotTakeLog
-ToWorker: TypeAlias = Granted | Refused | Lend | GiveBack | TakeLog | Stop
+ToWorker: TypeAlias = Granted | Refused | TakeOver | HandBack | TakeLog | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

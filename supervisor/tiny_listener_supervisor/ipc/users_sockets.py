@@ -1,7 +1,7 @@
-"""Unix sockets that are made, and whose files are removed, by deputies: processes with the rights of the workers' user.
+"""Unix sockets that deputies create and remove: processes with the rights of the workers' user.
 
-A deputy may hang, where the path leads to a file system of the user's own. The supervisor goes on meanwhile, and kills
-it after a while.
+A deputy may hang if the path leads to a file system that the user provides. The supervisor does not wait for it, and
+kills it after a while.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["UsersSockets"]
 
 TIME_LIMIT = 5.0
-"""Seconds that a deputy may take; it takes a hundredth of one."""
+"""Seconds that a deputy may take; normally it takes a hundredth of one."""
 AT_THE_END = 1.0
-"""Seconds that all of them may take when the supervisor ends."""
+"""Seconds that all deputies together may take when the supervisor exits."""
 MAX_OPENING = 16
-"""Sockets that are being made at once: workers ask for as many as they like."""
+"""Sockets that may be in the making at the same time: workers can ask for any number."""
 
 Keep: TypeAlias = Callable[[UnixSocket], Callable[[], None]]
 
@@ -53,13 +53,13 @@ class UsersSockets:
     def open(
         self, address: Address, pid: int, keep: Keep, again: Callable[[], None], refuse: Callable[[OSError], None]
     ) -> None:
-        """Begin to make a socket.
+        """Start making a socket.
 
         :param pid: of the worker that asks
-        :param keep: called with the socket; what it returns is called after all askers were told
+        :param keep: called with the socket; what it returns is called after all askers have been told
         :param again: called when the socket is kept, unless the worker is dead by then
-        :param refuse: called with the reason, where there is none
-        :raises OSError: there can be no process for it, or there are too many
+        :param refuse: called with the reason if it fails
+        :raises OSError: no process could be started for it, or too many are running
         """
         asker = _Asker(pid, again, refuse)
         if address in self._opening:
@@ -89,17 +89,17 @@ class UsersSockets:
         self._attend(deputy, opened)
 
     def forget(self, pid: int) -> None:
-        """A worker is dead: it waits for nothing any more."""
+        """A worker is dead: it no longer waits for a socket."""
         for askers in self._opening.values():
             askers[:] = [asker for asker in askers if asker.pid != pid]
 
     def remove(self, unix: UnixSocket) -> None:
-        """Begin to remove the file of a socket, if it is still ours; the caller may close the socket."""
-        with contextlib.suppress(OSError):  # the file stays behind; the next server that starts there removes it
+        """Start removing the file of a socket, if it is still ours. The caller may close the socket."""
+        with contextlib.suppress(OSError):  # the file stays behind; the next server that uses the path removes it
             self._attend(self._rights.begin(removing(unix), (unix.sock.fileno(),)), lambda: None)
 
     def finish(self) -> None:
-        """Wait for what was begun, but not for long: the supervisor ends."""
+        """Wait briefly for running deputies: the supervisor exits."""
         for deputy in list(self._deputies):
             with contextlib.suppress(OSError):
                 deputy.wait(AT_THE_END / len(self._deputies))
@@ -115,7 +115,7 @@ class UsersSockets:
                 timer.cancel()
                 loop.remove_reader(deputy.fileno())
                 self._deputies.discard(deputy)
-                deputy.bury()
+                deputy.reap()
                 ended()
 
         loop.add_reader(deputy.fileno(), hear)

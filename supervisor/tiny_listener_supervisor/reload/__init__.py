@@ -1,1 +1,1 @@
-"""--reload: files that change while somebody develops."""
+"""--reload: reload the code when files change, for development."""

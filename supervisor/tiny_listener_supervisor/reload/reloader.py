@@ -1,4 +1,4 @@
-"""`--reload`: files that change let the workers be replaced. The supervisor's side of the watcher."""
+"""`--reload`: changed files trigger a reload. The supervisor's side of the watcher."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ __all__ = ["Reloader", "WatchPlan", "describe_changes", "distrust_bytecode"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 START_TIME = 5.0
-"""Seconds until the workers start though the watcher does not watch yet; a tree may be huge."""
+"""Seconds to wait for the watcher before the workers start without it; a tree may be huge."""
 NAMES = 3
-"""Files that the log names of one change."""
+"""Changed files that the log names."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchPlan:
     """What is watched.
 
-    :ivar folders: absolute paths, with all that is below
-    :ivar includes: patterns of the files that matter
-    :ivar excludes: patterns of files and folders that do not, all the same
+    :ivar folders: absolute paths, including everything below
+    :ivar includes: patterns of files that trigger a reload
+    :ivar excludes: patterns of files and folders that do not, even if they match `includes`
     """
 
     folders: tuple[str, ...]
@@ -52,11 +52,11 @@ class WatchPlan:
 
 
 def describe_changes(paths: Sequence[str], count: int, here: Path) -> str:
-    """Say which files changed.
+    """Describe which files changed.
 
     :param paths: some of them, absolute
-    :param count: of all
-    :param here: the folder that names need not repeat
+    :param count: the number of all changed files
+    :param here: folder that names are shown relative to
     """
     names = [str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path for path in paths[:NAMES]]
     if count > len(names):
@@ -65,29 +65,29 @@ def describe_changes(paths: Sequence[str], count: int, here: Path) -> str:
 
 
 def distrust_bytecode(since: float) -> None:
-    """Compile sources at every import in this process, without reading or writing `.pyc`, when they are young.
+    """In this process, compile recently changed sources at every import, without reading or writing `.pyc`.
 
-    A `.pyc` names its source's size and the second of its last change (PEP 552 calls that its timestamp): of two
-    changes within a second that leave the size as it was, it shows the first forever.
+    A `.pyc` identifies its source by size and by the second of the last change (PEP 552 calls that its timestamp).
+    After two changes within a second that keep the size, it would serve the first one forever.
 
-    :param since: seconds since the epoch; a source that was changed later is young
+    :param since: seconds since the epoch; sources changed later are compiled
     """
     path_stats = importlib.machinery.SourceFileLoader.path_stats
 
     def path_stats_of_old_sources(self: importlib.machinery.SourceFileLoader, path: Any) -> Any:
         stats = path_stats(self, path)
         if stats["mtime"] >= since:
-            # `importlib.abc.SourceLoader`: what has no stats has no cache either.
-            raise OSError(f"{path} is too young for a cache")
+            # `importlib.abc.SourceLoader` does not cache a source without stats.
+            raise OSError(f"{path} changed too recently to be cached")
         return stats
 
     importlib.machinery.SourceFileLoader.path_stats = path_stats_of_old_sources  # type: ignore[method-assign]
 
 
 class Reloader:
-    """Runs the watcher, a child of this process, and hears what it sees.
+    """Runs the watcher, a child process, and receives its messages.
 
-    :param on_change: called with words that say what changed
+    :param on_change: called with a description of what changed
     """
 
     def __init__(self, plan: WatchPlan, on_change: Callable[[str], object]) -> None:
@@ -97,7 +97,7 @@ class Reloader:
         self._said: set[str] = set()
 
     async def start(self, forker: Forker) -> None:
-        """Fork the watcher; return when it watches, or cannot: from then on no change is missed."""
+        """Fork the watcher. Return when it watches, from when on no change is missed, or when it has failed."""
         self._loop = asyncio.get_running_loop()
         self._settled = asyncio.Event()
         self._channel, theirs = watch_channel_pair()
@@ -105,7 +105,7 @@ class Reloader:
         try:
             self._process = forker.start(watcher_main, "watcher", self._plan, theirs, kept, os.getpid())
         except OSError as exc:
-            raise CannotLoad(f"the process that watches files (--reload) cannot be forked: {exc.strerror}") from None
+            raise CannotLoad(f"cannot fork the process that watches files (--reload): {exc.strerror}") from None
         theirs.close()
         self._loop.add_reader(self._channel.fileno(), self._hear)
         with contextlib.suppress(TimeoutError):
@@ -114,16 +114,16 @@ class Reloader:
     def stop(self) -> None:
         """End the watcher."""
         if self._channel.fileno() >= 0:
-            self._let_go()
+            self._close()
             self._process.kill()
             self._process.join()
 
     def forget(self) -> None:
-        """Forget what was said: the next code is another matter."""
+        """Forget which failures were logged: the next version of the code may fail differently."""
         self._said.clear()
 
     def is_news(self, text: str) -> bool:
-        """Whether a text has not been asked about since the last change: every worker finds the same fault."""
+        """Whether a text has not been passed since the last change: every worker reports the same failure."""
         news = text not in self._said
         self._said.add(text)
         return news
@@ -140,7 +140,7 @@ class Reloader:
             case Watching():
                 if message.polls is not None:
                     logger.warning(
-                        "%s: files are looked at a few times a second; allow more, or watch less with --reload-dir",
+                        "%s: polling all files instead; raise the limit, or watch fewer files with --reload-dir",
                         message.polls,
                     )
                 logger.info("Watching %s (pid %d)", self._plan, self._process.pid)
@@ -151,14 +151,14 @@ class Reloader:
                 self._failure = f"failed: {message.text}"
 
     def _lose(self) -> None:
-        self._let_go()
+        self._close()
         self._process.join(1)
         self._process.kill()
         words = self._failure or describe_exit(self._process.exitcode or 0)
-        logger.error("The watcher %s; changes are not seen any more, but SIGHUP still reloads", words)
+        logger.error("The watcher %s; changed files no longer trigger a reload, but SIGHUP still does", words)
         self._settled.set()
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
 
@@ -166,13 +166,13 @@ class Reloader:
 def watcher_main(
     plan: WatchPlan, channel: Channel[None, FromWatcher], keep_fds: frozenset[int], supervisor_pid: int
 ) -> None:
-    """Watch, in a process that was just forked."""
+    """Watch files, in a process that was just forked."""
     become_a_process_of_its_own(keep_fds, supervisor_pid)
-    # They may reach the whole group; the watcher ends with the supervisor, not before it.
+    # These signals may be sent to the whole process group. The watcher ends with the supervisor, not before it.
     for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(sig, signal.SIG_IGN)
     try:
-        from .watcher import watch_files  # noqa: PLC0415 - it brings threads, which are for this process alone
+        from .watcher import watch_files  # noqa: PLC0415 - it starts threads, which only this process may have
 
         watch_files(plan, channel)
     except Exception as exc:

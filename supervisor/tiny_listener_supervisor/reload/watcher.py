@@ -1,6 +1,6 @@
-"""What the watcher does in its own process: it sees files change, and tells the supervisor.
+"""The watcher, in its own process: it detects changed files and reports them to the supervisor.
 
-The library has threads of its own, and a process that has threads must not fork: so the supervisor never loads it.
+The library starts threads, and a process with threads must not fork. So the supervisor never loads it.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 __all__ = ["Burst", "ChangeFilter", "watch_files", "watches_are_left"]
 
 LONGEST = 3.0
-"""Seconds at most from the first of several changes until they are told: some file may change again and again."""
+"""Maximum seconds from the first of several changes until they are reported: a file may change again and again."""
 STEP = 50
-"""Milliseconds between two looks at what the system has reported."""
+"""Milliseconds between two checks for events from the system."""
 QUIET = 100
-"""Milliseconds without a change after which changes are told."""
+"""Milliseconds without a change after which changes are reported."""
 POLL = 300
-"""Milliseconds between two looks at all files, where the system reports nothing."""
+"""Milliseconds between two scans of all files, if the system reports nothing."""
 QUIET_POLL = 400
-"""The same as `QUIET` there: more than from one look to the next."""
+"""The same as `QUIET` when polling: more than the time between two scans."""
 MAX_NAMES = 10
 IN_CREATE = 0x100
 
 
 class Burst:
-    """Changes that come shortly after one another: they are told as one.
+    """Changes in quick succession, reported together.
 
-    :param longest: seconds from the first one until they are told, though others still come
+    :param longest: seconds from the first change until they are reported, even if more follow
     """
 
     def __init__(self, longest: float = LONGEST) -> None:
@@ -54,7 +54,7 @@ class Burst:
         self._began = 0.0
 
     def take(self, paths: set[str], now: float) -> set[str]:
-        """Add what has changed; return what is to be told now.
+        """Add changes; return what is to be reported now.
 
         :param paths: empty after a time without a change, which ends the burst
         :param now: in seconds, on the monotonic clock
@@ -69,9 +69,9 @@ class Burst:
 
 
 class ChangeFilter(DefaultFilter):
-    """Which changes of files matter.
+    """Decides which changes trigger a reload.
 
-    Names are looked at below the watched folder only: an application may live in a folder that is called `.git`.
+    It checks names only below the watched folder: an application may live in a folder called `.git`.
     """
 
     ignore_dirs = (*DefaultFilter.ignore_dirs, ".nox", ".ruff_cache", "site-packages", "dist-packages")
@@ -94,13 +94,13 @@ class ChangeFilter(DefaultFilter):
 
 
 def matches(path: PurePath, patterns: Iterable[str]) -> bool:
-    """Decide whether a relative path, its name, or a folder that it is in, matches one of some patterns (fnmatch)."""
+    """Decide whether a relative path, its name, or a folder that contains it matches one of the patterns (fnmatch)."""
     texts = (str(path), *path.parts)
     return any(fnmatchcase(text, pattern) for pattern in patterns for text in texts)
 
 
 def watches_are_left(folder: str) -> bool:
-    """Whether the system allows one more watch (inotify_add_watch(2)); True where it cannot be asked."""
+    """Whether the system allows one more watch (inotify_add_watch(2)); True if that cannot be determined."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.inotify_init1(os.O_CLOEXEC)
     if fd < 0:
@@ -113,9 +113,9 @@ def watches_are_left(folder: str) -> bool:
 
 
 def uses_inotify() -> bool:
-    """Whether this process has an inotify instance; without one the library looks at all files (polling).
+    """Whether this process has an inotify instance. Without one the library polls all files.
 
-    True where there is no /proc to tell.
+    True if there is no /proc to tell.
     """
     kinds = []
     for fd in open_descriptors():
@@ -125,14 +125,14 @@ def uses_inotify() -> bool:
 
 
 class _Supervised:
-    """Asked by the library at every step, from when it watches: whether to end.
+    """The stop event that the library checks at every step once it watches.
 
-    The library does not say when the system allows no more watches (fs.inotify.max_user_watches), neither at the
-    start nor for a folder that is new: it sees nothing there. So one more is tried.
+    The library does not report that the system allows no more watches (fs.inotify.max_user_watches), neither at the
+    start nor for a new folder: it just sees no changes there. So this class tries to add one more watch.
 
-    :param polls: why all files are looked at; None: the system reports changes
-    :ivar run_out: whether it is to end because no watch is left
-    :ivar folder_is_new: set when a folder may have come, for which there may have been no watch
+    :param polls: why all files are polled; None: the system reports changes
+    :ivar run_out: whether to stop because no watch is left
+    :ivar folder_is_new: set when a folder may have been added that there was no watch for
     """
 
     def __init__(self, channel: Channel[None, FromWatcher], plan: WatchPlan, polls: str | None) -> None:
@@ -158,9 +158,9 @@ class _Supervised:
 
 
 class _Noting(ChangeFilter):
-    """Notes that folders are new, which no pattern lets through.
+    """Notes new folders, which match no pattern.
 
-    :param supervised: where
+    :param supervised: where to note them
     """
 
     def __init__(self, plan: WatchPlan, supervised: _Supervised) -> None:
@@ -174,7 +174,7 @@ class _Noting(ChangeFilter):
 
 
 def watch_files(plan: WatchPlan, channel: Channel[None, FromWatcher]) -> None:
-    """Tell about changes until the supervisor is gone.
+    """Report changes until the supervisor is gone.
 
     :raises OSError: a folder is gone
     """
@@ -190,7 +190,7 @@ def watch_files(plan: WatchPlan, channel: Channel[None, FromWatcher]) -> None:
 
 
 def _watch(plan: WatchPlan, channel: Channel[None, FromWatcher], polls: str | None) -> bool:
-    """Tell about changes until the supervisor is gone, or no watch is left; return whether that is so."""
+    """Report changes until the supervisor is gone or no watch is left; return whether the latter is the case."""
     supervised, burst = _Supervised(channel, plan, polls), Burst()
     for changes in watch(
         *plan.folders,
@@ -210,13 +210,13 @@ def _watch(plan: WatchPlan, channel: Channel[None, FromWatcher], polls: str | No
 
 
 def _tell(channel: Channel[None, FromWatcher], changed: set[str]) -> bool:
-    """Tell about changes, if there are any; return whether the supervisor lives."""
-    # A name need not be text; what is said of it must.
+    """Report changes, if there are any. Return whether the supervisor still runs."""
+    # A file name may not be valid text; a message must be.
     paths = sorted(path.encode(errors="replace").decode() for path in changed)
     try:
         if paths:
             channel.send(Changed(paths[:MAX_NAMES], len(paths)))
-    except BlockingIOError:  # changes that it has not heard of yet wait there: it will load this one with them
+    except BlockingIOError:  # earlier changes are still in the queue: their reload covers this one too
         pass
     except ChannelClosed:
         return False

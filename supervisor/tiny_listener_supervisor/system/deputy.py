@@ -1,8 +1,9 @@
-"""A process that does one thing as the workers' user, for a supervisor that is root: with that user's rights alone.
+"""Deputy: a process that does one thing with the rights of the workers' user, for a supervisor that runs as root.
 
-It is forked, becomes the user for good, does it, and sends back what came of it, with file descriptors. It may hang, in
-a file system of the user's own, and nobody waits for it without a limit. It keeps nothing of the supervisor's open, and
-the user's other processes cannot look into it: a process that changed its user is not dumpable (prctl(2)).
+It is forked, becomes the user for good, does its work, and sends the result back, including file descriptors. It may
+hang, in a file system that the user provides, so the supervisor waits for it only with a timeout. It keeps none of the
+supervisor's descriptors open. The user's other processes cannot inspect it: a process that changed its user is not
+dumpable (prctl(2)).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Result: TypeAlias = tuple[tuple[int, ...], list[int]]
 """Numbers, and file descriptors."""
 Work: TypeAlias = Callable[[], Result]
 ENDS_WITHIN = 0.2
-"""Seconds in which a process that was killed is gone, unless it is in a call that cannot be interrupted."""
+"""Seconds in which a killed process is gone, unless it is in an uninterruptible system call."""
 
 
 class _Did(msgspec.Struct, tag=True, frozen=True):
@@ -44,15 +45,15 @@ class _Failed(msgspec.Struct, tag=True, frozen=True):
     errno: int
     text: str
     says_what: bool
-    """Whether the text is a line for whoever started the server."""
+    """Whether the text is a complete message for the terminal."""
 
 
 class Deputy:
     """A process that does something as another user.
 
-    :param work: called there; it may raise OSError
+    :param work: called in that process; it may raise OSError
     :param keep: file descriptors that it needs
-    :raises OSError: there can be no process
+    :raises OSError: the process could not be started
     """
 
     def __init__(self, identity: Identity, work: Work, keep: tuple[int, ...] = ()) -> None:
@@ -73,11 +74,11 @@ class Deputy:
         self._result: Result | OSError | None = None
 
     def fileno(self) -> int:
-        """Return the file descriptor to wait on: it can be read when there is more to `hear`."""
+        """Return the file descriptor to wait on: it is readable when there is more to `hear`."""
         return self._channel.fileno()
 
     def hear(self) -> bool:
-        """Take in what it has sent; return whether it has ended."""
+        """Receive what it has sent; return whether it has ended."""
         try:
             while (received := self._channel.receive()) is not None:
                 message, fds = received
@@ -93,9 +94,9 @@ class Deputy:
         return False
 
     def result(self) -> Result:
-        """Return what came of it.
+        """Return the result.
 
-        :raises OSError: what it raised; ETIMEDOUT, it has not ended
+        :raises OSError: what the work raised; ETIMEDOUT: it has not ended
         """
         if self._result is None:
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -104,7 +105,7 @@ class Deputy:
         return self._result
 
     def wait(self, seconds: float) -> Result:
-        """Wait until it has done it, and return what came of it; see `result`."""
+        """Wait until it has ended, and return the result; see `result`."""
         self._wait(seconds)
         return self.result()
 
@@ -118,26 +119,26 @@ class Deputy:
         return True
 
     def kill(self) -> None:
-        """End it, whatever it does."""
+        """Kill it."""
         os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """End it if need be, and take leave of it; what is uninterruptible is left behind."""
+        """Kill it if it still runs, and reap it. A process in an uninterruptible system call is left behind."""
         if not self._wait(0.0):
             self.kill()
             if not self._wait(ENDS_WITHIN):
                 self._channel.close()
                 return
-        self.bury()
+        self.reap()
 
-    def bury(self) -> None:
-        """Reap it, when it has ended."""
+    def reap(self) -> None:
+        """Reap it once it has ended."""
         self._channel.close()
         os.waitpid(self.pid, 0)
 
 
 def _main(identity: Identity, work: Work, line: socket.socket, keep: tuple[int, ...], supervisor: int) -> None:
-    """Be the process; never returns."""
+    """Run in the forked process; never returns."""
     try:
         become_a_process_of_its_own(frozenset((line.fileno(), *keep)), supervisor)
         channel: Channel[None, _Did | _Failed] = Channel(line, None)

@@ -1,8 +1,8 @@
-"""The log file that all processes of a server append to, and its change under their hands.
+"""The log file that all processes of a server append to, and its rotation.
 
-After logrotate(8) has renamed it, USR1 lets the supervisor reopen the path and send each worker the new file. It is
-put at the number that the old one had, with dup2(2), in one step: nothing that is written meanwhile is lost, it is at
-the end of the one file or in the other. Workers do not open it themselves: theirs may be a user who must not.
+After logrotate(8) has renamed it, USR1 makes the supervisor reopen the path and send the new file to each worker. The
+file replaces the old one under the same descriptor number, with dup2(2), in one step. Nothing written meanwhile is
+lost: it ends up in one file or the other. Workers do not open it themselves, because their user may not be allowed to.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ logger = logging.getLogger("tiny_listener.supervisor")
 
 
 class LogFile:
-    """A file that is open to append to.
+    """A file that is open for appending.
 
-    :param rights: those with which it is opened: whoever may exchange the path could have root write anywhere
+    :param rights: the rights with which it is opened; with root's, anyone who can replace the path could make root
+        write anywhere
     :ivar path: absolute
-    :ivar fd: its file descriptor, the same forever
+    :ivar fd: its file descriptor, which never changes
     :raises CannotLoad: it cannot be opened
     """
 
@@ -52,18 +53,18 @@ class LogFile:
     def reopen(self) -> None:
         """Reopen the path.
 
-        :raises OSError: that cannot be; the old file stays in use
+        :raises OSError: it cannot be opened; the old file stays in use
         """
         self.take(self._open())
 
     def take(self, fd: int) -> None:
-        """Go on in a file that somebody else opened; closes that number of it."""
+        """Switch to a file that was opened elsewhere, and close the given descriptor."""
         os.dup2(fd, self.fd, inheritable=False)
         os.close(fd)
 
 
 def reopen(log_file: LogFile | None, workers: Iterable[Worker] = ()) -> None:
-    """Reopen the log file and have the workers go on in it too; what that came to is logged."""
+    """Reopen the log file, pass it to the workers, and log the outcome."""
     if log_file is None:
         logger.warning("SIGUSR1: there is no --log-file to reopen")
         return
@@ -74,10 +75,10 @@ def reopen(log_file: LogFile | None, workers: Iterable[Worker] = ()) -> None:
         return
     for worker in workers:
         pass_on(log_file, worker)
-    logger.info("SIGUSR1: %s is reopened", log_file.path)
+    logger.info("SIGUSR1: reopened %s", log_file.path)
 
 
 def pass_on(log_file: LogFile, worker: Worker) -> None:
-    """Send a worker the file as it is now."""
-    with contextlib.suppress(ChannelClosed, OSError):  # it is about to end, or does not read for long
+    """Send the current file to a worker."""
+    with contextlib.suppress(ChannelClosed, OSError):  # it is about to exit, or does not read
         worker.channel.send(TakeLog(), [log_file.fd])

@@ -1,8 +1,8 @@
-"""The first process of a container: it reaps whoever is orphaned there, and hands signals on.
+"""Process 1 of a container: it reaps orphans and forwards signals.
 
-The kernel gives process 1 every orphan of its namespace to wait for, and takes no signal's default action on it
-(pid_namespaces(7)). An event loop cannot tell an orphan from a child that the application waits for itself; so
-a process of its own does this, and nothing else.
+The kernel makes process 1 the parent of every orphan in its namespace, and does not apply the default action of signals
+to it (pid_namespaces(7)). An event loop cannot tell an orphan from a child that the application itself waits for. So a
+separate process does this, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from collections.abc import MutableMapping
 __all__ = ["leave_process_1"]
 
 SI_KERNEL = 0x80
-"""The si_code of a signal that no process sent (sigaction(2)): a terminal's, which the whole group gets from it."""
+"""The si_code of a signal that no process sent (sigaction(2)): it comes from a terminal and reaches the whole group
+anyway."""
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT}
-"""Not to be waited for: this process causes them itself."""
+"""Signals not to wait for: this process causes them itself."""
 
 
 def leave_process_1(environ: MutableMapping[str, str]) -> None:
-    """As process 1, go on in a child and stay behind as its init; as any other process do nothing.
+    """As process 1, continue in a child and act as its init; as any other process, do nothing.
 
-    :param environ: what names this process by its number, for whoever passes sockets or watches, is to name the child
+    :param environ: variables that name this process by its pid, for socket activation or a watchdog, are set to the
+        child's
     """
     if os.getpid() != 1:
         return
@@ -30,7 +32,7 @@ def leave_process_1(environ: MutableMapping[str, str]) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     child = os.fork()
     if child:
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # sockets that were passed are the child's alone to close
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # only the child may close sockets that were passed in
         os._exit(_be_init(child, awaited))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     for name in ("LISTEN_PID", "WATCHDOG_PID"):
@@ -39,7 +41,7 @@ def leave_process_1(environ: MutableMapping[str, str]) -> None:
 
 
 def _be_init(child: int, awaited: set[int] | set[signal.Signals]) -> int:
-    """Reap and hand on until the child has ended; return the exit code that says how."""
+    """Reap and forward signals until the child has ended; return the exit code that describes its end."""
     while True:
         info = signal.sigwaitinfo(awaited)
         if info.si_signo == signal.SIGCHLD:
@@ -52,7 +54,7 @@ def _be_init(child: int, awaited: set[int] | set[signal.Signals]) -> int:
 
 
 def _reap(child: int) -> int | None:
-    """Wait for all that have ended; return the child's status if it is one of them."""
+    """Reap everything that has ended; return the child's status if it is among it."""
     status = None
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The file that tells others which process to signal."""
+"""The file that tells other programs which process to signal."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .rights import Rights
 __all__ = ["PidFile"]
 
 CLOCK_SLACK = 2.0
-"""Seconds by which the times of files and of processes may differ; the kernel counts them by different clocks."""
+"""Seconds by which file times and process times may differ; the kernel takes them from different clocks."""
 
 
 class PidFile:
-    """Holds the process id in a file while a `with` block runs; one that a dead process left is replaced.
+    """Keeps the process id in a file while a `with` block runs. A file that a dead process left is replaced.
 
-    :param rights: those with which it is written and removed
-    :raises CannotLoad: a living process holds it, or it cannot be written
+    :param rights: the rights with which it is written and removed
+    :raises CannotLoad: it names a running process, or cannot be written
     """
 
     def __init__(self, path: str, rights: Rights | None = None) -> None:
@@ -35,7 +35,7 @@ class PidFile:
     def __enter__(self) -> None:
         try:
             self._rights.call(str(self._path), partial(self._write, os.getpid()))
-        except ListenError as exc:  # one line of a process that did it for us
+        except ListenError as exc:  # one line from a deputy
             raise CannotLoad(str(exc.strerror)) from None
         except OSError as exc:
             raise CannotLoad(f"cannot write the pid file {self._path}: {exc.strerror}") from None
@@ -49,20 +49,20 @@ class PidFile:
 
     def _write(self, pid: int) -> None:
         if self._path.exists() and not self._path.is_file():
-            raise CannotLoad(f"cannot write the pid file {self._path}: that is no file; choose another path")
+            raise CannotLoad(f"cannot write the pid file {self._path}: it is not a regular file; choose another path")
         other = self._holder()
         if other is not None and other != pid:
-            raise CannotLoad(f"{self._path} says that process {other} runs this already; stop it first")
+            raise CannotLoad(f"{self._path} names process {other}, which is still running; stop it first")
         new = self._path.with_name(f"{self._path.name}.{pid}")
         try:
             new.unlink(missing_ok=True)
-            # Nobody but the owner may write to it, or could choose whom root signals.
+            # Only the owner may write to it; anyone else could choose which process root signals.
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
                 file.write(f"{pid}\n")
             new.rename(self._path)
         except OSError:
             with contextlib.suppress(OSError):
-                new.unlink()  # half of it may be there: the disk is full
+                new.unlink()  # the disk may be full, and the file incomplete
             raise
 
     def _remove(self) -> None:
@@ -82,6 +82,6 @@ class PidFile:
             pass
         except (FileNotFoundError, ValueError, ProcessLookupError):
             return None
-        # A number is given anew, soon so in a container: who began after the file was written did not write it.
+        # Pids are reused, in a container soon: a process that started after the file was written did not write it.
         numbers = process_numbers(pid)
         return None if numbers is not None and numbers.started > written + CLOCK_SLACK else pid

@@ -1,6 +1,6 @@
-"""Who workers are, when the supervisor is root: `--user` and `--group`.
+"""The user that workers run as when the supervisor is root: `--user` and `--group`.
 
-The supervisor stays root, as those of nginx and gunicorn do: it binds the sockets, of ports below 1024 too, also those
+The supervisor stays root, as those of nginx and gunicorn do. It binds the sockets, including ports below 1024 and those
 that new code asks for at a reload, and reopens the log file. A worker becomes the user before it imports the
 application, and cannot go back.
 """
@@ -26,8 +26,8 @@ class Identity:
     """A user to become.
 
     :ivar name: for messages
-    :ivar groups: all groups, as initgroups(3) finds them
-    :ivar environment: HOME, LOGNAME and USER, where the user is known; root's would send it to a folder of root's
+    :ivar groups: all groups, as initgroups(3) determines them
+    :ivar environment: HOME, LOGNAME and USER if the user is known; root's HOME would lead to a folder of root
     """
 
     name: str
@@ -38,18 +38,18 @@ class Identity:
 
     @property
     def is_own(self) -> bool:
-        """Whether this process is that already."""
+        """Whether this process has this user and group already."""
         return (os.geteuid(), os.getegid()) == (self.uid, self.gid)
 
     @property
     def owner(self) -> tuple[int, int]:
-        """User and group, for files that are to be theirs."""
+        """User and group for files that are to belong to them."""
         return self.uid, self.gid
 
     def assume(self) -> None:
         """Become the user, for good.
 
-        The kernel forgets PR_SET_PDEATHSIG at this (prctl(2)): whoever wants it asks anew.
+        The kernel clears PR_SET_PDEATHSIG at this (prctl(2)): set it again if you need it.
 
         :raises CannotLoad: the system refuses
         """
@@ -58,11 +58,12 @@ class Identity:
         self.give_up_rights()
         os.environ.update(self.environment)
         if sys.platform == "linux":
-            # Else /proc/self would be root's from here on, out of reach of the application; nginx does so too.
+            # Otherwise /proc/self would belong to root, and the application could not read it; nginx does this too.
             ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
     def give_up_rights(self) -> None:
-        """Have the rights of the user and no other, for good; other processes of the user's still cannot look in here.
+        """Take the rights of the user and no others, for good. Other processes of the user still cannot inspect this
+        one.
 
         :raises CannotLoad: the system refuses
         """
@@ -75,12 +76,12 @@ class Identity:
 
 
 def find_identity(user: str | None, group: str | None) -> Identity:
-    """Look a user and a group up; each may be a name or a number.
+    """Look up a user and a group; each may be a name or a number.
 
-    :param user: None: the present one, with another group
-    :param group: None: that of the user
-    :raises WrongOptions: there is no such user or group
-    :raises CannotLoad: only root could become it
+    :param user: None: the current user, with another group
+    :param group: None: the user's group
+    :raises WrongOptions: the user or the group does not exist
+    :raises CannotLoad: only root could become this user
     """
     entry = _find_user(user) if user is not None else None
     uid = entry.pw_uid if entry is not None else int(user) if user is not None else os.geteuid()
@@ -89,7 +90,7 @@ def find_identity(user: str | None, group: str | None) -> Identity:
     elif entry is not None:
         gid = entry.pw_gid
     else:
-        raise WrongOptions(f"user {user} has no entry that names its group: add --group")
+        raise WrongOptions(f"user {user} has no passwd entry that names its group: add --group")
     groups = (gid,) if entry is None else tuple(os.getgrouplist(entry.pw_name, gid))
     environment: tuple[tuple[str, str], ...] = ()
     if entry is not None:
@@ -97,7 +98,7 @@ def find_identity(user: str | None, group: str | None) -> Identity:
     name = f"user {user}" if user is not None else f"group {group}"
     identity = Identity(name, uid, gid, groups, environment)
     if os.geteuid() != 0 and not identity.is_own:
-        raise CannotLoad(f"only root can become {name}: start as root, or leave --user and --group out")
+        raise CannotLoad(f"only root can become {name}: start as root, or omit --user and --group")
     return identity
 
 

@@ -1,4 +1,4 @@
-"""What the kernel knows of a process: proc(5)."""
+"""What the kernel knows about a process: proc(5)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import NamedTuple
 __all__ = ["ProcessNumbers", "cpu_seconds", "process_numbers", "resident_bytes"]
 
 STATE, UTIME, STIME, STARTTIME, VSIZE, RSS = 0, 11, 12, 19, 20, 21
-"""Fields of /proc/PID/stat, counted from behind the name, which may hold spaces and brackets."""
+"""Fields of /proc/PID/stat, counted after the name, which may contain spaces and parentheses."""
 
 
 class ProcessNumbers(NamedTuple):
-    """A process at one instant; see the metrics that Prometheus' clients have of their own process.
+    """A process at one instant; compare the process metrics of the Prometheus client libraries.
 
     :ivar cpu: seconds of processor time, in user and kernel mode
-    :ivar resident: bytes of memory
+    :ivar resident: bytes of resident memory
     :ivar virtual: bytes of address space
     :ivar started: seconds since the epoch
-    :ivar open_fds: file descriptors; None where we may not count them
-    :ivar max_fds: how many there may be; None where we may not ask
+    :ivar open_fds: number of open file descriptors; None without permission to count them
+    :ivar max_fds: their limit; None without permission to read it
     """
 
     cpu: float
@@ -33,7 +33,7 @@ class ProcessNumbers(NamedTuple):
 
 
 def resident_bytes(pid: int) -> int:
-    """Return a process's resident memory, from proc_pid_statm(5); 0 when it is gone."""
+    """Return the resident memory of a process, from proc_pid_statm(5); 0 if it is gone."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -42,7 +42,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Return the processor time that a process has taken; None when it is gone, or where there is no /proc."""
+    """Return the processor time of a process; None if it is gone, or if there is no /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[UTIME]) + int(fields[STIME])) / os.sysconf("SC_CLK_TCK")

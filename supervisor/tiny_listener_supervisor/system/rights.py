@@ -1,9 +1,10 @@
-"""With whose rights a supervisor that is root touches a path: its own, or those of the workers' user (`--user`).
+"""The rights with which a supervisor that runs as root accesses a path: its own, or those of the workers' user
+(`--user`).
 
-What is in a folder that another than root may write to can become something else between a look and an act: a link to
-a file of root's, or another folder. No order of looks and acts of root's is safe from that. So root acts where only
-root may exchange what a path leads to; everywhere else a process does it that has become the user, to whom the kernel
-refuses whatever is not the user's anyway (see `deputy`).
+If anyone besides root can write to a folder, its contents can change between a check and an action: a file can become a
+link to a file of root, or another folder. No order of checks and actions makes that safe for root. So root acts only
+where root alone controls what a path leads to. Everywhere else a process that has become the user acts: the kernel
+denies it everything that the user may not access anyway (see `deputy`).
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ __all__ = ["Rights", "only_root_may_exchange", "removing", "unix_socket"]
 
 ROOT = 0
 MAX_LINKS = 40
-"""Symbolic links on a way, as in path_resolution(7)."""
+"""Symbolic links in a path, as in path_resolution(7)."""
 TIME_LIMIT = 2.0
-"""Seconds for what the supervisor waits for, such as a log file that is opened anew; a file system of the user's (FUSE)
-can take any time."""
+"""Seconds that the supervisor waits, for example to reopen a log file. A file system that the user provides (FUSE) can
+take any time."""
 
 
 class Rights:
-    """Does what has to be done at a path, with root's rights only where root alone decides what is there.
+    """Accesses paths, with root's rights only where root alone controls what is there.
 
-    :param identity: whom workers become; None: they stay who the supervisor is, and all is done by itself
+    :param identity: the user that workers become; None: they stay what the supervisor is, and it does everything itself
     """
 
     def __init__(self, identity: Identity | None = None) -> None:
         becomes = identity is not None and os.geteuid() == ROOT and identity.uid != ROOT
         self._identity = identity if becomes else None
         self.owner = identity.owner if identity is not None else None
-        """User and group that files of theirs are to belong to; None: those of this process."""
+        """User and group that own the workers' files; None: those of this process."""
 
     @property
     def differ(self) -> bool:
@@ -54,24 +55,24 @@ class Rights:
 
     @property
     def name(self) -> str:
-        """Who workers become, for messages."""
+        """The user that workers become, for messages."""
         return self._identity.name if self._identity is not None else "the supervisor"
 
     def are_roots(self, path: str) -> bool:
-        """Whether this process may touch a path by itself."""
+        """Whether this process may access a path itself."""
         return self._identity is None or only_root_may_exchange(path)
 
     def begin(self, work: Work, keep: tuple[int, ...] = ()) -> Deputy:
-        """Begin to do something as the workers' user, in a process of its own.
+        """Start doing something as the workers' user, in a separate process.
 
         :param keep: file descriptors that it needs
-        :raises OSError: there can be no process
+        :raises OSError: the process could not be started
         """
         assert self._identity is not None
         return Deputy(self._identity, work, keep)
 
     def explain(self, exc: OSError) -> OSError:
-        """Return an error that says whose rights were not enough."""
+        """Return an error that names the user whose rights were not sufficient."""
         if exc.errno not in (errno.EACCES, errno.EPERM):
             return exc
         named = ", and name it with --uds" if isinstance(exc, ListenError) else ""
@@ -89,7 +90,7 @@ class Rights:
             deputy.end()
 
     def open(self, path: str, flags: int, mode: int) -> int:
-        """Return the file descriptor of a file that is opened, or made.
+        """Open or create a file; return its file descriptor.
 
         :raises OSError: it cannot be opened
         """
@@ -99,9 +100,9 @@ class Rights:
         return fd
 
     def call(self, path: str, function: Callable[[], None]) -> None:
-        """Call what touches a path and returns nothing.
+        """Call a function that accesses a path and returns nothing.
 
-        :raises OSError: what the function raised
+        :raises OSError: raised by the function
         """
         if self.are_roots(path):
             function()
@@ -114,16 +115,16 @@ class Rights:
         self._done(work)
 
     def listen(self, path: str, backlog: int, mode: int | None) -> UnixSocket:
-        """Listen at a unix socket; see `listen_unix`.
+        """Listen on a unix socket; see `listen_unix`.
 
-        :raises OSError: it cannot be had
+        :raises OSError: the path is not available
         """
         if self.are_roots(path):
             return listen_unix(path, backlog, mode)
         return unix_socket(path, *self._done(lambda: _listening(path, backlog, mode)))
 
     def remove(self, unix: UnixSocket) -> None:
-        """Remove the file of a unix socket, if it is still ours, before the socket is closed."""
+        """Remove the file of a unix socket, if it is still ours. Call this before the socket is closed."""
         if self.are_roots(unix.path):
             unix.remove()
             return
@@ -131,15 +132,15 @@ class Rights:
             self._done(removing(unix), (unix.sock.fileno(),))
 
     def begin_to_listen(self, path: str, backlog: int, mode: int | None, kind: int) -> Deputy:
-        """Begin to listen at a unix socket as the workers' user; what comes of it is for `unix_socket`.
+        """Start listening on a unix socket as the workers' user; pass the result to `unix_socket`.
 
-        :raises OSError: there can be no process
+        :raises OSError: the process could not be started
         """
         return self.begin(lambda: _listening(path, backlog, mode, kind))
 
 
 def removing(unix: UnixSocket) -> Work:
-    """Return the work that removes the file of a unix socket."""
+    """Return work that removes the file of a unix socket."""
 
     def work() -> tuple[tuple[int, ...], list[int]]:
         unix.remove()
@@ -149,7 +150,7 @@ def removing(unix: UnixSocket) -> Work:
 
 
 def unix_socket(path: str, identity: tuple[int, ...], fds: list[int]) -> UnixSocket:
-    """Return the unix socket that a deputy has made."""
+    """Return the unix socket that a deputy made."""
     return UnixSocket.of(fds[0], path, identity)
 
 
@@ -161,14 +162,14 @@ def _listening(
 
 
 def only_root_may_exchange(path: str) -> bool:
-    """Whether no other user than root decides what a path leads to, whatever happens meanwhile.
+    """Whether root alone controls what a path leads to, now and later.
 
-    Each folder on the way, those behind symbolic links too, has to be root's, and nobody else may write to it. In one
-    with the sticky bit, such as /tmp, others may make files and not exchange root's (inode(7)): it may be on the way,
-    but not at its end, where the file itself may be missing for a moment. Access lists (acl(5)) do not widen this:
-    the group's bits are their mask.
+    Every folder on the path, including those behind symbolic links, must belong to root and be writable by root only.
+    In a folder with the sticky bit, such as /tmp, others can create files but not replace root's (inode(7)). So such a
+    folder may be on the path, but must not contain the file itself, which may not exist for a moment. Access lists
+    (acl(5)) do not widen this: the group bits are their mask.
 
-    :param path: it need not be there
+    :param path: it does not have to exist
     """
     where, links = "/", 0
     todo = _names(str(Path.cwd() / path))
@@ -182,7 +183,7 @@ def only_root_may_exchange(path: str) -> bool:
         here = f"{where.rstrip('/')}/{name}"
         try:
             status = os.lstat(here)
-        except OSError:  # there is nothing that could be exchanged, in a folder of root's alone
+        except OSError:  # nothing there that could be replaced, and only root may write to the folder
             return not os.lstat(where).st_mode & stat.S_ISVTX
         if stat.S_ISLNK(status.st_mode):
             links += 1

@@ -1,6 +1,4 @@
-"""Imports that ask for a temporary folder, though they do not use it: in a container with a read-only root there is
-none.
-"""
+"""Imports that need a temporary folder although they do not use it: a container with a read-only root has none."""
 
 from __future__ import annotations
 
@@ -13,10 +11,10 @@ __all__ = ["needless_folder"]
 
 @contextlib.contextmanager
 def needless_folder() -> Iterator[None]:
-    """Let `tempfile.gettempdir()` return some folder meanwhile, where there is none that can be written to.
+    """Make `tempfile.gettempdir()` return some folder in this block if no folder is writable.
 
-    dill, which multiprocess imports, asks at its import where it would save a session. What really needs a folder, such
-    as an upload too large for memory, is told later that there is none, as ever.
+    dill, which multiprocess imports, asks at import time where it would save a session. Code that really needs a
+    folder, such as an upload that is too large for memory, still gets the usual error later.
     """
     try:
         tempfile.gettempdir()
@@ -25,6 +23,6 @@ def needless_folder() -> Iterator[None]:
         try:
             yield
         finally:
-            tempfile.tempdir = None  # the next who asks looks again
+            tempfile.tempdir = None  # the next call looks again
     else:
         yield

@@ -1,4 +1,4 @@
-"""Why an application ended that was to boot or to serve, for the log and for the command's exit code."""
+"""Why an application failed to boot or to serve: for the log, and for the command's exit code."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def describe_boot_failure(exc: BaseException) -> tuple[int, str]:
 
 
 def say_that_it_failed(exc: BaseException) -> None:
-    """Log why the application ended that was ready; one that left the event loop has been logged then."""
+    """Log why a ready application ended. An exception that escaped the event loop has been logged already."""
     if not isinstance(exc, KeyboardInterrupt):
         logger.critical("The application failed", exc_info=exc)
 
 
 def cannot_listen(exc: BaseException, addresses: Iterable[Address], *, shared: bool) -> ListenError | None:
-    """Return the better error where listen(2) failed because a server took the address since it was bound.
+    """Return a better error where listen(2) failed because another server took the address after it was bound.
 
-    It can: until one of two sockets listens, bind(2) lets both have the address (SO_REUSEADDR, socket(7)). uvloop does
-    not raise EADDRINUSE then: it closes the socket, and what fails is whatever uses it next.
+    That can happen: until one of two sockets listens, bind(2) gives both the address (SO_REUSEADDR, socket(7)). uvloop
+    does not raise EADDRINUSE then. It closes the socket, and the next use of the socket fails.
 
     :param exc: why the application did not boot
-    :param addresses: where this process was to listen
-    :param shared: whether our sockets have SO_REUSEPORT, so that siblings which listen are in nobody's way
+    :param addresses: the addresses that this process was to listen on
+    :param shared: whether our sockets have SO_REUSEPORT, so that listening siblings do not conflict
     """
     if isinstance(exc, (ListenError, CannotLoad)):
         return None
@@ -60,7 +60,7 @@ def cannot_listen(exc: BaseException, addresses: Iterable[Address], *, shared: b
 
 
 def http_addresses(listener: object) -> list[Address]:
-    """Return where an `HTTPListener` listens by TCP; nothing for others, which open what they like."""
+    """Return the TCP addresses of an `HTTPListener`; none for other listeners, which open what they like."""
     settings = getattr(listener, "settings", None)
     port = getattr(settings, "port", None)
     if not port or getattr(settings, "uds", None) is not None or getattr(settings, "fd", None) is not None:

@@ -1,20 +1,20 @@
-"""What a worker shows of itself while it lives: a few numbers in shared memory, written ten times a second while it is
-in use, and every two seconds while it is not.
+"""The vitals of a worker: a few numbers in shared memory. It writes them ten times a second while it is in use, and
+every two seconds while it is idle.
 
-    number  what
-    0       when its loop turned last, on the monotonic clock
-    1       the most seconds that the loop was late, lately
+    number  meaning
+    0       time of the last heartbeat, on the monotonic clock
+    1       the longest recent delay of the loop, in seconds
     2       events in progress
     3       open connections
-    4       for how many seconds more than a tenth it may rest until its loop turns again
+    4       seconds, beyond a tenth, that may pass until the next heartbeat (rest)
 
-Each is a double, aligned, with one writer: it is read whole, or a tenth of a second old, but never torn. The stamp is
-written before the rest, so that who reads between the two finds the loop no later than it is.
+Each is an aligned double with one writer: a reader may see a value that is a tenth of a second old, but never a torn
+one. The heartbeat is written before the rest, so a reader between the two never finds the loop later than it is.
 
-A worker rests when no event was in flight for a second. What takes events in ends the rest before it does anything else
-(`Lifecycle.stir`), so that a handler which blocks the loop is found as late as ever. What else might stand still within
-a rest, a worker that is stopped or a callback of the application's own, is found when the rest is over, or, where
-somebody waits at its sockets, by that: see `lending`.
+A worker rests after a second without an event in flight. Whatever accepts an event ends the rest first
+(`Lifecycle.stir`), so a handler that blocks the loop is detected as early as without rests. Other causes of a blocked
+loop within a rest, such as a stopped process or a callback of the application, are detected when the rest is over, or,
+if connections wait at its sockets, by those: see `fleet.handoff`.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from tiny_listener.process.ticks import call_at_next_tick
 if TYPE_CHECKING:
     from tiny_listener import Listener
 
-__all__ = ["REST", "STAMP", "Longest", "LoopLag", "Pulse", "Vitals", "lateness", "read_vitals"]
+__all__ = ["REST", "STAMP", "Heartbeat", "Longest", "LoopLag", "Vitals", "lateness", "read_vitals"]
 
 STAMP, LAG, IN_PROGRESS, CONNECTIONS, REST = range(5)
 PERIOD = 0.1
-"""Seconds between two beats."""
+"""Seconds between two heartbeats."""
 LONG_PERIOD = 2.0
-"""The same while it rests; as often as other timers of a worker (`ticks`), so that it wakes once for all of them."""
+"""The same while it rests. Other timers of a worker have the same period (`ticks`), so that it wakes once for all of
+them."""
 QUIET = 10
-"""Beats without an event until it rests."""
+"""Heartbeats without an event until it rests."""
 WINDOW = 15.0
-"""Seconds for which the longest lag is shown at least: as long as Prometheus waits between two scrapes by default."""
+"""Seconds for which the longest delay is reported at least: Prometheus' default scrape interval."""
 
 
 class Vitals(NamedTuple):
-    """What a worker shows.
+    """What a worker reports about itself.
 
-    :ivar lag: the most seconds that its loop was late in the last 15 to 30, or has stood still by now
-    :ivar in_progress: events whose handling has begun and not ended
-    :ivar connections: those that are open
+    :ivar lag: the longest delay of its loop in the last 15 to 30 seconds, in seconds, or for how long it is blocked now
+    :ivar in_progress: events whose handling has started but not ended
+    :ivar connections: open connections
     """
 
     lag: float
@@ -56,7 +57,7 @@ class Vitals(NamedTuple):
 
 
 def read_vitals(shown: memoryview[float], now: float) -> Vitals:
-    """Return what a worker shows.
+    """Return the vitals of a worker.
 
     :param now: on the monotonic clock
     """
@@ -65,19 +66,19 @@ def read_vitals(shown: memoryview[float], now: float) -> Vitals:
 
 
 def lateness(stamp: float, now: float) -> float:
-    """Return the seconds by which a loop that beat last at `stamp` is late."""
+    """Return the seconds by which a loop with its last heartbeat at `stamp` is late."""
     return max(0.0, now - stamp - PERIOD)
 
 
 class Longest:
-    """The longest lag of late: in the present window of time, or in the one before it."""
+    """The longest recent delay: in the current time window, or in the previous one."""
 
     def __init__(self) -> None:
         self._recent = self._before = 0.0
         self._window_ends = 0.0
 
     def add(self, lag: float, now: float) -> float:
-        """Add a lag, and return the longest; all in seconds.
+        """Add a delay and return the longest; both in seconds.
 
         :param now: on the monotonic clock
         """
@@ -89,10 +90,10 @@ class Longest:
 
 
 class LoopLag:
-    """How late the loop of this process comes, which shows it to nobody else.
+    """Measures the delay of this process's own loop.
 
     :param clock: monotonic, in seconds
-    :ivar seconds: the most that it was late in the last 15 to 30 seconds
+    :ivar seconds: the longest delay in the last 15 to 30 seconds
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,7 +103,7 @@ class LoopLag:
         self._stamp = clock()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to look."""
+        """Start measuring."""
         self._loop = loop
         self._stamp = self._clock()
         self._beat()
@@ -112,18 +113,18 @@ class LoopLag:
         self._loop.call_later(PERIOD, self._beat)
 
     def look(self) -> None:
-        """See how late it is."""
+        """Measure the delay once."""
         now = self._clock()
         self.seconds = self._longest.add(lateness(self._stamp, now), now)
         self._stamp = now
 
 
-class Pulse:
-    """Shows that a worker's loop turns, and what it does.
+class Heartbeat:
+    """Reports that a worker's loop runs, and its vitals.
 
-    :param shown: where
-    :param max_events: after so many events the worker is due for a successor; None: never
-    :param on_due: called once, then, with how many there were
+    :param shown: the shared memory to write to
+    :param max_events: number of events after which the worker is due for replacement; None: no limit
+    :param on_due: called once then, with the number of events
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Pulse:
         self._dispatched = 0
 
     async def start(self) -> None:
-        """Begin to beat."""
+        """Start sending heartbeats."""
         self._loop = asyncio.get_running_loop()
         self._shown[STAMP] = self._clock()
         self._beat()
@@ -152,33 +153,33 @@ class Pulse:
     def _beat(self) -> None:
         self.show()
         if self._is_quiet():
-            self._be_stirred_by(self._stir)
+            self._call_on_activity(self._end_rest)
             self._timer = call_at_next_tick(self._loop, LONG_PERIOD, self._beat)
             self._shown[REST] = max(0.0, self._timer.when() - self._loop.time() - PERIOD)
         else:
-            self._be_stirred_by(None)
+            self._call_on_activity(None)
             self._shown[REST] = 0.0
             self._timer = self._loop.call_later(PERIOD, self._beat)
 
-    def _be_stirred_by(self, stir: Callable[[], None] | None) -> None:
+    def _call_on_activity(self, stir: Callable[[], None] | None) -> None:
         loop: Any = self._loop
         self._listener.lifecycle.stir = loop.stir = stir
 
     def _is_quiet(self) -> bool:
-        """Whether no event was in flight for some beats."""
+        """Whether no event has been in flight for some heartbeats."""
         before, self._dispatched = self._dispatched, self._listener.hooks.dispatched
         is_busy = before != self._dispatched or self._listener.lifecycle.in_progress
         self._quiet = 0 if is_busy else min(self._quiet + 1, QUIET)
         return self._quiet == QUIET
 
-    def _stir(self) -> None:
-        """Something comes in: beat now, and often from now on."""
+    def _end_rest(self) -> None:
+        """An event comes in: send a heartbeat now, and at the short period from now on."""
         self._timer.cancel()
         self._quiet = 0
         self._beat()
 
     def show(self) -> None:
-        """Show how things are."""
+        """Write the vitals."""
         now, shown, life = self._clock(), self._shown, self._listener.lifecycle
         shown[LAG] = self._longest.add(lateness(shown[STAMP] + shown[REST], now), now)
         shown[IN_PROGRESS] = life.in_progress

@@ -27,7 +27,7 @@ from tiny_listener.process.last_resort import LastResort, exit_code_of
 from tiny_listener.process.task_dump import log_tasks
 
 from ..ipc.channel import Channel, ChannelClosed, DescriptorsLost, GarbledMessage, fitting
-from ..ipc.fd_batches import Parcels
+from ..ipc.fd_batches import FdBatches
 from ..ipc.messages import (
     Acquire,
     Address,
@@ -38,23 +38,23 @@ from ..ipc.messages import (
     Due,
     Dumped,
     FromWorker,
-    GiveBack,
     Granted,
-    Lend,
+    HandBack,
     Ready,
     Refused,
     Stop,
     TakeLog,
+    TakeOver,
     ToWorker,
 )
 from ..system.own_process import become_a_process_of_its_own, die_with_the_supervisor
 from .failures import cannot_listen, describe_boot_failure, say_that_it_failed
-from .heartbeat import Pulse
+from .heartbeat import Heartbeat
 from .young_garbage import few_collections
 
 if TYPE_CHECKING:
     from tiny_listener import Listener
-    from tiny_listener.net.takeover import Borrower
+    from tiny_listener.net.takeover import Takeover
 
     from ..system.logfile import LogFile
     from ..system.privileges import Identity
@@ -70,19 +70,19 @@ __all__ = [
 logger = logging.getLogger("tiny_listener.worker")
 
 SLOT_VARIABLE = "TINY_LISTENER_SLOT"
-"""The environment variable that tells a worker, and its children, the number of its slot."""
+"""Environment variable with the slot number, for the worker and its children."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """What a worker does.
+    """What a worker runs.
 
-    :ivar load: returns the application, configured; raises CannotLoad
-    :ivar graceful_timeout: seconds that running events may take after a stop
-    :ivar cpu_affinity: whether to stay on one core, by the number of the slot
-    :ivar log_file: where it logs, if that is not stderr
+    :ivar load: returns the configured application; raises CannotLoad
+    :ivar graceful_timeout: seconds that events in flight may take after a stop
+    :ivar cpu_affinity: whether to pin the worker to one core, chosen by slot number
+    :ivar log_file: the log file; None: it logs to stderr
     :ivar identity: the user that it becomes before it loads the application
-    :ivar preloaded: whether `load` returns what was imported before the fork, whatever became of its files
+    :ivar preloaded: whether `load` returns what was imported before the fork, even if its files have changed since
     """
 
     load: Callable[[], Listener[Any]]
@@ -94,7 +94,7 @@ class WorkerPlan:
 
     @property
     def report(self) -> int | None:
-        """The file descriptor that faulthandler writes to, where this process ends by force; None: there is none."""
+        """File descriptor that faulthandler writes to when this process is forced to exit; None: there is none."""
         if self.log_file is not None:
             return self.log_file.fd
         try:
@@ -103,16 +103,16 @@ class WorkerPlan:
             return None
 
     def pin(self, slot: int) -> None:
-        """Stay on one core, where that was asked for (sched_setaffinity(2))."""
+        """Pin the process to one core, if requested (sched_setaffinity(2))."""
         if self.cpu_affinity:
             cores = sorted(os.sched_getaffinity(0))
             os.sched_setaffinity(0, {cores[slot % len(cores)]})
 
 
 def dump_on_usr2(fd: int, then: Callable[[], None] = lambda: None) -> None:
-    """Let SIGUSR2 write all threads' stacks to a file descriptor, and where the tasks are to the log.
+    """On SIGUSR2, write the stacks of all threads to a file descriptor, and log where the tasks wait.
 
-    :param then: called after that, when Python code is next run, if ever
+    :param then: called after that, the next time Python code runs
     """
 
     def log_the_rest(*_: object) -> None:
@@ -120,19 +120,20 @@ def dump_on_usr2(fd: int, then: Callable[[], None] = lambda: None) -> None:
         then()
 
     signal.signal(signal.SIGUSR2, log_the_rest)
-    # Written by the C handler: it works while Python code, or a C function, never returns.
+    # The C handler writes them: it works even while Python code, or a C function, never returns.
     faulthandler.register(signal.SIGUSR2, file=fd, all_threads=True, chain=True)
 
 
-def _say_dumped(channel: Channel[ToWorker, FromWorker]) -> None:
-    with contextlib.suppress(ChannelClosed, BlockingIOError):  # it is looked at without a word too, a moment later
+def _report_dumped(channel: Channel[ToWorker, FromWorker]) -> None:
+    with contextlib.suppress(ChannelClosed, BlockingIOError):  # the supervisor reads the stacks anyway, a moment later
         channel.send(Dumped())
 
 
 class SocketClient:
-    """The worker's end of the broker: asks the supervisor for sockets, and hears when to stop.
+    """The worker's client of the socket broker. It asks the supervisor for sockets, and receives the supervisor's
+    messages.
 
-    :ivar lent: those that came, by address
+    :ivar granted: the sockets received, by address
     """
 
     def __init__(
@@ -142,13 +143,13 @@ class SocketClient:
         self._on_stop = on_stop
         self._log_file = log_file
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
-        self.lent: dict[Address, socket.socket] = {}
-        self._parcels = Parcels()
+        self.granted: dict[Address, socket.socket] = {}
+        self._batches = FdBatches()
         self._next_id = 0
 
     async def start(self) -> None:
-        """Begin to listen to the supervisor."""
-        _borrower().on_failure = self._cannot_borrow
+        """Start listening to the supervisor."""
+        _takeover().on_failure = self._cannot_take_over
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._hear)
 
     async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
@@ -159,7 +160,7 @@ class SocketClient:
         self._asked[self._next_id] = future
         self._channel.send(Acquire(self._next_id, wanted))
         sockets = [socket.socket(fileno=fd) for fd in await future]
-        self.lent.update(zip(wanted, sockets, strict=True))
+        self.granted.update(zip(wanted, sockets, strict=True))
         return sockets
 
     def _address(self, address: ListenAddress) -> Address:
@@ -168,8 +169,8 @@ class SocketClient:
             wanted = Address(
                 address.family, address.host, address.port, address.backlog, index, address.mode, int(address.kind)
             )
-            lent = self.lent.get(wanted)
-            if lent is None or lent.fileno() < 0:
+            held = self.granted.get(wanted)
+            if held is None or held.fileno() < 0:
                 return wanted
             if address.port or address.family == socket.AF_UNIX:
                 taken = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
@@ -184,8 +185,8 @@ class SocketClient:
                 self._lose(exc.message)
                 continue
             except (ChannelClosed, GarbledMessage) as exc:
-                what = "is gone" if isinstance(exc, ChannelClosed) else f"sent what is no message ({exc})"
-                logger.critical("The supervisor %s: this worker ends", what)
+                what = "is gone" if isinstance(exc, ChannelClosed) else f"sent an invalid message ({exc})"
+                logger.critical("The supervisor %s: this worker exits", what)
                 os._exit(1)
             if received is None:
                 return
@@ -194,19 +195,19 @@ class SocketClient:
     def _obey(self, message: ToWorker, fds: list[int]) -> None:
         match message:
             case Granted():
-                granted = self._parcels.add(("granted", message.id), message, fds)
+                granted = self._batches.add(("granted", message.id), message, fds)
                 if granted is not None:
                     self._grant(self._asked.pop(message.id), granted)
             case Refused():
                 future = self._asked.pop(message.id)
                 if not future.done():
                     future.set_exception(ListenError(message.errno, message.text))
-            case Lend():
-                lent = self._parcels.add(("lent", message.slot), message, fds)
-                if lent is not None:
-                    _borrower().borrow(message.slot, [socket.socket(fileno=fd) for fd in lent])
-            case GiveBack():
-                _borrower().give_back(message.slot)
+            case TakeOver():
+                taken = self._batches.add(("taken over", message.slot), message, fds)
+                if taken is not None:
+                    _takeover().take_over(message.slot, [socket.socket(fileno=fd) for fd in taken])
+            case HandBack():
+                _takeover().hand_back(message.slot)
             case TakeLog():
                 if self._log_file is not None:
                     self._log_file.take(fds[0])
@@ -218,26 +219,26 @@ class SocketClient:
         if not future.done():
             future.set_result(fds)
             return
-        for fd in fds:  # cancelled meanwhile
+        for fd in fds:  # the request was cancelled
             os.close(fd)
 
     def _lose(self, message: ToWorker) -> None:
-        """Say what did not arrive, so that nobody relies on it."""
+        """Report file descriptors that did not arrive, so that nothing relies on them."""
         match message:
             case Granted():
-                self._parcels.drop(("granted", message.id))
+                self._batches.drop(("granted", message.id))
                 future = self._asked.pop(message.id, None)
                 if future is not None and not future.done():
                     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-                    why = f"no file descriptor is left of {limit} (RLIMIT_NOFILE); allow more with ulimit -n"
+                    why = f"all {limit} file descriptors are in use (RLIMIT_NOFILE); raise the limit with ulimit -n"
                     future.set_exception(ListenError(errno.EMFILE, f"cannot listen: {why}"))
-            case Lend():
-                self._parcels.drop(("lent", message.slot))
-                self._cannot_borrow(message.slot)
+            case TakeOver():
+                self._batches.drop(("taken over", message.slot))
+                self._cannot_take_over(message.slot)
             case TakeLog():
                 self._tell(CannotTakeLog())
 
-    def _cannot_borrow(self, slot: int) -> None:
+    def _cannot_take_over(self, slot: int) -> None:
         self._tell(CannotBorrow(slot))
 
     def _tell(self, message: FromWorker) -> None:
@@ -245,22 +246,22 @@ class SocketClient:
             self._channel.send(message)
 
 
-def _borrower() -> Borrower:
-    loop: Any = asyncio.get_running_loop()  # a ServerLoop: no other asks for sockets
-    borrower: Borrower = loop.borrower
-    return borrower
+def _takeover() -> Takeover:
+    loop: Any = asyncio.get_running_loop()  # a ServerLoop: only that asks for sockets
+    takeover: Takeover = loop.takeover
+    return takeover
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the supervisor gives a worker at the fork.
+    """What the supervisor passes to a worker at the fork.
 
     :ivar make_observer: called in the worker; None: no metrics
-    :ivar keep_fds: file descriptors that the worker may keep; all others are the supervisor's
-    :ivar shown: shared memory, for the `Pulse`
-    :ivar stacks: the file descriptor of memory for the worker's stacks
-    :ivar before_load: called in the worker before it loads the application; None: nothing is
-    :ivar max_events: after so many the worker is due for a successor
+    :ivar keep_fds: file descriptors that the worker may keep; all others belong to the supervisor
+    :ivar shown: shared memory for the `Heartbeat`
+    :ivar stacks: file descriptor of the memory for the worker's stacks
+    :ivar before_load: called in the worker before it loads the application; None: nothing to call
+    :ivar max_events: number of events after which the worker is due for replacement
     """
 
     slot: int
@@ -275,13 +276,13 @@ class Terms:
 
 
 def worker_main(plan: WorkerPlan, terms: Terms) -> None:
-    """Run a worker in a process that was just forked; exits by SystemExit."""
+    """Run a worker in a process that was just forked. Exits with SystemExit."""
     channel = terms.channel
     become_a_process_of_its_own(terms.keep_fds | {channel.fileno(), terms.stacks}, terms.supervisor_pid)
     separate_children((channel.fileno(), terms.stacks))
     os.environ[SLOT_VARIABLE] = str(terms.slot)
     plan.pin(terms.slot)
-    dump_on_usr2(terms.stacks, partial(_say_dumped, channel))
+    dump_on_usr2(terms.stacks, partial(_report_dumped, channel))
     last_resort = LastResort(plan.graceful_timeout, report=plan.report)
     ready = False
     asked: Collection[Address] = ()
@@ -289,18 +290,18 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
     def on_ready() -> None:
         nonlocal ready
         ready = True
-        # What start-up made stays: the collector need not look at it again and again.
+        # Objects made at startup stay alive: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
         channel.send(Ready())
 
-    async def say_when_it_drains() -> None:
-        async def say() -> None:
+    async def report_draining() -> None:
+        async def report() -> None:
             await listener.draining
             with contextlib.suppress(ChannelClosed, BlockingIOError):
                 channel.send(Draining())
 
-        saying.append(asyncio.ensure_future(say()))  # the loop keeps only weak references to tasks
+        reporting.append(asyncio.ensure_future(report()))  # the loop keeps only weak references to tasks
 
     def on_due(events: int) -> None:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
@@ -315,15 +316,15 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         with few_collections():
             listener = plan.load()
         stopping: list[asyncio.Future[None]] = []
-        saying: list[asyncio.Future[None]] = []
+        reporting: list[asyncio.Future[None]] = []
 
         def on_stop() -> None:
-            # One that drains already need not hurry: a signal to the whole group may have told it so before.
+            # If it drains already, change nothing: a signal to the whole process group may have stopped it before.
             if not listener.lifecycle.is_stopping:
                 stopping.append(asyncio.ensure_future(listener.graceful_shutdown()))
 
         client = SocketClient(channel, on_stop, plan.log_file)
-        asked = client.lent
+        asked = client.granted
         host = Host(
             observer=terms.make_observer() if terms.make_observer is not None else NULL_OBSERVER,
             sockets=client,
@@ -335,8 +336,8 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         )
         with few_collections():
             listener.attach(host)
-        pulse = Pulse(terms.shown, listener, terms.max_events, on_due)
-        listener.lifecycle.startup[:0] = [client.start, pulse.start, say_when_it_drains]
+        heartbeat = Heartbeat(terms.shown, listener, terms.max_events, on_due)
+        listener.lifecycle.startup[:0] = [client.start, heartbeat.start, report_draining]
         listener.run()
     except SystemExit as exc:
         last_resort.exit_code = exit_code_of(exc)

@@ -1,6 +1,6 @@
-"""Fewer looks for garbage while an application is imported: nearly all that it makes stays.
+"""Fewer garbage collections while an application is imported: nearly everything that it makes stays alive.
 
-PERF: of the time in which 5,000 routes are registered the collector takes a third, and finds nothing.
+PERF: of the time that it takes to register 5,000 routes, the collector takes a third and finds nothing.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 __all__ = ["few_collections"]
 
 YOUNG = 50_000
-"""Objects that are made between two looks, in place of 700 (of 2,000 from Python 3.13 on)."""
+"""Allocations between two collections, instead of 700 (2,000 from Python 3.13 on)."""
 
 
 @contextlib.contextmanager
 def few_collections() -> Iterator[None]:
-    """Have the collector look less often meanwhile; whoever sets its thresholds in there has the last word."""
+    """Collect less often in this block. Thresholds that the code in the block sets take precedence."""
     before = gc.get_threshold()
-    if before[0] == 0 or before[0] >= YOUNG:  # it is off, or somebody set it already
+    if before[0] == 0 or before[0] >= YOUNG:  # it is off, or already raised
         yield
         return
     meanwhile = (YOUNG, *before[1:])

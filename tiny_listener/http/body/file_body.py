@@ -1,4 +1,6 @@
-"""The bytes of an open file: read in pieces, or sent by the kernel, and always off the loop, for a disk may be slow."""
+"""The bytes of an open file: read in pieces, or sent by the kernel. Always off the event loop, because a disk may be
+slow.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,17 @@ from typing import Any, TypeVar
 __all__ = ["PIECE", "FileBody"]
 
 PIECE = 256 * 1024
-"""Bytes that are read at once."""
+"""Bytes that are read at a time."""
 MAX_SENT = 1024 * 1024
-"""Bytes that the kernel is asked to send at once: a thread of the pool is taken for so long."""
+"""Bytes that the kernel is asked to send at a time: a pool thread is occupied for that long."""
 
 T = TypeVar("T")
 
 
 class FileBody(AsyncIterator[bytes]):
-    """A part of an open file, whose descriptor it owns.
+    """A part of an open file; it owns the descriptor.
 
-    :ivar length: bytes that are to come in all
+    :ivar length: total number of bytes
     :ivar left: bytes that are still to come
     """
 
@@ -31,14 +33,14 @@ class FileBody(AsyncIterator[bytes]):
         self.limit(offset, length)
 
     def limit(self, offset: int, length: int) -> None:
-        """Give these bytes only."""
+        """Restrict it to these bytes."""
         self._offset = offset
         self.length = self.left = length
 
     async def __anext__(self) -> bytes:
         """Return the next piece.
 
-        :raises EOFError: the file has become shorter: what was promised cannot be sent any more
+        :raises EOFError: the file was truncated: the announced length can no longer be sent
         """
         if not self.left:
             raise StopAsyncIteration
@@ -47,21 +49,21 @@ class FileBody(AsyncIterator[bytes]):
         return piece
 
     def own_socket(self, fd: int) -> None:
-        """Take over the descriptor of a socket, to close it with that of the file."""
+        """Take ownership of the descriptor of a socket, to close it together with the file."""
         self._sockets.append(fd)
 
     async def send_some(self, fd: int) -> None:
-        """Let the kernel send what a socket takes now (sendfile(2)).
+        """Let the kernel send as much as a socket accepts now (sendfile(2)).
 
-        :param fd: of a socket that does not block
-        :raises EOFError: the file has become shorter
-        :raises BlockingIOError: the socket takes nothing now
-        :raises OSError: the connection is broken, or the file is none that the kernel can send
+        :param fd: of a non-blocking socket
+        :raises EOFError: the file was truncated
+        :raises BlockingIOError: the socket accepts nothing now
+        :raises OSError: the connection is broken, or the kernel cannot send from this file
         """
         self._take(await self._off_the_loop(os.sendfile, fd, self._fd, self._offset, min(MAX_SENT, self.left)))
 
     async def aclose(self) -> None:
-        """Close the file, when nobody reads it any more."""
+        """Close the file, once nothing reads it any more."""
         fds = [fd for fd in (self._fd, *self._sockets) if fd >= 0]
         self._fd, self._sockets = -1, []
         if self._working is not None and not self._working.done():
@@ -78,7 +80,7 @@ class FileBody(AsyncIterator[bytes]):
     async def _off_the_loop(self, function: Callable[..., T], *args: int) -> T:
         working = asyncio.get_running_loop().run_in_executor(None, function, *args)
         self._working = working
-        return await asyncio.shield(working)  # a thread cannot be stopped: whoever is cancelled leaves it to end
+        return await asyncio.shield(working)  # a thread cannot be stopped: after a cancellation it runs to its end
 
 
 def _close(fds: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Header fields that say what a file is: Content-Type by its name, Content-Disposition. Pure."""
+"""Header fields of a file: Content-Type from its name, Content-Disposition. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MEDIA_TYPE = re.compile(
 
 
 def guess_content_type(path: str) -> str | None:
-    """Return the media type that the tables of `mimetypes` have for a file's extension; None: they have none.
+    """Return the media type for a file's extension, from the tables of `mimetypes`; None if they have none.
 
-    `mimetypes.guess_type` takes what it is given for a URL: a file named `data:text/html,x.png` would be HTML, and
-    what stands in its name would be sent as header fields.
+    `mimetypes.guess_type` interprets its argument as a URL: a file named `data:text/html,x.png` would be HTML, and the
+    content of its name would be sent as header fields.
     """
-    import mimetypes  # noqa: PLC0415 - reads the system's tables, and only who serves files needs it
+    import mimetypes  # noqa: PLC0415 - reads the system's tables; only needed to serve files
 
     if not mimetypes.inited:
         mimetypes.init()
@@ -29,19 +29,19 @@ def guess_content_type(path: str) -> str | None:
     if (longer := mimetypes.suffix_map.get(extension.lower())) is not None:  # .tgz is .tar.gz
         base, extension = posixpath.splitext(base + longer)
     encoding = mimetypes.encodings_map.get(extension)
-    if encoding is not None:  # what is compressed is sent as it is
+    if encoding is not None:  # a compressed file is sent as it is
         return "application/gzip" if encoding == "gzip" else None
     kind = mimetypes.types_map.get(extension) or mimetypes.types_map.get(extension.lower())
-    if kind is None or MEDIA_TYPE.match(kind) is None:  # the tables are the system's and the application's
+    if kind is None or MEDIA_TYPE.match(kind) is None:  # the system and the application may change the tables
         return None
     return f"{kind}; charset=utf-8" if kind.startswith("text/") and ";" not in kind else kind
 
 
 def content_disposition(filename: str) -> bytes:
-    """Return the value of a Content-Disposition field that has a client save the content (RFC 6266).
+    """Return the value of a Content-Disposition field that makes a client save the content (RFC 6266).
 
-    A name that is not plain ASCII is also given as RFC 8187 has it, in UTF-8. What is no character, such as a byte
-    of a file's name that is not UTF-8, is replaced.
+    A name that is not plain ASCII is also given in UTF-8, according to RFC 8187. Invalid characters, such as a byte of
+    a file name that is not UTF-8, are replaced.
     """
     plain = re.sub(r"[^ !#-\[\]-~]|%", "_", filename)
     value = f'attachment; filename="{plain}"'

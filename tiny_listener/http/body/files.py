@@ -1,6 +1,6 @@
-"""Files as responses: validators, conditions and ranges (RFC 9110 sections 8.8, 13 and 14), and no way out of a folder.
+"""Files as responses: validators, conditions and ranges (RFC 9110 sections 8.8, 13 and 14), confined to a folder.
 
-Whatever touches the disk runs in the loop's executor.
+All disk operations run in the loop's executor.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
 __all__ = ["FileResponse"]
 
 RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*\Z", re.IGNORECASE)
-"""One range (RFC 9110 section 14.1.2). Several are answered with the whole, as section 14.2 allows."""
+"""One range (RFC 9110 section 14.1.2). A request for several gets the whole file, as section 14.2 allows."""
 ETAG = re.compile(r'(W/)?("[^"\x00-\x20\x7f]*")')
 _MISSING_NUMBERS = frozenset({errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO})
 MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, ValueError)
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-"""Opening a named pipe must not wait for who writes to it."""
+"""Opening a named pipe must not wait for a writer."""
 
 
 class FileResponse(DeferredResponse):
-    """A file, with ETag and Last-Modified; a client that has it already gets 304, one that asks for a range 206.
+    """A file, with ETag and Last-Modified. A client that has it already gets 304, one that requests a range gets 206.
 
-    What is no ordinary file, cannot be read, or lies outside of `root`, is 404.
+    Anything that is not a regular file, cannot be read, or lies outside of `root`, is 404.
 
-    :param path: of the file; with `root` relative to it, and from whatever source
-    :param root: a folder that is not left: neither by `..`, nor by an absolute path, nor by a symbolic link
-    :param content_type: guessed by the extension of the file's own name by default
-    :param filename: under which name the client is to save it (RFC 6266)
-    :param headers: further fields, such as Cache-Control; a 304 and a 206 have them too (RFC 9110 section 15.4.5). Each
-        replaces the field that would be sent otherwise: an ETag and a Last-Modified are then those that the client's
-        conditions are about, and with another Accept-Ranges than `bytes` a range gets the whole
+    :param path: of the file; relative to `root` if that is given, and then from any source
+    :param root: a folder that the path cannot leave: neither by `..`, nor by an absolute path, nor by a symbolic link
+    :param content_type: by default guessed from the file's extension
+    :param filename: name under which the client should save it (RFC 6266)
+    :param headers: further fields, such as Cache-Control; a 304 and a 206 include them (RFC 9110 section 15.4.5). Each
+        replaces the field that would be sent otherwise. An ETag and a Last-Modified are then what the client's
+        conditions are compared with, and with an Accept-Ranges other than `bytes` a range gets the whole file
     :raises ValueError: a content type or a header field that HTTP does not allow, or that the server writes itself
     """
 
@@ -80,7 +80,7 @@ class FileResponse(DeferredResponse):
     async def prepare(self, request: Request) -> Response:
         """See `DeferredResponse`.
 
-        :raises HTTPError: 404, there is no such file; 412, it is not what the client wants; 416, no such range of it
+        :raises HTTPError: 404, there is no such file; 412, a precondition failed; 416, it has no such range
         """
         opening = asyncio.get_running_loop().run_in_executor(None, _open, self._path, self._root, self._guess)
         try:
@@ -123,7 +123,7 @@ class FileResponse(DeferredResponse):
 
 
 def _add_missing(fields: list[Field], more: list[Field]) -> None:
-    """Add fields, but none that the application has set itself."""
+    """Add fields, except those that the application has set itself."""
     names = {name.lower() for name, _ in fields}
     fields += [field for field in more if field[0] not in names]
 
@@ -134,13 +134,14 @@ class _Opened(NamedTuple):
     fd: int
     size: int
     modified: float | None
-    """In seconds since 1970, and never to come (RFC 9110 section 8.8.2.1); None: the application's own is no date."""
+    """In seconds since 1970, and never in the future (RFC 9110 section 8.8.2.1); None: the application's own is not a
+    date."""
     etag: str
     """An entity tag, which may be weak (RFC 9110 section 8.8.3)."""
     content_type: str | None
 
     def fields(self) -> list[Field]:
-        """Return the header fields that say so."""
+        """Return its header fields."""
         return [
             (b"etag", self.etag.encode("latin-1")),
             (b"last-modified", formatdate(self.modified or 0, usegmt=True).encode()),
@@ -149,9 +150,9 @@ class _Opened(NamedTuple):
 
 
 def _open(path: str, root: str | None, guess: bool) -> _Opened:
-    """Open an ordinary file.
+    """Open a regular file.
 
-    :raises HTTPError: 404, it is none, or cannot be read, or lies outside of `root`
+    :raises HTTPError: 404, it is not one, or cannot be read, or lies outside of `root`
     """
     try:
         fd = _open_regular(path, None) if root is None else _open_below(root, path)
@@ -162,7 +163,7 @@ def _open(path: str, root: str | None, guess: bool) -> _Opened:
             raise HTTPError(404) from None
         raise
     info = os.fstat(fd)
-    if not stat.S_ISREG(info.st_mode):  # it was exchanged since it was looked at
+    if not stat.S_ISREG(info.st_mode):  # it was replaced since it was checked
         os.close(fd)
         raise HTTPError(404)
     etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
@@ -171,7 +172,7 @@ def _open(path: str, root: str | None, guess: bool) -> _Opened:
 
 
 def _open_below(root: str, path: str) -> int:
-    """Open a file below a folder; no link is followed that was not looked at before."""
+    """Open a file below a folder; no link is followed that was not checked before."""
     if path.startswith("/") or path.endswith("/") or ".." in path.split("/"):
         raise FileNotFoundError(path)
     base = os.path.realpath(root)
@@ -192,7 +193,7 @@ def _open_below(root: str, path: str) -> int:
 
 def _open_regular(path: str, folder: int | None) -> int:
     follow = folder is None
-    # To open a device may already do something.
+    # Opening a device may already have an effect.
     if not stat.S_ISREG(os.stat(path, dir_fd=folder, follow_symlinks=follow).st_mode):
         raise FileNotFoundError(path)
     return os.open(path, READ if follow else READ | os.O_NOFOLLOW, dir_fd=folder)
@@ -207,7 +208,7 @@ def _close_unused(opening: asyncio.Future[_Opened]) -> None:
 
 
 def _is_wanted(request: Request, opened: _Opened) -> bool:
-    """Whether the file is one that the client has in mind (RFC 9110 sections 13.1.1, 13.1.4 and 13.2.2)."""
+    """Whether the file satisfies the client's preconditions (RFC 9110 sections 13.1.1, 13.1.4 and 13.2.2)."""
     tags = request.headers.get("if-match")
     if tags is not None:  # the strong comparison
         return tags.strip() == "*" or any(not weak and tag == opened.etag for weak, tag in ETAG.findall(tags))
@@ -216,7 +217,7 @@ def _is_wanted(request: Request, opened: _Opened) -> bool:
 
 
 def _has_it(request: Request, opened: _Opened) -> bool:
-    """Whether the client has the file as it is (RFC 9110 sections 13.1.2, 13.1.3 and 13.2.2)."""
+    """Whether the client has the current version of the file (RFC 9110 sections 13.1.2, 13.1.3 and 13.2.2)."""
     tags = request.headers.get("if-none-match")
     if tags is not None:  # the weak comparison
         mine = opened.etag.removeprefix("W/")
@@ -226,7 +227,7 @@ def _has_it(request: Request, opened: _Opened) -> bool:
 
 
 def _range(request: Request, opened: _Opened) -> tuple[int, int] | None:
-    """Return where the range that is asked for begins and ends; None for the whole.
+    """Return start and end of the requested range; None for the whole file.
 
     :raises HTTPError: 416
     """
@@ -237,7 +238,7 @@ def _range(request: Request, opened: _Opened) -> tuple[int, int] | None:
     size = opened.size
     if suffix is not None:
         start, end = max(0, size - int(suffix)), size
-        if not size and int(suffix):  # it can be had, but there is no way to say which bytes it is
+        if not size and int(suffix):  # satisfiable, but Content-Range cannot express an empty range
             return None
     else:
         start, end = int(first), size if last is None else min(int(last) + 1, size)
@@ -249,12 +250,12 @@ def _range(request: Request, opened: _Opened) -> tuple[int, int] | None:
 
 
 def _may_be_joined(validator: str | None, opened: _Opened) -> bool:
-    """Whether a range fits to what the client has (RFC 9110 section 13.1.5)."""
+    """Whether a range fits what the client has (RFC 9110 section 13.1.5)."""
     if validator is None:
         return True
     if validator.startswith(('"', "W/")):
         return validator == opened.etag and validator[0] == '"'  # the strong comparison: a weak one never fits
-    # A date says enough only when the file has not changed within its second (section 8.8.2.2).
+    # A date is a strong validator only if the file has not changed within the same second (section 8.8.2.2).
     modified = opened.modified
     return modified is not None and _date(validator) == modified and modified < int(time.time())
 
@@ -264,7 +265,7 @@ def _date(text: str | None) -> float | None:
         return None
     try:
         date = parsedate_to_datetime(text)
-        # RFC 9110 section 5.6.7: the form that says no zone is in UTC as well.
+        # RFC 9110 section 5.6.7: the form without a zone is in UTC as well.
         return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

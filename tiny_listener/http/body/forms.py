@@ -24,28 +24,29 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FIELDS", "MAX_FIELD_SIZE", "MAX_FILES", "SPOOL", "Form", "Upload", "read_form"]
 
 MAX_FIELDS = 1000
-"""Fields that a form may have; past it 413. Django's DATA_UPLOAD_MAX_NUMBER_FIELDS."""
+"""Maximum number of fields in a form; when exceeded 413. Django's DATA_UPLOAD_MAX_NUMBER_FIELDS."""
 MAX_FILES = 100
-"""Files that a form may have; past it 413. Django's DATA_UPLOAD_MAX_NUMBER_FILES."""
+"""Maximum number of files in a form; when exceeded 413. Django's DATA_UPLOAD_MAX_NUMBER_FILES."""
 MAX_FIELD_SIZE = 1024 * 1024
-"""Bytes of a field that is no file, decoded, for it is kept in memory; past it 413. So for the name of a field."""
+"""Maximum bytes of a decoded field that is not a file, because it is kept in memory; when exceeded 413. Also of a name.
+"""
 SPOOL = 1024 * 1024
-"""Bytes of a file that are kept in memory; a longer one goes to the disk."""
+"""Bytes of a file that are kept in memory; a longer one is written to disk."""
 INLINE = 64 * 1024
 """Bytes of an urlencoded form that are decoded on the event loop; a longer one is decoded in a thread."""
 STEP = 16 * 1024
-"""Bytes of a multipart form that are parsed before other tasks of the event loop run: 3 ms of the smallest parts."""
+"""Bytes of a multipart form that are parsed before other tasks of the event loop run: 3 ms with the smallest parts."""
 WRITE = 64 * 1024
-"""Bytes that are collected before they are written into a file, which may take a thread."""
+"""Bytes that are collected before they are written to a file, which may take a thread."""
 
 
 class Upload:
-    """A file that was sent within a form.
+    """A file that was sent in a form.
 
-    :ivar filename: what the client calls it: not to be trusted with a path
-    :ivar content_type: what the client takes it for; "" when it did not say
-    :ivar headers: those of its part
-    :ivar file: the bytes: a temporary file, open for reading from its beginning, and gone when it is closed
+    :ivar filename: the client's name for it: do not use it as a path
+    :ivar content_type: the client's content type; "" if it sent none
+    :ivar headers: the headers of its part
+    :ivar file: the bytes: a temporary file, opened for reading from its beginning, and deleted when it is closed
     :ivar size: in bytes
     """
 
@@ -59,13 +60,13 @@ class Upload:
         self.size = 0
 
     async def read(self, size: int = -1) -> bytes:
-        """Return the next bytes, all by default; what is on the disk is read off the loop."""
+        """Return the next bytes, by default all; a file on disk is read off the event loop."""
         if self.size <= SPOOL:
             return self.file.read(size)
         return await asyncio.get_running_loop().run_in_executor(None, self.file.read, size)
 
     async def write(self, piece: bytes) -> None:
-        """Add bytes; to the disk off the loop."""
+        """Append bytes; to disk off the event loop."""
         self.size += len(piece)
         if self.size <= SPOOL:
             self.file.write(piece)
@@ -77,7 +78,7 @@ class Upload:
 
 
 class Form(MultiDict):
-    """The fields of a form: texts and `Upload`s. `with` closes the files in the end, and so does `close`."""
+    """The fields of a form: texts and `Upload`s. `with` closes the files at the end, and so does `close`."""
 
     __slots__ = ()
 
@@ -98,14 +99,14 @@ class Form(MultiDict):
 
 
 async def read_form(request: Request, *, max_fields: int, max_files: int, max_field_size: int) -> Form:
-    """Read the form that the body of a request is; see `Request.form`."""
+    """Parse the body of a request as a form; see `Request.form`."""
     kind, parameters = parse_parameters(request.headers.get("content-type", "").encode("latin-1")) or (b"", {})
     if kind == b"application/x-www-form-urlencoded":
         return await _read_urlencoded(await request.body(), max_fields, max_field_size)
     if kind != b"multipart/form-data":
-        raise HTTPError(415, "the body is to be a form: application/x-www-form-urlencoded or multipart/form-data")
+        raise HTTPError(415, "the body must be a form: application/x-www-form-urlencoded or multipart/form-data")
     if not parameters.get(b"boundary"):
-        raise HTTPError(400, "multipart/form-data has a boundary")
+        raise HTTPError(400, "multipart/form-data needs a boundary")
     reader = _MultipartReader(max_fields, max_files, max_field_size)
     try:
         return await reader.read(request, parameters[b"boundary"])
@@ -142,7 +143,7 @@ async def _in_a_thread(parser: UrlencodedParser, steps: Iterator[None]) -> Form:
     is_wanted = True
 
     def run() -> Form:
-        for _ in steps:  # each holds the GIL for a moment only, so the event loop goes on meanwhile
+        for _ in steps:  # each holds the GIL only briefly, so the event loop keeps running
             if not is_wanted:
                 break
         return Form(parser.pairs)
@@ -154,7 +155,7 @@ async def _in_a_thread(parser: UrlencodedParser, steps: Iterator[None]) -> Form:
 
 
 class _MultipartReader:
-    """Collects the parts of one body; what goes into files is kept until a piece of the body has been parsed."""
+    """Collects the parts of one body. Data for files is held until a piece of the body has been parsed."""
 
     def __init__(self, max_fields: int, max_files: int, max_field_size: int) -> None:
         self._max_fields = max_fields
@@ -166,9 +167,9 @@ class _MultipartReader:
         self._text = StringIO(newline="")
         self._size = 0
         self._sequence = b""
-        """The begin of a character of a field."""
+        """The first bytes of an incomplete character of a field."""
         self._collected = bytearray()
-        """Of a file."""
+        """Bytes of a file that are not written yet."""
         self._unwritten: deque[tuple[Upload, bytes]] = deque()
         self.pairs: list[tuple[str, Any]] = []
 
@@ -201,10 +202,10 @@ class _MultipartReader:
     # --- the parser's calls, see `Parts` ----------------------------------------------------------
 
     def begin(self, fields: list[Field]) -> None:
-        """See what kind of part it is (RFC 7578 section 4.2)."""
+        """Determine the kind of the part (RFC 7578 section 4.2)."""
         kind, parameters = parse_parameters(dict(fields).get(b"content-disposition", b"")) or (b"", {})
         if kind != b"form-data" or b"name" not in parameters:
-            raise MultipartError("each part has a Content-Disposition: form-data with a name")
+            raise MultipartError("each part needs a Content-Disposition: form-data with a name")
         self._name = parameters[b"name"].decode("utf-8", "replace")
         if b"filename" in parameters:
             self._files += 1
@@ -221,7 +222,7 @@ class _MultipartReader:
             self._text = StringIO(newline="")
 
     def data(self, piece: bytes) -> None:
-        """Keep a piece of a part."""
+        """Store a piece of a part."""
         if self._upload is not None:
             self._collected += piece
             if len(self._collected) >= WRITE:
@@ -233,7 +234,7 @@ class _MultipartReader:
         self._decode(piece, final=False)
 
     def end(self) -> None:
-        """Keep a field, or the rest of a file."""
+        """Store a field, or the rest of a file."""
         if self._upload is not None:
             self._write()
         else:

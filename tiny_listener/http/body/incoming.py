@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["Body"]
 
 SMALL = 4096
-"""Bytes of a piece that is joined with the one before: a body in one-byte chunks takes no more memory than another."""
+"""Pieces up to this number of bytes are appended to the previous one, so that a body in one-byte chunks takes no more
+memory."""
 
 
 class Body:
     """The body of a request.
 
-    :param flow: it is told when the handler takes or wants something
+    :param flow: notified when the handler reads or waits
     :param expects_continue: whether the client waits for `100 Continue`
     """
 
@@ -42,23 +43,23 @@ class Body:
         self._parts: list[bytes | bytearray] = []
         self._size = 0
         self._error: Exception | None = None
-        self._read: list[bytes] = []  # what `read` has taken
+        self._read: list[bytes] = []  # pieces that `read` has collected
         self._waiters: list[asyncio.Future[None]] = []
         self.buffered = 0
-        """Bytes that arrived and were not taken yet."""
+        """Bytes that arrived and have not been read yet."""
         self.expects_continue = expects_continue
         self.is_complete = False
-        """Whether the whole of it has arrived."""
+        """Whether the whole body has arrived."""
         self.max_size = 0
-        """Bytes that it may have."""
+        """Maximum size in bytes."""
 
     # --- the handler's side -----------------------------------------------------------------------
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Iterate over the pieces as they arrive; what was read is not kept.
+        """Iterate over the pieces as they arrive; they are not kept.
 
         :raises BodyTooLargeError: it is longer than the route allows
-        :raises ClientDisconnectedError: the client went away first
+        :raises ClientDisconnectedError: the client disconnected first
         """
         while True:
             if self._parts:
@@ -69,8 +70,8 @@ class Body:
                 return
 
     async def read(self) -> bytes:
-        """Return all of it; raises as `stream`. It may be called again, also by two at once: what a call that was
-        cancelled had taken is kept.
+        """Return the whole body; raises as `stream`. It may be called again, also concurrently: what a cancelled call
+        has read is kept.
         """
         while True:
             if self._parts:
@@ -83,7 +84,7 @@ class Body:
                 return self._read[0]
 
     async def _ends(self) -> bool:
-        """Wait for more of it, unless there is some; return whether no more will come.
+        """Wait for more, unless there is some. Return whether no more comes.
 
         :raises Exception: why it will never be complete
         """
@@ -108,11 +109,11 @@ class Body:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether more has arrived than it may have."""
+        """Whether more has arrived than the limit."""
         return self._size > self.max_size
 
     def feed(self, piece: bytes) -> None:
-        """Take a piece in; without effect, but for `is_too_large`, when nobody wants it any more."""
+        """Add a piece. If nothing reads the body any more, this only affects `is_too_large`."""
         self._size += len(piece)
         if self._error is None:
             if self._size > self.max_size:
@@ -145,7 +146,7 @@ class Body:
             self._wake()
 
     def disconnect(self) -> None:
-        """The client went away."""
+        """The client disconnected."""
         self.fail(ClientDisconnectedError("the client closed the connection before its request was complete"))
 
     def _wake(self) -> None:

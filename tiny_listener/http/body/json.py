@@ -1,6 +1,6 @@
-"""Bodies of JSON that handlers ask for by type: decoded, and checked, before the handler runs.
+"""JSON bodies that handlers ask for by type: decoded and validated before the handler runs.
 
-Importing this module lets the plans of all handlers know them, see `hook.planners`.
+Importing this module registers a planner for all handlers, see `injection.planners`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class _BodyMarker:
 
 
 Body: Final = _BodyMarker()
-"""Says that an argument is the request's body: `points: Annotated[list[int], Body]`. msgspec Structs and dataclasses
-need it not."""
+"""Marks an argument as the body of the request: `points: Annotated[list[int], Body]`. Not needed for msgspec Structs
+and dataclasses."""
 
 
 class _TypedBody(AsyncResolver):
@@ -51,7 +51,7 @@ class _TypedBody(AsyncResolver):
     async def __call__(self, event: Any) -> Any:
         """See `AsyncResolver`.
 
-        :raises HTTPError: 415, the body is not said to be JSON; 400, it is not; 422, it does not fit the type
+        :raises HTTPError: 415, its content type is not JSON; 400, it is not JSON; 422, it does not match the type
         """
         argument = self._argument
         request = event.data.get("request")
@@ -64,7 +64,7 @@ class _TypedBody(AsyncResolver):
             return argument.value
         if not _is_json(request.headers.get("content-type", "")):
             raise HTTPError(
-                415, "the body is to be JSON; content-type: application/json", {"accept": "application/json"}
+                415, "the body must be JSON; content-type: application/json", {"accept": "application/json"}
             )
         return decode_json(self._decode, data)
 
@@ -74,9 +74,9 @@ def _not_decodable(argument: Argument, why: str) -> RouteError:
 
 
 def _find_unknown(root: msgspec.inspect.Type) -> Any:
-    """Return a type within this one that msgspec has no JSON for, or None.
+    """Return a type within this one that msgspec cannot decode from JSON, or None.
 
-    It makes a decoder for such a type all the same, which refuses whatever comes: `dec_hook` is not there.
+    msgspec makes a decoder for such a type anyway, which rejects every input, because there is no `dec_hook`.
     """
     seen, todo = [root], [root]
     while todo:
@@ -84,14 +84,14 @@ def _find_unknown(root: msgspec.inspect.Type) -> Any:
         if isinstance(kind, msgspec.inspect.CustomType):
             return kind.cls
         for part in _parts(kind):
-            if all(part is not known for known in seen):  # a Struct may hold itself
+            if all(part is not known for known in seen):  # a Struct may contain itself
                 seen.append(part)
                 todo.append(part)
     return None
 
 
 def _parts(kind: Any) -> Iterator[msgspec.inspect.Type]:
-    """Iterate over the types that the description of a type names."""
+    """Iterate over the types in the description of a type."""
     for name in kind.__struct_fields__:
         value = getattr(kind, name)
         for one in value if isinstance(value, tuple) else (value,):

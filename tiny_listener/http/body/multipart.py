@@ -1,8 +1,7 @@
-"""The message framing of multipart/form-data (RFC 2046 section 5.1.1, RFC 7578). Pure.
+"""The message framing of multipart/form-data (RFC 2046 section 5.1.1, RFC 7578). Pure: no I/O.
 
-`MultipartParser` takes a body in pieces of any size and tells a `Parts` of each part. It keeps no more of the body than
-the head of one part and the beginning of what may become a boundary, so its work is linear in the bytes, however they
-are cut.
+`MultipartParser` receives a body in pieces of any size and reports each part to a `Parts`. It buffers only the head of
+one part and what may become a boundary. So its work is linear in the bytes, however they are split.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ MAX_PART_HEAD = 4 * 1024
 MAX_PART_FIELDS = 8
 """Header fields of one part. RFC 7578 section 4 knows three."""
 MAX_PADDING = 128
-"""Blanks after a boundary. RFC 2046 sets no limit; a gateway adds them, if any, to fill up a short record."""
+"""Blanks after a boundary. RFC 2046 sets no limit; gateways may add them to fill up a short record."""
 
 _BOUNDARY = re.compile(rb"[ -~]*[!-~]\Z")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\Z")
@@ -43,23 +42,23 @@ _PARAMETER = re.compile(
     (?:"((?:[^"\\]|\\.)*+)"[ \t]*+|"([^"]*+)"[ \t]*+|([^;"]*+)))?(?=;|\Z)""".replace(b"\n    ", b""),
     re.DOTALL,
 )
-"""In quotes with escapes (RFC 9110 section 5.6.4), in quotes with backslashes that are none, or without quotes.
-Nothing is tried twice (`*+`), so that the time is linear in the bytes."""
+"""In quotes with escapes (RFC 9110 section 5.6.4), in quotes with literal backslashes, or without quotes. Possessive
+quantifiers (`*+`) prevent backtracking, so that the time is linear in the bytes."""
 _ESCAPED = re.compile(rb'\\(["\\])')
 
 
 class MultipartError(ValueError):
-    """The body is not multipart/form-data, in one line."""
+    """The body is not valid multipart/form-data; the text is one line."""
 
 
 class Parts(Protocol):
-    """What is told of the parts of a body, in their order."""
+    """Receives the parts of a body, in order."""
 
     def begin(self, fields: list[Field]) -> None:
-        """A part begins; `fields` are its header fields, their names in lower case."""
+        """A part begins; `fields` are its header fields, with names in lower case."""
 
     def data(self, piece: bytes) -> None:
-        """A piece of its content, which is never empty."""
+        """A piece of its content, never empty."""
 
     def end(self) -> None:
         """The part is complete."""
@@ -71,36 +70,36 @@ class _State(Enum):
     HEAD = auto()
     CONTENT = auto()
     EPILOGUE = auto()
-    """After the close delimiter: ignored, as the preamble."""
+    """After the close delimiter: ignored, like the preamble."""
 
 
 class MultipartParser:
     """Parses one body.
 
-    :param boundary: the parameter of its content type
-    :raises MultipartError: no boundary can be such
+    :param boundary: the boundary parameter of its content type
+    :raises MultipartError: the boundary is invalid
     """
 
     def __init__(self, boundary: bytes, parts: Parts) -> None:
         if len(boundary) > MAX_BOUNDARY or _BOUNDARY.match(boundary) is None:
-            raise MultipartError(f"a boundary has 1 to {MAX_BOUNDARY} visible characters")
+            raise MultipartError(f"a boundary must have 1 to {MAX_BOUNDARY} visible characters")
         self._delimiter = b"\r\n--" + boundary
         self._parts = parts
         self._state = _State.PREAMBLE
-        # The line end before a boundary is a part of it; so is the one before the body, and before an empty content.
+        # The line end before a boundary belongs to it; also the one before the body, and before empty content.
         self._buffer = bytearray(b"\r\n")
         self._no_content = 2
-        """Bytes at the begin of the buffer that are no content: such a line end."""
+        """Bytes at the beginning of the buffer that are not content: such a line end."""
         self._searched = 0
-        """Bytes of the buffer that no head ends in."""
+        """Bytes of the buffer that were searched for the end of a head."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether the close delimiter came."""
+        """Whether the close delimiter has been read."""
         return self._state is _State.EPILOGUE
 
     def feed(self, piece: bytes) -> None:
-        """Take the next piece of the body in.
+        """Parse the next piece of the body.
 
         :raises MultipartError: it is malformed
         """
@@ -125,13 +124,13 @@ class MultipartParser:
             if _AFTER_BEGINS.match(buffer, after):
                 self._give(at)
                 return False
-            at = after  # it only begins as the boundary does
+            at = after  # it only starts like the boundary
         end = buffer.rfind(b"\r", max(0, len(buffer) - len(delimiter) + 1))
         self._give(end if end >= 0 and delimiter.startswith(buffer[end:]) else len(buffer))
         return False
 
     def _give(self, end: int) -> None:
-        """Take the beginning of the buffer for content."""
+        """Report the beginning of the buffer as content."""
         start = min(self._no_content, end)
         self._no_content -= start
         if self._state is _State.CONTENT and start < end:
@@ -139,7 +138,9 @@ class MultipartParser:
         del self._buffer[:end]
 
     def _pass(self, length: int, *, close: bool) -> None:
-        """Go on behind a boundary, with which the buffer begins; its line end, if it has one, is counted."""
+        """Continue after a boundary, which is at the beginning of the buffer; the length includes its line end, if it
+        has one.
+        """
         if self._state is _State.CONTENT:
             self._parts.end()
         if close:
@@ -147,7 +148,7 @@ class MultipartParser:
         else:
             self._state = _State.HEAD
             self._searched = 0
-            del self._buffer[: length - 2]  # the line end is also that before an empty head
+            del self._buffer[: length - 2]  # the line end may also precede an empty head
 
     def _read_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n", self._searched)
@@ -175,8 +176,8 @@ class MultipartParser:
 def parse_parameters(value: bytes) -> tuple[bytes, dict[bytes, bytes]] | None:
     """Return the value of a Content-Type or Content-Disposition field and its parameters; None: it is malformed.
 
-    The value and the names are in lower case. The extended parameters of RFC 8187, such as `filename*`, are not among
-    them: RFC 7578 section 4.2 forbids these.
+    The value and the names are in lower case. Extended parameters of RFC 8187, such as `filename*`, are skipped: RFC
+    7578 section 4.2 forbids them.
     """
     start = value.find(b";")
     if start < 0:

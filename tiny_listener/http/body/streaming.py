@@ -1,4 +1,4 @@
-"""Responses that are sent as they come."""
+"""Responses that are sent piece by piece."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["StreamingResponse"]
 
 
 class StreamingResponse(Response):
-    """A response whose body comes in pieces: in chunks, or with a Content-Length where its length is known.
+    """A response whose body comes in pieces: in chunks, or with a Content-Length if its length is known.
 
     :param body: yields bytes or texts, which are sent as UTF-8
-    :param length: of the body in bytes, if it is known; a body of another length ends the connection, so that no
-        client takes it for whole (RFC 9112 section 8)
+    :param length: of the body in bytes, if it is known; if the body has another length the connection is closed, so
+        that no client considers it complete (RFC 9112 section 8)
     :param status: 200 to 599
     :param headers: further header fields
     :param content_type: of the body; plain text by default
-    :raises TypeError: the body is no async iterable
+    :raises TypeError: the body is not an async iterable
     :raises ValueError: a negative length, and as `Response`
     """
 
@@ -36,18 +36,18 @@ class StreamingResponse(Response):
     ) -> None:
         if not isinstance(body, AsyncIterable):
             raise TypeError(
-                f"a stream is an async iterable, as an `async def` that yields returns one, not {type(body).__name__}"
+                f"a stream must be an async iterable, such as an async generator, not {type(body).__name__}"
             )
         if length is not None and length < 0:
-            raise ValueError(f"the length of a body is 0 or more bytes, not {length}")
+            raise ValueError(f"the length of a body must be 0 or more bytes, not {length}")
         pieces: AsyncIterator[bytes | str] = aiter(body) if length is None else _Measured(aiter(body), length)
         super().__init__(pieces, status, headers, content_type)
 
 
 class _Measured(AsyncIterator[bytes]):
-    """Pieces that are so many bytes together.
+    """Pieces with a known total length.
 
-    :ivar length: bytes that are to come in all
+    :ivar length: total number of bytes
     """
 
     def __init__(self, pieces: AsyncIterator[bytes | str], length: int) -> None:
@@ -57,7 +57,7 @@ class _Measured(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         """Return the next piece.
 
-        :raises ValueError: the pieces are fewer bytes than was said, or more
+        :raises ValueError: the pieces are shorter or longer than announced
         """
         try:
             piece = await anext(self._pieces)
@@ -68,10 +68,10 @@ class _Measured(AsyncIterator[bytes]):
         data = piece_bytes(piece)
         self._left -= len(data)
         if self._left < 0:
-            raise ValueError(f"a stream of {self.length} bytes goes on after them")
+            raise ValueError(f"a stream of {self.length} bytes continues after them")
         return data
 
     async def aclose(self) -> None:
-        """End the stream that is measured."""
+        """Close the underlying stream."""
         if hasattr(self._pieces, "aclose"):
             await self._pieces.aclose()

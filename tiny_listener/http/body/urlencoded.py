@@ -1,7 +1,7 @@
-"""Forms that are urlencoded (WHATWG URL section 5.1), decoded in steps whose work is bounded. Pure.
+"""Urlencoded forms (WHATWG URL section 5.1), decoded in steps of limited work. Pure: no I/O.
 
-The result is that of `urllib.parse.parse_qsl(text, keep_blank_values=True)`, which decodes a whole body in one call and
-so blocks an event loop for seconds: one C call on megabytes holds the GIL in a thread, too.
+The result is that of `urllib.parse.parse_qsl(text, keep_blank_values=True)`. That decodes a whole body in one call and
+so blocks an event loop for seconds; in a thread too, because one C call on megabytes holds the GIL.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from io import StringIO
 __all__ = ["STEP", "TooLongError", "TooManyError", "UrlencodedParser"]
 
 STEP = 4 * 1024
-"""Bytes that one step decodes: some 4 ms where each has a field of its own, 0.1 ms where a field has them all."""
+"""Bytes that one step decodes: some 4 ms with minimal fields, 0.1 ms if one field has all of them."""
 
 _NOT_AN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -31,8 +31,8 @@ class TooLongError(ValueError):
 class UrlencodedParser:
     """Decodes one form.
 
-    :param max_fields: fields that it may have, empty ones between two ampersands included, as `parse_qsl` counts
-    :param max_field_size: decoded bytes that the name of a field, and its value, may have
+    :param max_fields: maximum number of fields; empty ones between two ampersands count, as in `parse_qsl`
+    :param max_field_size: maximum decoded bytes of a field's name, and of its value
     """
 
     def __init__(self, max_fields: int, max_field_size: int) -> None:
@@ -76,13 +76,13 @@ class UrlencodedParser:
 
     def _end(self) -> None:
         name, value = self._name.finish(), self._value.finish()
-        if name or value or self._has_equals:  # nothing between two ampersands is no field
+        if name or value or self._has_equals:  # nothing between two ampersands is not a field
             self.pairs.append((name, value))
         self._has_equals = False
 
 
 class _Text:
-    """A name or a value that comes in pieces."""
+    """A name or a value that arrives in pieces."""
 
     __slots__ = ("_escape", "_limit", "_sequence", "_size", "_unread", "_written")
 
@@ -93,17 +93,17 @@ class _Text:
     def _clear(self) -> None:
         self._size = 0
         self._escape = b""
-        """The begin of an escape, whose rest is to come."""
+        """The beginning of an incomplete escape."""
         self._unread = b""
-        """The begin of a character that was sent as it is."""
+        """The beginning of an incomplete character that was sent unescaped."""
         self._sequence = b""
-        """The begin of a character, decoded from escapes."""
+        """The beginning of an incomplete character, decoded from escapes."""
         self._written: StringIO | None = None
 
     def write(self, piece: bytes) -> None:
         """Add bytes as they were sent.
 
-        :raises TooLongError: they are too many, decoded
+        :raises TooLongError: too many decoded bytes
         """
         if not piece:
             return
@@ -115,7 +115,7 @@ class _Text:
         self._decode(piece[:cut], final=False)
 
     def finish(self) -> str:
-        """Return the whole text, and begin the next."""
+        """Return the whole text, and start the next one."""
         if self._escape or self._unread or self._sequence:
             self._decode(self._escape, final=True)
         text = "" if self._written is None else self._written.getvalue()
@@ -126,7 +126,7 @@ class _Text:
     def _decode(self, piece: bytes, *, final: bool) -> None:
         size = len(piece)
         if self._unread or not piece.isascii():
-            # What is not UTF-8 is replaced here, so that no byte of it can make a character with an escape beside it.
+            # Replace invalid UTF-8 here, so that none of its bytes forms a character with an adjacent escape.
             piece = self._unread + piece
             text, length = utf_8_decode(piece, "replace", final)
             self._unread = piece[length:]
@@ -148,7 +148,7 @@ class _Text:
 
 
 def _unescaped(piece: bytes) -> bytes:
-    """Return bytes with their escapes decoded; what only looks like one stays."""
-    # PERF: an eighth of the time of urllib.parse.unquote_to_bytes, which makes an object of each escape. The escapes
-    # of quoted-printable (RFC 2045 section 6.7) are the same but for their first character.
+    """Return bytes with their escapes decoded; invalid escapes stay unchanged."""
+    # PERF: an eighth of the time of urllib.parse.unquote_to_bytes, which makes an object for each escape. Escapes of
+    # quoted-printable (RFC 2045 section 6.7) differ only in their first character.
     return a2b_qp(_NOT_AN_ESCAPE.sub(b"%25", piece).replace(b"=", b"=3D").replace(b"%", b"="))

@@ -21,14 +21,14 @@ __all__ = ["TestClient", "TestResponse", "httpx_transport"]
 
 
 class TestClient:
-    """Asks an application in process. Not for use where a loop runs: see `httpx_transport`.
+    """Sends requests to an application in process. Do not use it where an event loop runs: see `httpx_transport`.
 
-    As a context manager it runs the application's startup callbacks, and in the end drains it and runs those for
-    shutdown; the loop runs while a request does. Otherwise each request has a loop of its own.
+    As a context manager it runs the application's startup callbacks, and at the end drains it and runs the shutdown
+    callbacks; the loop runs only during requests. Otherwise each request has its own loop.
 
-    :param app: whose routes serve the requests; its settings hold
-    :param raise_server_exceptions: whether an exception that the application did not handle is raised by the
-        call that caused it, in place of the 500; an `HTTPError` never is
+    :param app: the application that serves the requests, with its settings
+    :param raise_server_exceptions: whether a call raises an exception that the application did not handle, instead of
+        returning the 500; an `HTTPError` is never raised
     :param headers: sent with each request
     """
 
@@ -47,8 +47,8 @@ class TestClient:
     def __enter__(self) -> Self:
         """Run the startup callbacks.
 
-        :raises RuntimeError: a loop runs in this thread
-        :raises Exception: what one of them raised
+        :raises RuntimeError: an event loop is running in this thread
+        :raises Exception: raised by a callback
         """
         _check_no_loop()
         self._runner = asyncio.Runner(loop_factory=new_event_loop)
@@ -102,15 +102,15 @@ class TestClient:
         content: bytes | str = b"",
         json: Any = None,
     ) -> TestResponse:
-        """Ask.
+        """Send a request.
 
-        :param url: path and query; characters that no URL has are percent-encoded
+        :param url: path and query; characters that URLs do not allow are percent-encoded
         :param params: added to the query
         :param content: the body; a text is sent as UTF-8
-        :param json: the body, in place of `content`, sent as JSON
-        :raises RuntimeError: a loop runs in this thread
+        :param json: the body, sent as JSON, instead of `content`
+        :raises RuntimeError: an event loop is running in this thread
         :raises ConnectionError: the connection ended before the response was complete
-        :raises Exception: what the application did not handle, see `raise_server_exceptions`
+        :raises Exception: not handled by the application, see `raise_server_exceptions`
         """
         target = quote(url, safe=":/?#[]@!$&'()*+,;=%-._~")
         query = urlencode(list(params.items() if isinstance(params, Mapping) else params), doseq=True)
@@ -145,31 +145,31 @@ class TestClient:
             return runner.run(alone())
 
     def get(self, url: str, **options: Any) -> TestResponse:
-        """Ask by GET; see `request`."""
+        """Send a GET request; see `request`."""
         return self.request("GET", url, **options)
 
     def head(self, url: str, **options: Any) -> TestResponse:
-        """Ask by HEAD; see `request`."""
+        """Send a HEAD request; see `request`."""
         return self.request("HEAD", url, **options)
 
     def post(self, url: str, **options: Any) -> TestResponse:
-        """Ask by POST; see `request`."""
+        """Send a POST request; see `request`."""
         return self.request("POST", url, **options)
 
     def put(self, url: str, **options: Any) -> TestResponse:
-        """Ask by PUT; see `request`."""
+        """Send a PUT request; see `request`."""
         return self.request("PUT", url, **options)
 
     def patch(self, url: str, **options: Any) -> TestResponse:
-        """Ask by PATCH; see `request`."""
+        """Send a PATCH request; see `request`."""
         return self.request("PATCH", url, **options)
 
     def delete(self, url: str, **options: Any) -> TestResponse:
-        """Ask by DELETE; see `request`."""
+        """Send a DELETE request; see `request`."""
         return self.request("DELETE", url, **options)
 
     def options(self, url: str, **options: Any) -> TestResponse:
-        """Ask by OPTIONS; see `request`."""
+        """Send an OPTIONS request; see `request`."""
         return self.request("OPTIONS", url, **options)
 
 
@@ -178,7 +178,7 @@ def _check_no_loop() -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeError("a loop runs in this thread, and TestClient runs one of its own: use httpx_transport here")
+    raise RuntimeError("a loop is running in this thread, and TestClient runs its own: use httpx_transport instead")
 
 
 def _pairs(headers: FieldsLike) -> list[tuple[str, str]]:
@@ -186,13 +186,14 @@ def _pairs(headers: FieldsLike) -> list[tuple[str, str]]:
 
 
 def httpx_transport(app: HTTPListener[Any], *, raise_server_exceptions: bool = True) -> httpx.AsyncBaseTransport:
-    """Return what lets an `httpx.AsyncClient` ask an application in process, in the loop that runs.
+    """Return a transport with which an `httpx.AsyncClient` sends requests to an application in process, in the running
+    loop.
 
-    Startup and shutdown callbacks are not run. It needs httpx.
+    It does not run startup and shutdown callbacks. It needs httpx.
 
-    :raises RuntimeError: no loop runs
+    :raises RuntimeError: no loop is running
     """
-    import httpx  # noqa: PLC0415 - only who asks for it needs it
+    import httpx  # noqa: PLC0415 - an optional dependency
 
     server = HTTPServer(app, app.settings)
 

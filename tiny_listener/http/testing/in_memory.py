@@ -1,4 +1,4 @@
-"""One request to a server in this process, over a transport that is memory. For `testing`."""
+"""A request to a server in this process, over an in-memory transport. Used by `testing`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["InMemory", "TestResponse", "exchange", "failures_of"]
 
 PIECE = 64 * 1024
-"""Bytes of a request that the server is given at once."""
+"""Bytes of a request that the server receives at once."""
 
 
 class TestResponse:
-    """What came back."""
+    """The response."""
 
     __test__ = False  # pytest collects by name
 
@@ -35,11 +35,11 @@ class TestResponse:
 
     @property
     def text(self) -> str:
-        """The body, decoded from UTF-8."""
+        """The body, decoded as UTF-8."""
         return self.content.decode("utf-8")
 
     def json(self) -> Any:
-        """Return the body, decoded from JSON.
+        """Return the body, decoded as JSON.
 
         :raises msgspec.DecodeError: it is not JSON
         """
@@ -58,7 +58,7 @@ class InMemory(HTTPSource):
 
 
 class _Pipe(asyncio.Transport):
-    """The server's end of a connection in memory; it reads the response as it is written."""
+    """The server's end of an in-memory connection. It parses the response while it is written."""
 
     def __init__(self, server: HTTPServer, method: str) -> None:
         super().__init__({"peername": ("testclient", 50000)})
@@ -71,9 +71,9 @@ class _Pipe(asyncio.Transport):
         self.content: list[bytes] = []
         self.status = 0
         self.answered: asyncio.Future[bool] = self._loop.create_future()
-        """Whether the response is complete, when it is, or when nothing more comes."""
+        """Whether the response is complete; set once it is, or once the connection has ended."""
         self.lost: asyncio.Future[None] = self._loop.create_future()
-        """Done when the server knows that the connection has ended."""
+        """Set when the server knows that the connection has ended."""
         self.may_send = asyncio.Event()
         self.may_send.set()
         self.protocol.connection_made(self)
@@ -117,7 +117,7 @@ class _Pipe(asyncio.Transport):
         self.lost.set_result(None)
 
     async def wait_to_send(self) -> None:
-        """Return when the server reads, or has answered."""
+        """Return when the server reads, or has responded."""
         if not self.may_send.is_set():
             resumed: asyncio.Future[Any] = asyncio.ensure_future(self.may_send.wait())
             await asyncio.wait({resumed, self.answered}, return_when="FIRST_COMPLETED")
@@ -126,21 +126,21 @@ class _Pipe(asyncio.Transport):
     # --- httptools' calls -----------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a field."""
+        """Store a field."""
         self.fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """The answer to HEAD has no content, whatever its headers say."""
+        """The response to HEAD has no content, whatever its headers say."""
         self.status = self.parser.get_status_code()
         if self._is_head and self.status >= 200 and not self.answered.done():
             self.answered.set_result(True)
 
     def on_body(self, piece: bytes) -> None:
-        """Keep a piece."""
+        """Store a piece of the body."""
         self.content.append(piece)
 
     def on_message_complete(self) -> None:
-        """Take the response for complete, unless it is an interim one (RFC 9110 section 15.2)."""
+        """The response is complete, unless it is an interim one (RFC 9110 section 15.2)."""
         if self.status < 200:
             self.fields.clear()
         elif not self.answered.done():
@@ -148,7 +148,7 @@ class _Pipe(asyncio.Transport):
 
 
 def failures_of(server: HTTPServer) -> dict[HTTPConnection, BaseException]:
-    """Return what the application failed with, by connection; the last of each."""
+    """Return the last exception that the application did not handle, by connection."""
     keeper = server.on_failure
     if not isinstance(keeper, _Keeper):
         server.on_failure = keeper = _Keeper()
@@ -156,7 +156,7 @@ def failures_of(server: HTTPServer) -> dict[HTTPConnection, BaseException]:
 
 
 class _Keeper:
-    """Keeps what it is told."""
+    """Stores failures."""
 
     def __init__(self) -> None:
         self.failures: dict[HTTPConnection, BaseException] = {}
@@ -168,13 +168,13 @@ class _Keeper:
 async def exchange(
     server: HTTPServer, method: str, target: str, fields: list[tuple[str, str]], body: bytes, *, raises: bool
 ) -> TestResponse:
-    """Ask a server on a connection of its own.
+    """Send a request to a server on a new connection.
 
-    :param fields: header fields; Host and Content-Length are added where they are missing
-    :param raises: whether an exception that the application did not handle is raised here
+    :param fields: header fields; Host and Content-Length are added if they are missing
+    :param raises: whether to raise an exception that the application did not handle
     :raises ConnectionError: the connection ended before the response was complete
     """
-    fields = _with_borders(method, fields, body)
+    fields = _with_framing(method, fields, body)
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
     data = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1") + body
     failures = failures_of(server)
@@ -199,7 +199,7 @@ async def exchange(
     return TestResponse(pipe.status, pipe.fields, b"".join(pipe.content))
 
 
-def _with_borders(method: str, fields: list[tuple[str, str]], body: bytes) -> list[tuple[str, str]]:
+def _with_framing(method: str, fields: list[tuple[str, str]], body: bytes) -> list[tuple[str, str]]:
     names = {name.lower() for name, _ in fields}
     if "host" not in names:
         fields = [("host", "testserver"), *fields]

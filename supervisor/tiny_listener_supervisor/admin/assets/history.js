@@ -1,7 +1,7 @@
-// History: what polls have told, for as long as the graphs reach back. It makes rates of counters.
+// History: the results of polls, for the time span of the graphs. It computes rates from counters.
 
 const KEEP = 300; // seconds of the graphs
-const FINE = 15; // seconds for which every poll is kept whole; of those before, one in five seconds: routes may be many
+const FINE = 15; // seconds for which every poll is kept; of older ones, one every five seconds: there may be many routes
 const COARSE = 5;
 
 // The counters of a poll: of each route, and of each process.
@@ -18,7 +18,7 @@ function counters(overview) {
 }
 
 // What was counted between two polls: of a route [errors, 4xx, 5xx, ...buckets]. A route that is new began at zero; a
-// number that went back, which none does, began anew.
+// counter that decreased, which should not happen, started again at zero.
 function between(older, newer) {
   const seconds = newer.clock - older.clock;
   const routes = new Map();
@@ -51,7 +51,7 @@ class History {
     this.marks = []; // when something happened to the server
   }
 
-  // Take a poll in; return whether another server answers than before.
+  // Add a poll; return whether a different server answers than before.
   add(overview, now) {
     const other = this.instance !== null && this.instance !== overview.instance;
     if (this.instance !== overview.instance) this.polls = [];
@@ -93,7 +93,7 @@ class History {
     this.marks = this.marks.filter((at) => at >= oldest);
   }
 
-  // What was counted in the last so many seconds, or since there are polls; null before the second one.
+  // What was counted in the last `seconds`, or since the first poll; null before the second one.
   over(seconds) {
     const last = this.polls.at(-1);
     if (last === undefined) return null;
@@ -101,7 +101,7 @@ class History {
     return older.clock < last.clock ? between(older, last) : null;
   }
 
-  // Of a process, lately: the share of a core that it takes, and its events a second; null where that is not known yet.
+  // Recent use of a process: the share of a core, and its events per second; null where that is not known yet.
   process(pid) {
     const last = this.polls.at(-1);
     const known = this.polls.filter((poll) => poll.clock >= last.clock - 5.25 && poll.processes.has(pid));

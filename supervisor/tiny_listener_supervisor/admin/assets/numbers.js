@@ -1,5 +1,5 @@
 "use strict";
-// Numbers: what counters and buckets say, and how they are written. Pure.
+// Numbers: the meaning and the format of counters and buckets. Pure functions.
 
 // The duration, in seconds, within which the share q of some events was done, as Prometheus' histogram_quantile() has it:
 // events lie evenly within a bucket. null without events; Infinity where it lies beyond the last bound.

@@ -1,17 +1,17 @@
-// The page: polls, and shows what it hears.
+// The page: polls the server and shows the result.
 
 const EVERY = 1000; // milliseconds from one poll to the next
-const PATIENCE = 5000; // milliseconds until a poll is given up
-const MANY = 100; // routes that are shown at most
-const NEWS = 50; // lines that are kept
+const PATIENCE = 5000; // milliseconds until a poll times out
+const MANY = 100; // maximum number of routes shown
+const NEWS = 50; // maximum number of lines kept
 
-const SOURCE = new URL("overview.json", location.href); // beside the page, wherever a proxy has put it
-SOURCE.username = SOURCE.password = ""; // fetch() takes no URL that has them; the browser sends them by itself
+const SOURCE = new URL("overview.json", location.href); // next to the page, also behind a proxy
+SOURCE.username = SOURCE.password = ""; // fetch() refuses a URL with credentials; the browser sends them by itself
 
 const by = (id) => document.getElementById(id);
 const history_ = new History();
 let shown = null; // the last overview
-let silentSince = null; // when the server stopped to answer, by the browser's clock
+let silentSince = null; // when the server stopped answering, by the browser's clock
 
 const graphs = [
   new Graph(by("throughput"), [{ key: "rate", name: "events/s", color: "blue", area: true }, { key: "errors", name: "errors/s", color: "red" }], rateText, 1),
@@ -163,7 +163,7 @@ function tell(now, text) {
   history_.mark(now);
 }
 
-// Say what has changed from one overview of a server to the next.
+// Report what has changed from one overview of a server to the next.
 function tellChanges(now, before, after) {
   const known = new Set(before.server.processes.map(({ pid }) => pid));
   const alive = new Set(after.server.processes.map(({ pid }) => pid));
@@ -222,7 +222,7 @@ async function poll() {
   const began = Date.now();
   try {
     const response = await fetch(SOURCE, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
-    if (response.status === 401) showSilence(began, "The server wants a token that this page does not have: load it anew");
+    if (response.status === 401) showSilence(began, "The server requires a token that this page does not have: reload the page");
     else if (!response.ok) showSilence(began, `The server answers ${response.status}`);
     else show(await response.json(), Date.now());
   } catch (error) {

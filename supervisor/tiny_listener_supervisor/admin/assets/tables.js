@@ -1,4 +1,4 @@
-// Tables whose rows stay where they are while their texts change. Whatever a text says, it stays a text (textContent).
+// Tables whose rows stay in place while their texts change. A text is never interpreted as HTML (textContent).
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

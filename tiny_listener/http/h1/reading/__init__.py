@@ -1,1 +1,1 @@
-"""Bytes to requests. Pure."""
+"""From bytes to requests. Pure: no I/O."""

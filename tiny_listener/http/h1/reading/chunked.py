@@ -1,4 +1,4 @@
-"""A body in chunks (RFC 9112 section 7.1): bytes in, pieces of the body out. No sockets, no clock."""
+"""A chunked body (RFC 9112 section 7.1): bytes in, pieces of the body out. No sockets, no clock."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ CHUNK_LINE = re.compile(
 )
 """The size fits 64 bits, extensions are skipped."""
 MAX_CHUNK_LINE = 4 * 1024
-"""Bytes of a chunk's size and extensions: nobody uses extensions, and they may not be endless."""
+"""Bytes of a chunk's size and extensions. Extensions are rarely used, and must not be endless."""
 MAX_EXTENSIONS = 16 * 1024
-"""Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http takes."""
+"""Bytes of the extensions of all chunks of a body (RFC 9112 section 7.1.1): as much as Go's net/http allows."""
 TRAILERS = re.compile(rb"(?:%b:[^\x00-\x08\x0a-\x1f\x7f]*+\r\n)*+" % TOKEN)
 """RFC 9112 section 7.1.2; no folded lines."""
 
 
 class ChunkedBody:
-    """Reads one body. Its life: a size, its chunk, and again; after the last, of size 0, trailers.
+    """Reads one body: a size, its chunk, and so on; after the last size, 0, the trailers.
 
     :param settings: the limits of trailers
     """
@@ -41,12 +41,12 @@ class ChunkedBody:
         self._left = 0  # bytes of the chunk that are to come
         self._extensions = 0  # bytes of chunk extensions
         self.is_complete = False
-        """Whether all of it was read."""
+        """Whether the whole body has been read."""
 
     def read(self, buffer: bytes, start: int, pieces: Callable[[bytes], Any]) -> int:
-        """Read on from a position of a buffer, and give each piece of the body away; return how far it came.
+        """Continue reading at a position of a buffer, and pass each piece of the body on. Return the new position.
 
-        :raises ProtocolError: 400, malformed; 431, the trailers break a limit
+        :raises ProtocolError: 400, malformed; 431, the trailers exceed a limit
         """
         if self._in_trailers:
             return self._read_trailers(buffer, start)
@@ -69,11 +69,11 @@ class ChunkedBody:
         return match.end()
 
     def may_go_on(self, data: bytes, kept: int) -> bool:
-        """Whether bytes that could not be read, and those that followed them, are worth another look.
+        """Whether it is worth parsing again bytes that were incomplete, together with those that followed.
 
-        PERF: what is kept is a line without its end; to look at it with each byte that comes would be quadratic.
+        PERF: what is buffered is a line without its end; parsing it again with each new byte would be quadratic.
 
-        :param kept: how many of them were looked at before
+        :param kept: number of bytes that were parsed before
         """
         if self._in_chunk:
             return True
@@ -96,8 +96,8 @@ class ChunkedBody:
         return start + 2
 
     def _read_trailers(self, buffer: bytes, start: int) -> int:
-        # Trailers are discarded (RFC 9110 section 6.5.1 allows it), but not without end, and not whatever they are:
-        # what another server on the way takes for their end must be what is taken for it here.
+        # Trailers are discarded (RFC 9110 section 6.5.1 allows it), but they are limited and validated: this server
+        # must agree with every intermediary about where they end.
         limit = self._settings.max_header
         lines = TRAILERS.match(buffer, start)
         end = start if lines is None else lines.end()

@@ -1,4 +1,4 @@
-"""The head of a request: its request line and its limits (RFC 9112 section 3). Pure."""
+"""The head of a request: its request line and its limits (RFC 9112 section 3). Pure functions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n" % TOK
 """RFC 9112 section 3."""
 HEAD_LINE = re.compile(rb"(?:\r\n)*+HEAD ")
 KNOWN_LINE = b"GET / HTTP/1.%d\r\n"
-"""What llhttp is shown in place of a request line that it may not know."""
+"""Passed to llhttp instead of a request line that it may not know."""
 
 
 class Head:
@@ -40,22 +40,22 @@ class Head:
 
     :ivar method: as sent
     :ivar target: the request target as sent: visible ASCII characters
-    :ivar version: minor version, 0 or 1; a later one is taken for 1 (RFC 9110 section 6.2)
-    :ivar raw: the head's bytes; the request line in them may be another
+    :ivar version: minor version, 0 or 1; a later one is treated as 1 (RFC 9110 section 6.2)
+    :ivar raw: the bytes of the head; its request line may have been replaced
     """
 
-    # NOTE: a default in the class costs four times as much to read as an attribute of the instance; these are
-    # read where `is_plain`, which is set where it holds, did not say enough.
+    # NOTE: reading a default of the class costs four times as much as an attribute of the instance. These are read only
+    # if `is_plain`, which is set on the instance if it holds, is not sufficient.
     is_plain = False
-    """Whether it is of HTTP/1.1, and no part of a body is to come."""
+    """Whether it is HTTP/1.1, and no part of a body is still to come."""
     keep_alive = True
-    """Whether the client wants the connection to go on."""
+    """Whether the client wants to keep the connection open."""
     length: int | None = 0
-    """Bytes of the body; 0 without one, None when it comes in chunks."""
+    """Bytes of the body; 0 without one, None if it is chunked."""
     expects_continue = False
     """Whether the client waits for `100 Continue` before it sends the body."""
     content: bytes | None = b""
-    """The whole body, when it came together with the head; None when it is to come."""
+    """The whole body, if it came together with the head; None if it is still to come."""
     _fields: list[Field] | None = None
 
     def __init__(self, method: str, target: str, version: int, raw: bytes) -> None:
@@ -66,7 +66,7 @@ class Head:
 
     @property
     def fields(self) -> list[Field]:
-        """The header fields in their order: pairs of a name in lower case and a value, bytes."""
+        """The header fields in order: pairs of a name in lower case and a value, as bytes."""
         if self._fields is None:
             self._fields = read_fields(self.raw)
         return self._fields
@@ -77,7 +77,7 @@ class Head:
 
 
 def read_line(head: bytes, settings: HTTPSettings) -> tuple[str, str, int, bytes]:
-    """Return what a request line says: method, target, minor version; and the head as llhttp takes it.
+    """Parse a request line: return method, target, minor version, and the head as llhttp accepts it.
 
     :raises ProtocolError: 400, 414, 501, 505
     """
@@ -97,19 +97,19 @@ def read_line(head: bytes, settings: HTTPSettings) -> tuple[str, str, int, bytes
 
 
 def _refusal_of_tunnel(target: bytes) -> ProtocolError:
-    """Why a CONNECT is refused: 501, because this is no proxy and the method is known to no route of it (RFC 9110
-    sections 9.1 and 9.3.6); 400 for a target that is no host with a port. What follows is never read as requests.
+    """Return why a CONNECT is rejected: 501, because this is not a proxy and no route supports the method (RFC 9110
+    sections 9.1 and 9.3.6); 400 for a target that is not a host with a port. What follows is never parsed as requests.
     """
     port = target.rpartition(b":")[2]
     if not is_authority(target) or not port.isdigit() or not 0 < int(port) < 65536:
-        return ProtocolError(400, "the target of CONNECT is a host and a port")
-    return ProtocolError(501, "this server is no proxy, and opens no tunnels")
+        return ProtocolError(400, "the target of CONNECT must be a host and a port")
+    return ProtocolError(501, "this server is not a proxy, and opens no tunnels")
 
 
 def check_sizes(head: bytes, settings: HTTPSettings) -> None:
-    """Hold a whole head, well-formed or not, against the limits.
+    """Check a whole head, well-formed or not, against the limits.
 
-    Each line counts with its CRLF; the empty one at the end does not.
+    Each line counts with its CRLF; the empty one at the end does not count.
 
     :raises ProtocolError: 414, 431
     """
@@ -128,13 +128,13 @@ def check_sizes(head: bytes, settings: HTTPSettings) -> None:
 
 
 def is_head_request(buffer: bytes, start: int) -> bool:
-    """Whether what begins here, well-formed or not, asks by HEAD."""
+    """Whether the request that begins here, well-formed or not, is a HEAD."""
     return HEAD_LINE.match(buffer, start) is not None
 
 
 def after_empty_lines(buffer: bytes, start: int) -> int:
     """Return the position after empty lines."""
-    # RFC 9112 section 2.2: ignore one before a request; but all there are, or it would matter how they were cut.
+    # RFC 9112 section 2.2: ignore one before a request. Ignore all, or the result would depend on how they were split.
     while buffer.startswith(b"\r\n", start):
         start += 2
     return start
@@ -143,24 +143,24 @@ def after_empty_lines(buffer: bytes, start: int) -> int:
 def _bad_line(size: int, settings: HTTPSettings) -> ProtocolError:
     if size > settings.max_request_line:
         return line_too_long(settings)
-    return ProtocolError(400, "malformed request line; METHOD TARGET HTTP/1.1 is what it should be")
+    return ProtocolError(400, "malformed request line; it must be METHOD TARGET HTTP/1.1")
 
 
 def line_too_long(settings: HTTPSettings) -> ProtocolError:
-    """Return the refusal of a request line."""
+    """Return the error for the request line."""
     return ProtocolError(414, f"the request line is longer than {settings.max_request_line} bytes")
 
 
 def header_too_long(settings: HTTPSettings) -> ProtocolError:
-    """Return the refusal of a header line."""
+    """Return the error for one header line."""
     return ProtocolError(431, f"a header is longer than {settings.max_header} bytes")
 
 
 def headers_too_long(settings: HTTPSettings) -> ProtocolError:
-    """Return the refusal of all header lines together."""
+    """Return the error for all header lines together."""
     return ProtocolError(431, f"the headers are longer than {settings.max_headers} bytes")
 
 
 def too_many_fields(settings: HTTPSettings) -> ProtocolError:
-    """Return the refusal of so many header lines."""
+    """Return the error for the number of header lines."""
     return ProtocolError(431, f"more than {settings.max_header_fields} header fields")

@@ -1,4 +1,4 @@
-"""A head whose end has not come yet: each of its bytes is looked at once, in whatever pieces they come. Pure."""
+"""An incomplete head: each of its bytes is examined once, in whatever pieces they arrive. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["PartialHead"]
 
 
 class PartialHead:
-    """The bytes of a head up to now; it is refused as soon as nothing that may still come makes it good.
+    """The bytes of a head so far. It is rejected as soon as nothing that follows could make it valid.
 
-    :param start: its first bytes; there are some
+    :param start: its first bytes, at least one
     :param settings: the limits
     :raises ProtocolError: see `add`
     """
@@ -26,14 +26,14 @@ class PartialHead:
     def __init__(self, start: bytes, settings: HTTPSettings) -> None:
         self._data = bytearray()
         self._settings = settings
-        self._line_size = 0  # bytes of the request line and its end; 0: it has not come
+        self._line_size = 0  # bytes of the request line and its end; 0: incomplete
         self._line = 0  # where the last line begins
         self._lines = 0  # how many lines have ended
         self.add(start)
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that came were empty lines before a request."""
+        """Whether only empty lines before a request have arrived."""
         return not self._data
 
     @property
@@ -42,13 +42,13 @@ class PartialHead:
         return bytes(self._data[:64])
 
     def add(self, piece: bytes) -> bytes | None:
-        """Take in what followed.
+        """Add what followed.
 
-        :returns: all bytes since the head's first, when the head is complete; there may be more behind it
+        :returns: all bytes from the first byte of the head, once the head is complete; there may be more after it
         :raises ProtocolError: 400, 414, 431, 501, 505
         """
         data = self._data
-        old = max(0, len(data) - 3)  # the end of a head may be cut
+        old = max(0, len(data) - 3)  # the end of a head may be split
         data += piece
         if not self._line_size:
             while data.startswith(b"\r\n"):  # RFC 9112 section 2.2: empty lines before a request are skipped
@@ -60,12 +60,12 @@ class PartialHead:
         return None
 
     def _check(self, data: bytearray, new: int) -> None:
-        """Hold the limits.
+        """Enforce the limits.
 
-        :param new: where what was not looked at begins
+        :param new: position of the first byte that was not examined yet
         """
         settings = self._settings
-        before = max(0, new - 1)  # a line's end may be cut
+        before = max(0, new - 1)  # the end of a line may be split
         if not self._line_size:
             line_end = data.find(b"\r\n", before)
             if line_end >= 0:
@@ -75,8 +75,8 @@ class PartialHead:
                 raise line_too_long(settings)
         ended = data.count(b"\r\n", before)
         if data.count(b"\n", new) != ended:
-            # RFC 9112 section 2.2 allows it as the end of a line, and no empty line will ever follow.
-            raise ProtocolError(400, "lines end with CR LF")
+            # RFC 9112 section 2.2 allows a bare LF as line end, but then the empty line would never be found.
+            raise ProtocolError(400, "lines must end with CR LF")
         if not self._line_size:
             return
         self._lines += ended
@@ -84,7 +84,7 @@ class PartialHead:
             raise too_many_fields(settings)
         if ended:
             self._line = data.rfind(b"\r\n") + 2
-        # What has come of the line that is coming, and the CRLF that will; nothing of the empty line at the end.
+        # The incomplete line so far, plus its CRLF to come; not counting the empty line at the end.
         coming = len(data) - self._line - data.endswith(b"\r")
         coming = coming + 2 if coming else 0
         if self._line - self._line_size + coming > settings.max_headers:

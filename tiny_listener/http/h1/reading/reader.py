@@ -1,6 +1,6 @@
 """The message framing of requests: bytes in, heads and pieces of bodies out. No sockets, no clock.
 
-The life of the reader (RFC 9112 sections 2, 6 and 7). Each state is the method that reads in it:
+The states of the reader (RFC 9112 sections 2, 6 and 7). Each state is the method that reads in it:
 
     HEAD ──head──> LENGTH ──all its bytes──> HEAD         Content-Length
      │ └──head──> CHUNKED ──last chunk────> HEAD         Transfer-Encoding: chunked
@@ -8,12 +8,12 @@ The life of the reader (RFC 9112 sections 2, 6 and 7). Each state is the method 
     any ──the last request ends──> NOTHING                the client wants no further one; what follows is discarded
     any ──violation──────────────> NOTHING                the client may not know yet; what it sends is discarded
 
-llhttp judges the grammar of a head (`grammar`); where the head ends, and all that follows it, is decided here, so
-that no second request is ever read before the first is framed.
+llhttp validates the grammar of a head (`grammar`). Where the head ends, and everything after it, is decided here, so
+that a second request is never read before the first is framed.
 
-The cost is linear in the bytes, in whatever pieces they come: of an unfinished head each byte is looked at once
-(`PartialHead`), an unfinished chunk size or trailer only when its line ends. And one call does a bounded piece of work:
-`receive` stops after so much, and `has_more` says so.
+The cost is linear in the bytes, in whatever pieces they arrive: each byte of an incomplete head is examined once
+(`PartialHead`), an incomplete chunk size or trailer only when its line ends. And the work of one call is limited:
+`receive` stops at a limit, and sets `has_more`.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ __all__ = ["END", "End", "ReadEvent", "RequestReader"]
 COMMON_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 CR = 13
 MAX_WORK = 1024
-"""What one `receive` does at most, in pieces of bodies: with one-byte chunks about 2 ms."""
+"""Maximum work of one `receive`, in pieces of bodies: with one-byte chunks about 2 ms."""
 HEAD_WORK = 8
-"""What a head counts as: there is a request to answer. A long one counts as several:"""
+"""What a head counts as, because there is a request to answer. A long one counts as several:"""
 BYTES_PER_WORK = 512
-"""so many bytes of it as one more."""
+"""this number of bytes counts as one more."""
 
 
 class End(Enum):
@@ -58,15 +58,15 @@ new = object.__new__
 
 ReadEvent: TypeAlias = "Head | bytes | End | ProtocolError"
 Step: TypeAlias = "Callable[[RequestReader, bytes, int, list[ReadEvent]], int]"
-"""Reads from a position of a buffer, adds what is complete to the events, and returns how far it came."""
+"""Reads from a position of a buffer, appends what is complete to the events, and returns the new position."""
 
 
 class RequestReader:
     """Reads the requests of one connection.
 
     :param settings: the limits
-    :param grammar: the judge of heads; connections that are read in turns may share one
-    :param head_class: what the heads are made of; it is not initialised further
+    :param grammar: validates heads; connections that are read one after another may share one
+    :param head_class: class of the heads; it is not initialised further
     """
 
     __slots__ = (
@@ -96,19 +96,19 @@ class RequestReader:
         self._grammar = grammar
         self._head_class = head_class
         self._step: Step = RequestReader._read_head
-        self._partial: PartialHead | None = None  # a head whose end has not come
-        self._chunks: ChunkedBody | None = None  # the body that is being read, if it comes in chunks
-        self._kept = b""  # any other bytes that cannot be read yet, or that there was no time for
+        self._partial: PartialHead | None = None  # an incomplete head
+        self._chunks: ChunkedBody | None = None  # the body that is being read, if it is chunked
+        self._kept = b""  # any other bytes that cannot be read yet, or exceed the work limit
         self.has_more = False
-        """Whether bytes are kept that can be read at once, with `receive(b"")`."""
+        """Whether there are bytes that can be read at once, with `receive(b"")`."""
         self.position = 0
-        """Where what `read_head` read last ends."""
+        """The end of what `read_head` read last."""
         self.is_over = False
-        """Whether all was read that the client said it would send."""
-        # PERF: what frames the requests of one client is the same from one to the next.
-        self._usual_lines = grammar.usual_lines  # those of the last request of HTTP/1.1 that frame it,
-        self._framing = grammar.framing  # and how they did
-        self._usual_start = grammar.usual_start  # if its Host came first, up to that: what follows its target
+        """Whether everything that the client announced has been read."""
+        # PERF: the framing of a client's requests is the same from one to the next.
+        self._usual_lines = grammar.usual_lines  # the framing lines of the last HTTP/1.1 request,
+        self._framing = grammar.framing  # and the resulting framing
+        self._usual_start = grammar.usual_start  # if its Host came first: what follows its target, up to that line
         self._usual_size = len(self._usual_start or b"")
         self._small = min(4 * settings.max_header_fields, settings.safe_size)
         self._max_lines = settings.max_header_fields + 2
@@ -116,7 +116,7 @@ class RequestReader:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no byte of a request has been read yet since the last one ended."""
+        """Whether no byte of a request has been read since the last one ended."""
         return self._step is RequestReader._read_head and self._partial is None and not self._kept
 
     @property
@@ -130,14 +130,14 @@ class RequestReader:
         return self._step in (RequestReader._read_length, RequestReader._read_chunked)
 
     def keep(self, data: bytes) -> None:
-        """Keep bytes that begin with a head and that there is no time for now. Only valid while `is_idle`."""
+        """Keep bytes that begin with a head, to be read later. Only valid while `is_idle`."""
         self._kept = data
         self.has_more = True
 
     def take_kept(self) -> bytes | None:
-        """Return the bytes that there was no time for, if they begin with a head, and let them be read again.
+        """Return the bytes that were kept for later, if they begin with a head, so that they can be read again.
 
-        :returns: None when something else waits to be read
+        :returns: None if something else has to be read first
         """
         if not self.has_more or self._step is not RequestReader._read_head or self._partial is not None:
             return None
@@ -146,10 +146,10 @@ class RequestReader:
         return kept
 
     def receive(self, data: bytes) -> list[ReadEvent]:
-        """Read on with these bytes, but do no more than `MAX_WORK`; when there may be more, `has_more` is set.
+        """Continue reading with these bytes, but do no more than `MAX_WORK`; if there may be more, `has_more` is set.
 
-        :returns: what they completed, in order: a `Head`; if its body did not come with it, the pieces of the body
-            and END; a `ProtocolError`, after which nothing comes any more
+        :returns: what they completed, in order: a `Head`; if its body did not come with it, the pieces of the body and
+            END; a `ProtocolError`, after which nothing follows
         """
         events: list[ReadEvent] = []
         limit = MAX_WORK
@@ -186,7 +186,7 @@ class RequestReader:
                 else:
                     self._partial = PartialHead(rest, self._settings)
         except ProtocolError as error:
-            # RFC 9110 section 9.3.2: whatever is wrong with it, the answer to HEAD has no content.
+            # RFC 9110 section 9.3.2: the response to HEAD has no content, whatever the error.
             start = data[position:] if self._partial is None else self._partial.start
             error.is_head = self._step is RequestReader._read_head and is_head_request(start, 0)
             self._step = RequestReader._read_nothing
@@ -215,10 +215,10 @@ class RequestReader:
         return self.position
 
     def read_head(self, buffer: bytes, start: int) -> Head | None:  # noqa: C901 - PERF: a call costs a tenth of it
-        """Read the head that begins here, and the body if all of it is here; `position` is then behind them.
+        """Read the head that begins here, and its body if that is complete; `position` is then after them.
 
-        :returns: None when the head is incomplete; nothing of it was judged then
-        :raises ProtocolError: it is malformed, or breaks a limit
+        :returns: None if the head is incomplete; nothing of it was validated then
+        :raises ProtocolError: it is malformed, or exceeds a limit
         """
         if buffer[start] == CR and buffer.startswith(b"\r\n", start):
             start = after_empty_lines(buffer, start)
@@ -226,7 +226,7 @@ class RequestReader:
         if end == 3:
             self.position = start
             return None
-        # PERF: what is usual is seen by means of C alone; what is not is looked at closely in `read_line`.
+        # PERF: common requests are recognized by C functions alone; others are parsed in `read_line`.
         data = buffer[start:end]
         try:
             method_bytes, target_bytes, rest = data.split(b" ", 2)
@@ -240,25 +240,25 @@ class RequestReader:
             if not (is_usual or rest[:10] == b"HTTP/1.1\r\n") or not target.isprintable():
                 is_usual = False
                 method, target, version, data = read_line(data, self._settings)
-        # PERF: a field takes at least four bytes; the heads of browsers have more of them, and are counted here.
+        # PERF: a field has at least four bytes, so short heads need no check; those of browsers are counted here.
         if len(data) > self._small and (len(data) > self._safe_size or data.count(b"\r\n") > self._max_lines):
             check_sizes(data, self._settings)
         grammar = self._grammar
         open_message = grammar.open_message
-        if open_message:  # what another request left behind
+        if open_message:  # another request left it open
             grammar.renew()
         open_message.append(True)
         try:
             grammar.parser.feed_data(data)
         except (HttpParserUpgrade, HttpParserError):
             grammar.judge(data)
-        # PERF: as its own __init__ would do, at a third of the cost.
+        # PERF: what its __init__ would do, at a third of the cost.
         head = new(self._head_class)
         head.method = method
         head.target = target
         head.version = version
         head.raw = data
-        # PERF: without a body the Host says it all, if it is the one that it was, and no other line has a say.
+        # PERF: without a body the Host is sufficient, if it is unchanged and no other line affects the framing.
         if not open_message and is_usual and further_framing(rest, self._usual_size - 1) is None:
             head.is_plain = True
             head.length = 0
@@ -272,7 +272,7 @@ class RequestReader:
             return head
         keep_alive, length, _ = framing
         if version and length is not None and len(buffer) - end >= length:
-            # What came whole need not be put together: no reader of pieces ever hears of it.
+            # The body is complete, so no pieces have to be reassembled.
             head.is_plain = True
             head.length = length
             self.position = end = end + length
@@ -287,7 +287,7 @@ class RequestReader:
         return head
 
     def _read_no_more(self) -> None:
-        """Discard whatever follows the last request; llhttp knows that it was and would refuse another head."""
+        """Discard everything after the last request; llhttp knows that it was the last and would reject another."""
         self._grammar.renew()
         self._step = RequestReader._read_nothing
         self.is_over = True
@@ -336,7 +336,7 @@ class RequestReader:
         self._go_on()
 
     def _go_on(self) -> None:
-        """A request has been read to its end."""
+        """A request has been read completely."""
         self._step = self._next
         self.is_over = self._step is RequestReader._read_nothing
 

@@ -1,10 +1,10 @@
 """What the connections of a server have to write, until the end of a loop iteration.
 
-PERF: each write wakes a client, and a system call leaves cold caches behind. Back to back, at the end of an iteration,
-writes cost a third of what they cost one by one; and what one connection has to write leaves in one piece.
+PERF: each write wakes up a client, and a system call leaves cold caches behind. Back to back, at the end of an
+iteration, writes cost a third of what they cost one by one; and all data of one connection is written in one call.
 
-The wall: the queue is emptied before the first byte is written, and a connection whose transport refuses its bytes is
-dropped alone. What the others have is written all the same.
+Isolation: the queue is emptied before the first byte is written, and a connection whose transport raises is dropped
+alone. The data of the others is written anyway.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ Entry: TypeAlias = "tuple[HTTPConnection, bytes | list[bytes]]"
 
 
 class Outbox:
-    """Bytes by connection, in the order in which they were put in.
+    """Bytes by connection, in the order in which they were added.
 
     :param call_soon: calls a function at the end of the loop iteration
-    :param before: called before anything is written: a client that sees a response finds it counted
+    :param before: called before anything is written, so that a response is counted before the client sees it
     """
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object], before: Callable[[], None]) -> None:
         self._call_soon = call_soon
         self._before = before
         self.entries: list[Entry] = []
-        """PERF: the fast path adds to it directly, and the list stays the same one."""
+        """PERF: the fast path appends to it directly, so the list object never changes."""
         self.closing: list[HTTPConnection] = []
-        """Connections that close when what they have is written."""
+        """Connections to close once their data is written."""
         self.is_held = False
-        """Whether somebody will call `flush` soon."""
+        """Whether the caller is going to call `flush` soon."""
         self._is_scheduled = False
 
     def add(self, connection: HTTPConnection, data: bytes) -> None:
-        """Write soon: with all that is ready at the end of this iteration."""
+        """Write soon: together with everything that is ready at the end of this iteration."""
         entries = self.entries
         last = entries[-1] if entries else None
         if last is None or last[0] is not connection:
@@ -65,7 +65,7 @@ class Outbox:
         self.flush()
 
     def flush(self) -> None:
-        """Write all of it."""
+        """Write everything."""
         entries = self.entries
         if entries:
             self._before()

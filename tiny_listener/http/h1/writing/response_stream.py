@@ -1,4 +1,4 @@
-"""The body of a response that comes in pieces, as the client takes them."""
+"""The body of a response that is sent in pieces, as fast as the client reads."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ MAX_SHARE = 64
 
 
 async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | None) -> None:  # noqa: C901
-    """Send the pieces of a body, and its end; the event is counted before the last bytes are written.
+    """Send the pieces of a body, and its end. The event is counted before the last bytes are written.
 
-    :param length: in bytes, if it was announced: then the last piece waits for the iterator's end. Otherwise it is sent
-        in chunks (RFC 9112 section 7.1), or in HTTP/1.0 until the connection ends
-    :raises TypeError: the iterator yielded what is neither bytes nor a text; nothing of that is sent
+    :param length: in bytes, if it was announced: then the last piece waits for the end of the iterator. Otherwise the
+        body is sent in chunks (RFC 9112 section 7.1), or with HTTP/1.0 until the connection closes
+    :raises TypeError: the iterator yielded something that is neither bytes nor a text; nothing of that is sent
     :raises ConnectionAbortedError: the client is gone
-    :raises BaseException: what the iterator raised
+    :raises BaseException: raised by the iterator
     """
     connection = exchange.connection
     left = length
     chunked = length is None and exchange.request.version == 1
     if type(body) is FileBody:
-        exchange.conclude_event()  # the kernel sends the last byte without a word
+        exchange.conclude_event()  # the kernel does not report the last byte
         connection.server.outbox.flush()
         await send_file(connection, body)
         left = body.left
@@ -49,7 +49,7 @@ async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | 
         if left is not None:
             left -= len(data)
             if left < 0:
-                raise ValueError("a stream yields more bytes than its length says")
+                raise ValueError("a stream yielded more bytes than its announced length")
             if not left:
                 last = data
                 continue
@@ -57,7 +57,7 @@ async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | 
         connection.server.outbox.flush()
         await connection.writable()
         share -= 1
-        if not share:  # a stream that never waits leaves the event loop to others
+        if not share:  # let other tasks run, even if the stream never waits
             share = MAX_SHARE
             await asyncio.sleep(0)
     if left:

@@ -1,4 +1,4 @@
-"""A file to a socket by the kernel, with no way through this process (sendfile(2))."""
+"""Sends a file to a socket in the kernel, without copying it through this process (sendfile(2))."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 __all__ = ["LEAST", "send_file"]
 
 LEAST = 64 * 1024
-"""Bytes below which the two more system calls cost what they spare."""
+"""Bytes below which the two additional system calls cost more than they save."""
 UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-"""A file system that the kernel cannot send from."""
+"""Errors of file systems that the kernel cannot send from."""
 
 
 async def send_file(connection: HTTPConnection, body: FileBody) -> None:
-    """Send as much of a file as the kernel can; what it leaves is to be read and written.
+    """Send as much of a file as the kernel can; the caller reads and writes the rest.
 
-    It leaves all of a small file, and all where the bytes have to be encrypted.
+    A small file is left to the caller, and so is everything if the bytes have to be encrypted.
 
-    :raises EOFError: the file has become shorter
+    :raises EOFError: the file was truncated
     """
     transport = connection.transport
     socket = transport.get_extra_info("socket")
     if body.left < LEAST or connection.scheme != "http" or socket is None or not hasattr(os, "sendfile"):
         return
     try:
-        fd = os.dup(socket.fileno())  # the loop keeps the transport's own to itself
-    except OSError:  # none is left
+        fd = os.dup(socket.fileno())  # the loop does not allow use of the transport's own descriptor
+    except OSError:  # no descriptor is left
         return
     body.own_socket(fd)
     await _drained(connection)
@@ -59,7 +59,7 @@ async def send_file(connection: HTTPConnection, body: FileBody) -> None:
 
 
 async def _drained(connection: HTTPConnection) -> None:
-    """Wait until the transport has written all that it was given, for the kernel knows nothing of that."""
+    """Wait until the transport has written all its data: the kernel would overtake it."""
     transport = connection.transport
     if transport.get_write_buffer_size():
         transport.set_write_buffer_limits(0)

@@ -1,4 +1,4 @@
-"""The bytes of responses on the wire (RFC 9112 sections 4 to 7). Pure, but for the clock."""
+"""The bytes of responses on the wire (RFC 9112 sections 4 to 7). Pure functions, apart from the clock."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ STATUS_LINES: Final = {
     for code in range(200, 600)
 }
 LENGTHS: Final = [b"%d\r\n\r\n" % length for length in range(4096)]
-"""How the heads of responses with most lengths end. PERF: to write a number takes longer than to find it."""
+"""The ends of response heads for most lengths. PERF: formatting a number takes longer than looking it up."""
 
 
 class _Clock:
-    """The Date header's line, as of the last tick, and what begins with it."""
+    """The line of the Date header as of the last tick, and everything that starts with it."""
 
     def __init__(self) -> None:
         self._second = 0
         self.date = b""
         self.starts: dict[tuple[int, bytes], bytes] = {}
-        """How heads begin, by status and content type, up to the digits of the content's length."""
+        """First bytes of heads, by status and content type, up to the digits of the content length."""
         self.tick()
 
     def tick(self) -> None:
@@ -56,13 +56,13 @@ class _Clock:
 
 _clock = _Clock()
 tick = _clock.tick
-"""Look at the clock: to be called at least once a second while there are responses."""
+"""Update the clock: call this at least once a second while there are responses."""
 
 
 def plain_bytes(start: tuple[int, bytes], body: bytes) -> bytes:
-    """Return the bytes of a response with no headers but the usual.
+    """Return the bytes of a response with only the standard headers.
 
-    :param start: status and content type: one of a few, for what they begin with is kept
+    :param start: status and content type: one of a few, because their first bytes are cached
     """
     try:
         return b"".join((_clock.starts[start], LENGTHS[len(body)], body))
@@ -71,18 +71,18 @@ def plain_bytes(start: tuple[int, bytes], body: bytes) -> bytes:
 
 
 def closing(whole: bytes) -> bytes:
-    """Return the bytes of a response that says it is the connection's last (RFC 9112 section 9.6).
+    """Return the bytes of a response that announces to be the last on its connection (RFC 9112 section 9.6).
 
-    :param whole: of one that does not, by `plain_bytes` or `whole_response`
+    :param whole: of a response that does not, from `plain_bytes` or `whole_response`
     """
     return whole.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n", 1)
 
 
 def whole_response(value: Any) -> tuple[int, bytes] | None:
-    """Return the status and the bytes of the response that a handler's value stands for, to a request of HTTP/1.1.
+    """Return the status and the bytes of the response for a handler's value, to an HTTP/1.1 request.
 
-    :returns: None for a response that comes in pieces, or that is still to be prepared
-    :raises Exception: the value, or what the application made of a response, has no bytes
+    :returns: None for a response that comes in pieces, or that has to be prepared
+    :raises Exception: the value, or the response as changed by the application, cannot be encoded
     """
     if value is None:
         return 204, b"%b%b\r\n" % (STATUS_LINES[204], _clock.date)
@@ -100,16 +100,16 @@ def whole_response(value: Any) -> tuple[int, bytes] | None:
 def head_bytes(response: Response, *, close: bool, length: int | None, version: int) -> bytes:
     """Return the bytes of a response's head.
 
-    :param close: whether the connection ends after it
-    :param length: of the body in bytes; None for a body in chunks (or, in HTTP/1.0, until the connection's end)
-    :param version: the minor version of the request
-    :raises TypeError: the response was changed to what cannot be written: a text where bytes are to be
+    :param close: whether the connection closes after it
+    :param length: of the body in bytes; None for a body in chunks (or, with HTTP/1.0, until the connection closes)
+    :param version: minor version of the request
+    :raises TypeError: the response was changed to something that cannot be written: a text instead of bytes
     :raises ValueError: the same: a status that HTTP does not have, a line break within a field, a field that the server
         writes itself
     """
     status, content_type, headers = response.status, response.content_type, response.headers
     if status not in STATUS_LINES:
-        raise ValueError(f"a response's status is a number from 200 to 599, not {status!r}")
+        raise ValueError(f"the status of a response must be from 200 to 599, not {status!r}")
     fields: list[bytes] = []
     for name, value in headers:
         kind = _kinds.get(name) or _kind_of(name)
@@ -140,27 +140,27 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
         lines += 1
     parts.append(b"\r\n")
     head = b"".join(parts)
-    # The wall: whatever the fields were changed to, no line is on the wire but those that were counted here.
+    # Isolation: whatever the fields were changed to, only the lines counted here are written.
     if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
-        raise ValueError("a header field of the response has a line break or a NUL in it")
+        raise ValueError("a header field of the response contains a line break or a NUL")
     return head
 
 
 _kinds: dict[bytes, str] = {}
-"""What names of headers are, by their bytes, of those that were looked at. PERF: applications use few."""
+"""The kinds of header names, by their bytes, of those seen so far. PERF: applications use few."""
 MAX_KINDS = 1000
 
 
 def _kind_of(name: bytes) -> str:
-    """Return what a header is: `ours`, which the server writes itself, `content-type`, or `theirs`.
+    """Return the kind of a header: `ours`, which the server writes itself, `content-type`, or `theirs`.
 
-    :raises ValueError: HTTP has no such name
+    :raises ValueError: it is not a valid header name
     :raises TypeError: it is not bytes
     """
     if type(name) is not bytes:
-        raise TypeError(f"the name of a header that was added is bytes, not {type(name).__name__}")
+        raise TypeError(f"the name of an added header must be bytes, not {type(name).__name__}")
     if BYTES_TOKEN.match(name) is None:
-        raise ValueError(f"{name!r} is no name of a header: see RFC 9110 section 5.1")
+        raise ValueError(f"{name!r} is not a header name: see RFC 9110 section 5.1")
     low = name.lower()
     kind = "ours" if low in FRAMING else "content-type" if low == b"content-type" else "theirs"
     if len(_kinds) < MAX_KINDS:
@@ -169,9 +169,9 @@ def _kind_of(name: bytes) -> str:
 
 
 def content_of(response: Response) -> bytes | None:
-    """Return the whole body of a response; None when it comes in pieces.
+    """Return the whole body of a response; None if it comes in pieces.
 
-    :raises TypeError: the body was changed to what is none
+    :raises TypeError: the body was changed to something invalid
     """
     body: Any = response.body
     if type(body) is bytes:
@@ -185,24 +185,24 @@ def content_of(response: Response) -> bytes | None:
 
 
 def announced_length(body: Any) -> int | None:
-    """Return the bytes that a body says it has, by its `length`; None where it does not say.
+    """Return the number of bytes that a body announces with its `length`; None if it does not.
 
-    :raises ValueError: it says what is no number of bytes
+    :raises ValueError: it is not a number of bytes
     """
     length = getattr(body, "length", None)
     if length is not None and (type(length) is not int or length < 0):
-        raise ValueError(f"the length of a body is 0 or more bytes, or None where it is not known, not {length!r}")
+        raise ValueError(f"the length of a body must be 0 or more bytes, or None if unknown, not {length!r}")
     return length
 
 
 def first_bytes(response: Response, method: str, version: int, *, close: bool) -> tuple[bytes, bool, bool, int | None]:
-    """Return the bytes of a response that is whole, or of the head of one that comes in pieces.
+    """Return the bytes of a complete response, or of the head of one that comes in pieces.
 
     :param method: of the request, and `version` its minor version
-    :param close: whether the connection ends after the response
-    :returns: the bytes; whether they are all of it; `close`, or True where only the connection's end tells the client
-        where the body ends (RFC 9112 section 6.3); the length of a body in pieces, where it is announced
-    :raises Exception: the response was changed to what cannot be written
+    :param close: whether the connection closes after the response
+    :returns: the bytes; whether they are the complete response; `close`, or True if only the end of the connection
+        tells the client where the body ends (RFC 9112 section 6.3); the announced length of a body in pieces
+    :raises Exception: the response was changed to something that cannot be written
     """
     content = content_of(response)
     if content is not None:

@@ -60,10 +60,10 @@ def test_a_sibling_s_socket_is_served_and_given_back(runner: asyncio.Runner) -> 
         server = await loop.create_server(Hello, "127.0.0.1", two.ours.getsockname()[1])
         port = two.ours.getsockname()[1]
         for _ in range(3):
-            loop.borrower.borrow(1, [two.sibling.dup()])
+            loop.takeover.take_over(1, [two.sibling.dup()])
             await until(lambda: len(loop.servers) == 2)
             await ask(port)
-            loop.borrower.give_back(1)
+            loop.takeover.hand_back(1)
             await until(lambda: len(loop.servers) == 1)
         # Nobody accepts from it any more; what waits there stays there.
         two.sibling.setblocking(False)  # noqa: FBT003
@@ -86,14 +86,14 @@ def test_what_is_not_served_here_is_closed(runner: asyncio.Runner) -> None:
     loop.socket_provider = two
 
     async def go() -> None:
-        lent = two.sibling.dup()
-        loop.borrower.borrow(1, [lent])
-        await until(lambda: lent.fileno() < 0)
+        taken = two.sibling.dup()
+        loop.takeover.take_over(1, [taken])
+        await until(lambda: taken.fileno() < 0)
         server = await loop.create_server(Hello, "127.0.0.1", two.ours.getsockname()[1])
         server.close()  # as in a drain
         await server.wait_closed()
         late = two.sibling.dup()
-        loop.borrower.borrow(1, [late])
+        loop.takeover.take_over(1, [late])
         await until(lambda: late.fileno() < 0)
         assert len(loop.servers) == 1
 
@@ -108,10 +108,10 @@ def test_what_is_given_back_at_once_is_never_served(runner: asyncio.Runner) -> N
 
     async def go() -> None:
         server = await loop.create_server(Hello, "127.0.0.1", two.ours.getsockname()[1])
-        lent = two.sibling.dup()
-        loop.borrower.borrow(1, [lent])
-        loop.borrower.give_back(1)
-        await until(lambda: lent.fileno() < 0 and len(loop.servers) == 1)
+        taken = two.sibling.dup()
+        loop.takeover.take_over(1, [taken])
+        loop.takeover.hand_back(1)
+        await until(lambda: taken.fileno() < 0 and len(loop.servers) == 1)
         server.close()
         await server.wait_closed()
 
@@ -127,7 +127,7 @@ def test_a_loan_of_which_something_cannot_be_served_is_given_back_whole_and_said
 
     async def go() -> None:
         server = await loop.create_server(Hello, "127.0.0.1", two.ours.getsockname()[1])
-        real = loop.borrower._recipes[next(iter(loop.borrower._recipes))]
+        real = loop.takeover._recipes[next(iter(loop.takeover._recipes))]
         opened = 0
 
         async def open_one_only(sock: socket.socket) -> Any:
@@ -137,15 +137,15 @@ def test_a_loan_of_which_something_cannot_be_served_is_given_back_whole_and_said
                 raise OSError(24, "Too many open files")
             return await real[0](sock)
 
-        loop.borrower.learn(two.ours, real[1], open_one_only)
-        loop.borrower.on_failure = failed.append
-        lent = [two.sibling.dup() for _ in range(3)]
-        loop.borrower.borrow(7, lent)
+        loop.takeover.learn(two.ours, real[1], open_one_only)
+        loop.takeover.on_failure = failed.append
+        taken = [two.sibling.dup() for _ in range(3)]
+        loop.takeover.take_over(7, taken)
         await until(lambda: failed == [7] and len(loop.servers) == 1)
-        assert [sock.fileno() for sock in lent[1:]] == [-1, -1]
-        loop.borrower.borrow(7, [two.sibling.dup()])  # tried again
+        assert [sock.fileno() for sock in taken[1:]] == [-1, -1]
+        loop.takeover.take_over(7, [two.sibling.dup()])  # tried again
         await until(lambda: len(loop.servers) == 2)
-        loop.borrower.give_back(7)
+        loop.takeover.hand_back(7)
         await until(lambda: len(loop.servers) == 1)
         server.close()
         await server.wait_closed()

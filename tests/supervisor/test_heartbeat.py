@@ -19,8 +19,8 @@ from tiny_listener_supervisor.worker.heartbeat import (
     REST,
     STAMP,
     WINDOW,
+    Heartbeat,
     LoopLag,
-    Pulse,
     Vitals,
     lateness,
     read_vitals,
@@ -41,33 +41,33 @@ class Place:
         return read_vitals(self.shown, self.now)
 
 
-def started(place: Place, listener: Listener, **more: object) -> Pulse:
-    """Return a pulse that has begun to beat, and beats when the test says so from then on."""
-    pulse = Pulse(place.shown, listener, clock=lambda: place.now, **more)  # type: ignore[arg-type]
-    asyncio.run(pulse.start())
-    return pulse
+def started(place: Place, listener: Listener, **more: object) -> Heartbeat:
+    """Return a heartbeat that has begun to beat, and beats when the test says so from then on."""
+    heartbeat = Heartbeat(place.shown, listener, clock=lambda: place.now, **more)  # type: ignore[arg-type]
+    asyncio.run(heartbeat.start())
+    return heartbeat
 
 
 def test_the_longest_lag_is_shown_for_a_while() -> None:
     place = Place()
-    pulse = started(place, Listener())
+    heartbeat = started(place, Listener())
     assert place.vitals() == (0.0, 0, 0)
     place.now += PERIOD
-    pulse.show()
+    heartbeat.show()
     assert place.vitals().lag == 0.0
     place.now += PERIOD + 2.5  # somebody blocked the loop
     assert place.vitals().lag == pytest.approx(2.5)  # it is seen at once
-    pulse.show()
+    heartbeat.show()
     late = place.now
     while place.now < late + WINDOW - 3:
         place.now += PERIOD
-        pulse.show()
+        heartbeat.show()
         assert place.vitals().lag == pytest.approx(2.5)
     place.now += PERIOD + 0.5
-    pulse.show()
+    heartbeat.show()
     while place.now < late + 2 * WINDOW:
         place.now += PERIOD
-        pulse.show()
+        heartbeat.show()
     assert place.vitals().lag <= 0.5 + 1e-9  # it is forgotten, at last
 
 
@@ -78,10 +78,10 @@ def test_lateness(stamp: float, now: float, late: float) -> None:
 
 def test_it_says_once_that_a_successor_is_due() -> None:
     place, listener, said = Place(), Listener(), list[int]()
-    pulse = started(place, listener, max_events=10, on_due=said.append)
+    heartbeat = started(place, listener, max_events=10, on_due=said.append)
     for dispatched in (9, 10, 11, 12):
         listener.hooks.dispatched = dispatched
-        pulse.show()
+        heartbeat.show()
     assert said == [10]
 
 
@@ -128,14 +128,14 @@ def test_the_lag_of_the_supervisors_own_loop_is_kept_for_a_while() -> None:
 
 def test_a_worker_without_events_rests_until_it_is_stirred() -> None:
     place, listener = Place(), Listener[Any]()
-    pulse = Pulse(place.shown, listener, clock=lambda: place.now)
+    heartbeat = Heartbeat(place.shown, listener, clock=lambda: place.now)
 
     async def main() -> None:
-        await pulse.start()
+        await heartbeat.start()
         for _ in range(QUIET - 2):
-            pulse._beat()
+            heartbeat._beat()
         assert (listener.lifecycle.stir, place.shown[REST]) == (None, 0.0)
-        pulse._beat()
+        heartbeat._beat()
         assert 0.5 * LONG_PERIOD - PERIOD < place.shown[REST] < 1.5 * LONG_PERIOD
         place.now += place.shown[REST] + PERIOD
         assert place.vitals().lag == pytest.approx(0.0)
@@ -147,11 +147,11 @@ def test_a_worker_without_events_rests_until_it_is_stirred() -> None:
         assert (listener.lifecycle.stir, place.shown[REST], place.shown[STAMP]) == (None, 0.0, place.now)
         for _ in range(2 * QUIET):
             listener.hooks.dispatched += 1
-            pulse._beat()
+            heartbeat._beat()
         assert listener.lifecycle.stir is None
         for _ in range(QUIET):
-            pulse._beat()
+            heartbeat._beat()
         assert listener.lifecycle.stir is not None
-        pulse._timer.cancel()
+        heartbeat._timer.cancel()
 
     asyncio.run(main())

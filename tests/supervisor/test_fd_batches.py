@@ -14,8 +14,16 @@ from typing import Any
 import pytest
 from tiny_listener_supervisor.ipc.broker import SocketBroker
 from tiny_listener_supervisor.ipc.channel import Channel, ChannelClosed, DescriptorsLost, channel_pair
-from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS, Parcel, Parcels, parts_of
-from tiny_listener_supervisor.ipc.messages import Acquire, Address, CannotBorrow, CannotTakeLog, Granted, Lend, TakeLog
+from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS, FdBatch, FdBatches, parts_of
+from tiny_listener_supervisor.ipc.messages import (
+    Acquire,
+    Address,
+    CannotBorrow,
+    CannotTakeLog,
+    Granted,
+    TakeLog,
+    TakeOver,
+)
 from tiny_listener_supervisor.worker.process import SocketClient
 
 from tiny_listener.net.addresses import ListenError
@@ -60,35 +68,35 @@ def no_more_fds() -> Iterator[None]:
     ("count", "sizes"),
     [(0, [0]), (1, [1]), (MAX_FDS, [MAX_FDS]), (MAX_FDS + 1, [MAX_FDS, 1]), (2 * MAX_FDS, [MAX_FDS, MAX_FDS])],
 )
-def test_the_parts_of_a_parcel(count: int, sizes: list[int]) -> None:
+def test_the_parts_of_a_batch(count: int, sizes: list[int]) -> None:
     parts = list(parts_of(range(count)))
     assert [len(some) for _, _, some in parts] == sizes
     assert [number for number, _, _ in parts] == list(range(len(sizes)))
     assert [last for _, last, _ in parts] == [False] * (len(sizes) - 1) + [True]
 
 
-def test_parts_are_put_together_each_parcel_for_itself(fds: list[int]) -> None:
-    parcels = Parcels()
-    assert parcels.add("a", Parcel(part=0, last=False), fds[:1]) is None
-    assert parcels.add("b", Parcel(), fds[1:2]) == fds[1:2]
-    assert parcels.add("a", Parcel(part=1), fds[2:]) == [fds[0], *fds[2:]]
+def test_parts_are_reassembled_by_batch(fds: list[int]) -> None:
+    batches = FdBatches()
+    assert batches.add("a", FdBatch(part=0, last=False), fds[:1]) is None
+    assert batches.add("b", FdBatch(), fds[1:2]) == fds[1:2]
+    assert batches.add("a", FdBatch(part=1), fds[2:]) == [fds[0], *fds[2:]]
     assert all(map(is_open, fds))
 
 
-def test_a_parcel_of_which_a_part_is_lost_is_closed(fds: list[int]) -> None:
-    parcels = Parcels()
-    parcels.add("a", Parcel(part=0, last=False), fds[:1])
-    parcels.drop("a")
-    assert parcels.add("a", Parcel(part=2), fds[1:2]) is None
+def test_a_batch_that_lost_a_part_is_closed(fds: list[int]) -> None:
+    batches = FdBatches()
+    batches.add("a", FdBatch(part=0, last=False), fds[:1])
+    batches.drop("a")
+    assert batches.add("a", FdBatch(part=2), fds[1:2]) is None
     assert list(map(is_open, fds)) == [False, False, True, True]
-    parcels.add("a", Parcel(part=0, last=False), fds[2:3])
-    assert parcels.add("a", Parcel(), fds[3:]) == fds[3:]  # the sender began anew
+    batches.add("a", FdBatch(part=0, last=False), fds[2:3])
+    assert batches.add("a", FdBatch(), fds[3:]) == fds[3:]  # the sender started again
     assert list(map(is_open, fds)) == [False, False, False, True]
 
 
 def test_a_message_whose_descriptors_do_not_arrive_says_which_it_was() -> None:
     ours, theirs = channel_pair()
-    for message in (Granted(7), Lend(3), TakeLog()):
+    for message in (Granted(7), TakeOver(3), TakeLog()):
         ours.send(message, [0, 1, 2])
         with no_more_fds(), pytest.raises(DescriptorsLost, match=type(message).__name__) as lost:
             theirs.receive()
@@ -118,10 +126,10 @@ def test_a_worker_says_what_did_not_arrive() -> None:
         asyncio.get_running_loop().remove_reader(theirs.fileno())
         with no_more_fds():
             ours.send(Granted(acquire.id), [0])
-            ours.send(Lend(3), [0])
+            ours.send(TakeOver(3), [0])
             ours.send(TakeLog(), [0])
             client._hear()
-        with pytest.raises(ListenError, match=r"cannot listen: no file descriptor is left of \d+ \(RLIMIT_NOFILE\)"):
+        with pytest.raises(ListenError, match=r"cannot listen: all \d+ file descriptors are in use \(RLIMIT_NOFILE\)"):
             await asking
         while len(heard) < 3:
             await asyncio.sleep(0)
@@ -138,11 +146,11 @@ def test_more_sockets_than_one_message_holds_are_granted() -> None:
     broker = SocketBroker()
     addresses = [Address(socket.AF_INET, "127.0.0.1", 0, 5, index) for index in range(MAX_FDS + 3)]
     broker.answer(0, 11, ours, Acquire(1, addresses))
-    parcels, whole = Parcels(), None
+    batches, whole = FdBatches(), None
     while (received := theirs.receive()) is not None:
         message, come = received
         assert isinstance(message, Granted)
-        whole = parcels.add(message.id, message, come)
+        whole = batches.add(message.id, message, come)
     assert whole is not None
     ports = []
     for fd in whole:

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
 
 def test_a_dead_slot_is_served_by_a_sibling_and_given_back(gate: Path) -> None:
-    with serving("lends:app", "--workers", "2", env={"GATE": str(gate)}) as server:
+    with serving("hands_over:app", "--workers", "2", env={"GATE": str(gate)}) as server:
         victim, sibling = server.workers()
         wait_for(lambda: len(answers(server)) == 2)
         gate.unlink()
@@ -28,7 +28,7 @@ def test_a_dead_slot_is_served_by_a_sibling_and_given_back(gate: Path) -> None:
             os.kill(victim, signal.SIGKILL)
             wait_for(lambda: listeners(sibling) == 2)
             seen = outcomes["200"]
-            # Half of them are in the dead slot's queue: without a loan all clients soon wait there.
+            # Half of them are in the dead slot's queue: without a handoff all clients soon wait there.
             wait_for(lambda: outcomes["200"] > seen + 500)
             lost = sum(outcomes.values()) - outcomes["200"]
             assert lost <= 8  # what the killed worker had in flight
@@ -43,8 +43,8 @@ def test_a_dead_slot_is_served_by_a_sibling_and_given_back(gate: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["stopped", "blocked"])
-def test_a_slot_whose_worker_stands_still_is_served_meanwhile(how: str, gate: Path) -> None:
-    with serving("lends:app", "--workers", "3", "--hang-timeout", "0", env={"GATE": str(gate)}) as server:
+def test_a_slot_whose_worker_is_blocked_is_served_meanwhile(how: str, gate: Path) -> None:
+    with serving("hands_over:app", "--workers", "3", "--hang-timeout", "0", env={"GATE": str(gate)}) as server:
         workers = server.workers()
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             if how == "blocked":
@@ -52,7 +52,7 @@ def test_a_slot_whose_worker_stands_still_is_served_meanwhile(how: str, gate: Pa
                 wait_for(lambda: "blocked" in server.log)
             else:
                 os.kill(workers[0], signal.SIGSTOP)
-            # Without a loan those in its queue would wait forever.
+            # Without a handoff those in its queue would wait forever.
             assert len(answers(server)) == 2
             if how == "stopped":
                 os.kill(workers[0], signal.SIGCONT)
@@ -63,14 +63,14 @@ def test_a_slot_whose_worker_stands_still_is_served_meanwhile(how: str, gate: Pa
                     os.kill(pid, signal.SIGKILL)
 
 
-def test_a_loan_goes_on_to_another_when_its_borrower_dies(gate: Path) -> None:
-    with serving("lends:app", "--workers", "3", env={"GATE": str(gate)}) as server:
+def test_a_queue_goes_to_another_sibling_when_the_first_dies(gate: Path) -> None:
+    with serving("hands_over:app", "--workers", "3", env={"GATE": str(gate)}) as server:
         workers = server.workers()
         gate.unlink()
         os.kill(workers[0], signal.SIGKILL)
-        borrower = wait_for(lambda: [pid for pid in workers[1:] if listeners(pid) == 2])[0]
-        (last,) = set(workers[1:]) - {borrower}
-        os.kill(borrower, signal.SIGKILL)
+        sibling = wait_for(lambda: [pid for pid in workers[1:] if listeners(pid) == 2])[0]
+        (last,) = set(workers[1:]) - {sibling}
+        os.kill(sibling, signal.SIGKILL)
         wait_for(lambda: listeners(last) == 3)
         assert len(answers(server)) == 1
         gate.touch()
@@ -81,7 +81,7 @@ def test_a_loan_goes_on_to_another_when_its_borrower_dies(gate: Path) -> None:
 
 def test_a_handler_that_blocks_for_ever_costs_others_a_moment_until_it_is_replaced(gate: Path) -> None:
     options = ("--workers", "4", "--hang-timeout", "3")
-    with serving("lends:app", *options, env={"GATE": str(gate)}) as server:
+    with serving("hands_over:app", *options, env={"GATE": str(gate)}) as server:
         workers = server.workers()
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(b"GET /block HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -95,7 +95,7 @@ def test_a_handler_that_blocks_for_ever_costs_others_a_moment_until_it_is_replac
                 slowest = max(slowest, time.monotonic() - before)
             assert time.monotonic() - blocked < 3 + 2  # DUMP_TIME, and two looks
         assert len(seen) == 3, seen
-        assert slowest < 0.5, slowest  # what STANDS_STILL alone would have them wait for
+        assert slowest < 0.5, slowest  # what BLOCKED_AFTER alone would have them wait for
         wait_for(lambda: len(server.workers()) == 4 and server.is_ready())
         assert len(set(server.workers()) & set(workers)) == 3
         assert "in block" in server.log
@@ -112,7 +112,7 @@ def test_a_worker_that_drains_by_itself_is_replaced_beside_it_and_its_queue_serv
         else:
             assert server.get("/leave")[0] == 200
         with load(server) as outcomes:
-            wait_for(lambda: "drains by itself, ready after" in server.log)
+            wait_for(lambda: "drains by itself after" in server.log)
             wait_for(lambda: len(server.workers()) == 3 and server.is_ready())
             seen = outcomes["200"]
             wait_for(lambda: outcomes["200"] > seen + 200)

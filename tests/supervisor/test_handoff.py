@@ -1,4 +1,4 @@
-"""Who is lent whose sockets, and when they are given back; the clock stands where the test puts it."""
+"""Which sibling takes over which sockets, and when it hands them back; the test sets the clock."""
 
 from __future__ import annotations
 
@@ -7,33 +7,41 @@ import socket
 from typing import Any
 
 import pytest
-from tiny_listener_supervisor.fleet.handoff import KEEPS_WAITING, RETRY_AFTER, STANDS_STILL, WAKES, Lender, plan, serves
+from tiny_listener_supervisor.fleet.handoff import (
+    BLOCKED_AFTER,
+    BLOCKED_AFTER_WITH_QUEUE,
+    RETRY_AFTER,
+    WAKE_TIME,
+    Lender,
+    plan,
+    serves,
+)
 from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
 from tiny_listener_supervisor.ipc.broker import SocketBroker
 from tiny_listener_supervisor.ipc.channel import Channel, ChannelClosed, channel_pair
 from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS
-from tiny_listener_supervisor.ipc.messages import Address, GiveBack, Lend
+from tiny_listener_supervisor.ipc.messages import Address, HandBack, TakeOver
 from tiny_listener_supervisor.worker.heartbeat import REST, STAMP
 
 
 @pytest.mark.parametrize(
-    ("unserved", "siblings", "loans", "wanted"),
+    ("unserved", "siblings", "handovers", "wanted"),
     [
         ([], [11, 12], {}, {}),
         ([0], [], {}, {}),
         ([0], [11], {}, {0: 11}),
         ([0, 1], [12, 13], {}, {0: 12, 1: 13}),  # spread
         ([0, 1, 2], [13], {}, {0: 13, 1: 13, 2: 13}),
-        ([0, 1], [12, 13], {1: 12}, {1: 12, 0: 13}),  # what is lent stays, and counts
+        ([0, 1], [12, 13], {1: 12}, {1: 12, 0: 13}),  # a handover stays, and counts
         ([0], [11, 12], {0: 12}, {0: 12}),
-        ([0], [11], {0: 12}, {0: 11}),  # who was lent it serves no longer
+        ([0], [11], {0: 12}, {0: 11}),  # the sibling no longer serves
         ([0, 1, 2], [13, 14], {0: 13, 1: 13, 2: 13}, {0: 13, 1: 13, 2: 14}),  # a sibling came that has none
         ([0, 1, 2], [13, 14], {0: 13, 1: 13, 2: 14}, {0: 13, 1: 13, 2: 14}),
         ([], [10, 11], {0: 11}, {}),  # its own worker serves
     ],
 )
-def test_the_plan(unserved: list[int], siblings: list[int], loans: dict[int, int], wanted: dict[int, int]) -> None:
-    assert plan(unserved, siblings, loans) == wanted
+def test_the_plan(unserved: list[int], siblings: list[int], handovers: dict[int, int], wanted: dict[int, int]) -> None:
+    assert plan(unserved, siblings, handovers) == wanted
 
 
 def test_who_is_unable_is_lent_nothing_more_and_keeps_what_it_has() -> None:
@@ -98,8 +106,8 @@ def crew() -> Any:
 
 def test_a_worker_serves_while_it_is_ready_and_its_loop_turns(crew: Crew) -> None:
     worker = crew.worker(0)
-    assert serves(worker, crew.now + STANDS_STILL - 0.01)
-    assert not serves(worker, crew.now + STANDS_STILL)
+    assert serves(worker, crew.now + BLOCKED_AFTER - 0.01)
+    assert not serves(worker, crew.now + BLOCKED_AFTER)
     assert not serves(None, crew.now)
     worker.fate = "hung for 1 s"
     assert not serves(worker, crew.now)
@@ -114,37 +122,37 @@ def test_nothing_is_lent_while_all_serve(crew: Crew) -> None:
 
 def test_a_late_worker_serves_as_long_as_nobody_waits(crew: Crew) -> None:
     worker = crew.worker(0)
-    assert serves(worker, crew.now + KEEPS_WAITING - 0.01, 0.0)
-    assert not serves(worker, crew.now + KEEPS_WAITING, 0.0)
-    assert serves(worker, crew.now + STANDS_STILL - 0.01)
+    assert serves(worker, crew.now + BLOCKED_AFTER_WITH_QUEUE - 0.01, 0.0)
+    assert not serves(worker, crew.now + BLOCKED_AFTER_WITH_QUEUE, 0.0)
+    assert serves(worker, crew.now + BLOCKED_AFTER - 0.01)
 
 
 def test_a_queue_that_waits_is_lent_until_its_worker_stamps(crew: Crew) -> None:
     (sock,) = crew.broker.of_slot(2)
-    crew.now += KEEPS_WAITING
+    crew.now += BLOCKED_AFTER_WITH_QUEUE
     crew.beat(2)
     assert crew.heard() == []
     with socket.create_connection(sock.getsockname()):
         (fewer,) = [number for number in range(len(crew.slots)) if number in crew.broker.waiting()]
         crew.beat()
-        crew.now += KEEPS_WAITING
+        crew.now += BLOCKED_AFTER_WITH_QUEUE
         crew.beat(fewer)
-        borrower = min(number for number in range(len(crew.slots)) if number != fewer)
-        assert crew.heard() == [(borrower, Lend(fewer), 1)]
+        sibling = min(number for number in range(len(crew.slots)) if number != fewer)
+        assert crew.heard() == [(sibling, TakeOver(fewer), 1)]
         crew.broker.of_slot(fewer)[0].accept()[0].close()  # the sibling served it
         assert crew.heard() == []
         crew.beat()
-        assert crew.heard() == [(borrower, GiveBack(fewer), 0)]
+        assert crew.heard() == [(sibling, HandBack(fewer), 0)]
 
 
 def test_a_worker_that_rests_is_late_when_that_is_over_or_somebody_waits_for_long(crew: Crew) -> None:
     worker = crew.worker(0)
     worker.shown[REST] = 1.9
-    assert serves(worker, crew.now + 1.9 + STANDS_STILL - 0.01)
-    assert not serves(worker, crew.now + 1.9 + STANDS_STILL)
-    assert serves(worker, crew.now + 1.0, WAKES - 0.01)
-    assert not serves(worker, crew.now + 1.0, WAKES)
-    assert not serves(worker, crew.now + 1.9 + KEEPS_WAITING, 0.0)
+    assert serves(worker, crew.now + 1.9 + BLOCKED_AFTER - 0.01)
+    assert not serves(worker, crew.now + 1.9 + BLOCKED_AFTER)
+    assert serves(worker, crew.now + 1.0, WAKE_TIME - 0.01)
+    assert not serves(worker, crew.now + 1.0, WAKE_TIME)
+    assert not serves(worker, crew.now + 1.9 + BLOCKED_AFTER_WITH_QUEUE, 0.0)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
@@ -161,58 +169,58 @@ def test_who_waits_at_a_worker_that_rests_and_does_not_wake_is_served_by_a_sibli
         if kind == socket.SOCK_DGRAM:
             client.send(b"waits")
         (asleep,) = crew.broker.waiting()
-        borrower = min({0, 1, 2} - {asleep})
+        sibling = min({0, 1, 2} - {asleep})
         assert crew.heard() == []  # it may only just have come
-        crew.now += WAKES - 0.01
+        crew.now += WAKE_TIME - 0.01
         assert crew.heard() == []
         crew.worker(asleep).shown[STAMP] = crew.now  # it woke; somebody else waits by now
         assert crew.heard() == []
-        crew.now += WAKES - 0.01
+        crew.now += WAKE_TIME - 0.01
         assert crew.heard() == []
         crew.now += 0.02
-        assert crew.heard() == [(borrower, Lend(asleep), 2)]
-        (lent,) = [sock for sock in crew.broker.of_slot(asleep) if sock.type == kind]
+        assert crew.heard() == [(sibling, TakeOver(asleep), 2)]
+        (sock,) = [sock for sock in crew.broker.of_slot(asleep) if sock.type == kind]
         if kind == socket.SOCK_DGRAM:
-            lent.recv(100)
+            sock.recv(100)
         else:
-            lent.accept()[0].close()
+            sock.accept()[0].close()
         assert crew.broker.waiting() == set()
         crew.now += 0.1
-        assert crew.heard() == []  # nobody waits, for it is lent: that says nothing of its worker
+        assert crew.heard() == []  # no client waits, because a sibling serves: that says nothing about the worker
         crew.beat()
-        assert crew.heard() == [(borrower, GiveBack(asleep), 0)]
+        assert crew.heard() == [(sibling, HandBack(asleep), 0)]
 
 
-def test_what_stands_still_is_lent_once_and_given_back(crew: Crew) -> None:
-    crew.now += STANDS_STILL
+def test_a_blocked_slot_is_handed_over_once_and_handed_back(crew: Crew) -> None:
+    crew.now += BLOCKED_AFTER
     crew.beat(2)
-    assert crew.heard() == [(0, Lend(2), 1)]
+    assert crew.heard() == [(0, TakeOver(2), 1)]
     assert crew.heard() == []
     crew.beat()
-    assert crew.heard() == [(0, GiveBack(2), 0)]
+    assert crew.heard() == [(0, HandBack(2), 0)]
     assert crew.heard() == []
 
 
-def test_a_loan_moves_when_its_borrower_stands_still_too(crew: Crew) -> None:
-    crew.worker(2).fate = "is out of date"
-    assert crew.heard() == [(0, Lend(2), 1)]
-    crew.now += STANDS_STILL
+def test_a_handover_moves_on_when_the_sibling_is_blocked_too(crew: Crew) -> None:
+    crew.worker(2).fate = "is stale"
+    assert crew.heard() == [(0, TakeOver(2), 1)]
+    crew.now += BLOCKED_AFTER
     crew.beat(0)
-    assert crew.heard() == [(0, GiveBack(2), 0), (1, Lend(0), 1), (1, Lend(2), 1)]
+    assert crew.heard() == [(0, HandBack(2), 0), (1, TakeOver(0), 1), (1, TakeOver(2), 1)]
 
 
-def test_a_borrower_that_drains_is_told_nothing(crew: Crew) -> None:
-    crew.worker(2).fate = "is out of date"
+def test_a_sibling_that_drains_is_told_nothing(crew: Crew) -> None:
+    crew.worker(2).fate = "is stale"
     crew.heard()
     crew.worker(0).step(State.DRAINING)
-    assert crew.heard() == [(1, Lend(0), 1), (1, Lend(2), 1)]
+    assert crew.heard() == [(1, TakeOver(0), 1), (1, TakeOver(2), 1)]
 
 
 def test_what_cannot_be_taken_is_lent_to_another_and_to_the_same_one_later(crew: Crew) -> None:
-    crew.worker(2).fate = "is out of date"
-    assert crew.heard() == [(0, Lend(2), 1)]
+    crew.worker(2).fate = "is stale"
+    assert crew.heard() == [(0, TakeOver(2), 1)]
     crew.lender.failed(2, crew.worker(0))
-    assert crew.heard() == [(1, Lend(2), 1)]
+    assert crew.heard() == [(1, TakeOver(2), 1)]
     crew.lender.failed(2, crew.worker(1))
     assert crew.heard() == []  # nobody is left who could
     crew.now += RETRY_AFTER - 0.01
@@ -220,35 +228,35 @@ def test_what_cannot_be_taken_is_lent_to_another_and_to_the_same_one_later(crew:
     assert crew.heard() == []
     crew.now += 0.01
     crew.beat()
-    assert crew.heard() == [(0, Lend(2), 1)]
-    crew.lender.failed(2, crew.worker(1))  # of what it is lent no longer
+    assert crew.heard() == [(0, TakeOver(2), 1)]
+    crew.lender.failed(2, crew.worker(1))  # of a handover that has ended
     assert crew.heard() == []
 
 
 def test_more_sockets_than_one_message_holds_are_lent(crew: Crew) -> None:
     for index in range(1, MAX_FDS + 1):
         crew.broker.acquire(2, Address(socket.AF_INET, "127.0.0.1", 0, 5, index)).listen(5)
-    crew.worker(2).fate = "is out of date"
-    assert crew.heard() == [(0, Lend(2, part=0, last=False), MAX_FDS), (0, Lend(2, part=1), 1)]
+    crew.worker(2).fate = "is stale"
+    assert crew.heard() == [(0, TakeOver(2, part=0, last=False), MAX_FDS), (0, TakeOver(2, part=1), 1)]
 
 
 def test_a_loan_of_a_slot_that_bound_one_more_socket_meanwhile_is_made_again(crew: Crew) -> None:
-    crew.worker(2).fate = "is out of date"
-    assert crew.heard() == [(0, Lend(2), 1)]
+    crew.worker(2).fate = "is stale"
+    assert crew.heard() == [(0, TakeOver(2), 1)]
     crew.broker.acquire(2, Address(socket.AF_INET, "127.0.0.1", 0, 5, 1)).listen(5)
-    assert crew.heard() == [(0, Lend(2), 2)]
+    assert crew.heard() == [(0, TakeOver(2), 2)]
     assert crew.heard() == []
     crew.worker(2).fate = None
-    assert crew.heard() == [(0, GiveBack(2), 0)]
+    assert crew.heard() == [(0, HandBack(2), 0)]
 
 
-def test_a_borrower_that_is_gone_is_no_fault(crew: Crew) -> None:
-    crew.worker(2).fate = "is out of date"
+def test_a_sibling_that_is_gone_is_not_an_error(crew: Crew) -> None:
+    crew.worker(2).fate = "is stale"
     crew.heard()
     crew.theirs[0].close()
     crew.worker(2).fate = None
     crew.lender.look()
-    crew.worker(2).fate = "is out of date"
+    crew.worker(2).fate = "is stale"
     crew.lender.look()
     with pytest.raises(ChannelClosed):
         crew.worker(0).channel.receive()
@@ -261,5 +269,5 @@ def test_a_slot_without_sockets_and_a_server_that_stops_lend_nothing(crew: Crew)
     assert crew.heard() == []  # it does not listen: nobody can wait there
     crew.slots.pop()
     crew.stopping = True
-    crew.worker(2).fate = "is out of date"
+    crew.worker(2).fate = "is stale"
     assert crew.heard() == []
