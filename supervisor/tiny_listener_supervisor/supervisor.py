@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import os
-import random
 import time
 from typing import TYPE_CHECKING
 
@@ -17,27 +16,26 @@ from tiny_listener.process.last_resort import LastResort
 from .admin.status import Status, processes, state_in_a_word
 from .admin.views import view_of
 from .fleet.backoff import GAVE_UP, Restarts
-from .fleet.deaths import SETTLES, Deaths
+from .fleet.deaths import Deaths
 from .fleet.forking import Forker
-from .fleet.handoff import RETRY_AFTER, Lender
+from .fleet.handoff import Lender
 from .fleet.health import Health
+from .fleet.inbox import Inbox
 from .fleet.probation import Probation, hang_limit
 from .fleet.reload_status import Rollout
 from .fleet.replacing import Replacer
 from .fleet.scaling import Scaler, in_use
-from .fleet.slot import Slot, State, Worker, about
+from .fleet.slot import Slot, Worker, about
+from .fleet.starting import Starter
 from .fleet.stopping import Ender
 from .ipc.broker import SocketBroker
-from .ipc.channel import ChannelClosed, GarbledMessage
-from .ipc.messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, Dumped, FromWorker, Ready
 from .policy import RESTART_REASONS, RestartBudget, readiness_in_words, workers_in_words
 from .reload.reloader import Reloader
 from .signals import HANDLED, Signals
-from .system.logfile import pass_on
 from .system.rights import Rights
 from .system.sd_notify import Notifier
 from .worker.heartbeat import LoopLag
-from .worker.stacks import ask_for_stacks, log_stacks
+from .worker.stacks import ask_for_stacks
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import ApplicationMetrics, Ledger
@@ -83,8 +81,10 @@ class Supervisor:
         self._admin = admin
         self._control = control
         self.broker = SocketBroker(Rights(plan.identity), settings.inherited, settings.uds)
-        self._log_file, self._preloaded = plan.log_file, plan.preloaded
+        self._preloaded = plan.preloaded
         self.forker = Forker(plan, ledger, application, HANDLED)
+        self.starter = Starter(self, self.forker)
+        self.inbox = Inbox(self, plan.log_file)
         self.reloader = Reloader(watch, self.reload) if watch is not None else None
         self.notifier = notifier or Notifier()
         self.all_were_ready = False
@@ -96,19 +96,17 @@ class Supervisor:
         self.restart_counts = dict.fromkeys(RESTART_REASONS, 0)
         self.ender = Ender(self.slots, settings.graceful_timeout)
         self.rollout = Rollout(self.slots, self._reload_is_over)
-        self._probation = Probation(settings.reload_probation, self._passed)
+        probation = Probation(settings.reload_probation, self._passed) if settings.reload_probation else None
         self.replacer = Replacer(
             self.slots,
             self.rollout,
-            self._fork,
-            self.start_worker,
-            self.ender.let_go,
-            is_stopping=lambda: self.stopping,
+            self.starter,
+            self.ender,
+            probation,
             counts=self.restart_counts,
             batch=settings.reload_batch,
-            watch=self._probation.begin if settings.reload_probation else None,
         )
-        self._scaler = Scaler(self.slots, self._start_now, self._leave)
+        self._scaler = Scaler(self.slots, self.starter.start_now, self._leave)
         on_probation = hang_limit(settings.reload_probation, settings.hang_timeout)
         self.health = Health(self.slots, settings.limits, settings.hang_timeout, self.replacer.replace, on_probation)
         self.lender = Lender(self.slots, self.broker, lambda: self._draining)
@@ -158,7 +156,7 @@ class Supervisor:
             await self.reloader.start(self.forker)
         try:
             for slot in list(self.slots):
-                self.start_worker(slot)
+                self.starter.start(slot)
                 await asyncio.sleep(0)  # a fork takes milliseconds: who asks meanwhile need not wait for all of them
             self.health.start(self.loop)
             self.lender.start(self.loop)
@@ -187,7 +185,7 @@ class Supervisor:
         now, queues = self.loop.time(), self.broker.queues()
         state = state_in_a_word(ready=self.is_ready, was_ready=self.all_were_ready, stopping=self.stopping)
         workers, found = len(in_use(self.slots)), processes(self.slots, queues, now)
-        age, version, shared = round(now - self._started, 3), self.replacer.version, queues.get("shared")
+        age, version, shared = round(now - self._started, 3), self.starter.version, queues.get("shared")
         where, reload = self.broker.names(), self.rollout.last
         return Status(os.getpid(), state, age, version, workers, where, shared, reload, found)
 
@@ -195,8 +193,8 @@ class Supervisor:
         """Stop all workers and then the supervisor; what they have in flight finishes, unless `at_once`."""
         first = not self.stopping
         if first and not at_once:
-            self._hear_who_boots()
-        self.stopping = True
+            self.inbox.read_of_booting()
+        self.stopping = self.starter.stopped = True
         if first:
             self._exit_code = exit_code
             self.notifier.stopping(f"draining {workers_in_words(len(in_use(self.slots)))}")
@@ -208,13 +206,6 @@ class Supervisor:
             self.loop.call_later(delay, self._drain_all)
             self.loop.call_later(delay + self.ender.limit, self._kill_all)
         self.finish_if_empty()
-
-    def _hear_who_boots(self) -> None:
-        """Read what workers that boot have said: one that is ready by now may have events in flight."""
-        for slot in self.slots:
-            for worker in slot.workers():
-                if worker.state is State.STARTING and worker.channel.fileno() >= 0:
-                    self.hear(slot, worker)
 
     def _drain_all(self) -> None:
         self._draining = True
@@ -228,114 +219,10 @@ class Supervisor:
         if self.stopping and not any(slot.workers() for slot in self.slots):
             self._done.set()
 
-    # --- one worker -------------------------------------------------------------------------------
+    # --- what became of a worker ---------------------------------------------------------------------
 
-    def start_worker(self, slot: Slot) -> None:
-        """Fork a worker into an empty slot; where the system has none to give, later."""
-        try:
-            self._start_now(slot)
-        except OSError as exc:
-            words = f"cannot be forked: {exc.strerror or exc}"
-            if self.all_were_ready or self.reloader is not None:
-                self.start_later(slot, self.restarts.after_no_fork(slot, words))
-            else:
-                text = f"Error: worker {slot.number} {words}\n"
-                logger.critical("A worker cannot be forked", extra={"as_is": text, "slot": slot.number})
-                self.stop(1, at_once=True)
-
-    def _start_now(self, slot: Slot) -> None:
-        """Fork a worker into an empty slot.
-
-        :raises OSError: EAGAIN of fork(2), EMFILE, ENOMEM
-        """
-        if not self.stopping and slot.is_empty:
-            slot.worker = self._fork(slot)
-
-    def start_later(self, slot: Slot, delay: float) -> None:
-        """Fork a worker into an empty slot after some seconds, unless a reload does so before."""
-        if slot.restart is not None:  # that of a worker before this one, in whose place a reload started another
-            slot.restart.cancel()
-        slot.restart = self.loop.call_later(delay, self.start_worker, slot)
-
-    def _fork(self, slot: Slot) -> Worker:
-        max_events = self.settings.limits.draw_max_requests(random.random())  # noqa: S311 - no secret
-        worker = self.forker.fork(slot.number, max_events, self.loop.time(), self.replacer.version)
-        self.loop.add_reader(worker.channel.fileno(), self.hear, slot, worker)
-        self.ender.watch_boot(slot, worker, self.settings.boot_timeout)
-        return worker
-
-    def hear(self, slot: Slot, worker: Worker) -> None:
-        try:
-            while (received := worker.channel.receive()) is not None:
-                message, fds = received
-                for fd in fds:
-                    os.close(fd)
-                self._answer(slot, worker, message)
-        except ChannelClosed:  # it is about to end, or else it has closed its side and hears nobody
-            self.loop.remove_reader(worker.channel.fileno())
-            self.ender.watch_deaf(slot, worker)
-        except GarbledMessage as exc:
-            logger.error(
-                "Worker %d (pid %d) sent %s: it is killed", slot.number, worker.pid, exc, extra=about(slot, worker)
-            )
-            self.loop.remove_reader(worker.channel.fileno())
-            worker.doom("line", "sent what is no message")
-            worker.process.kill()
-
-    def _answer(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
-        match message:
-            case Acquire():
-                self.broker.answer(slot.number, worker.pid, worker.channel, message)
-            case Ready():
-                self._worker_is_ready(slot, worker)
-            case Draining():
-                worker.drains = True
-                self._worker_drains(slot, worker)
-            case Due():
-                worker.due = f"it has dispatched {message.events} events (--max-requests)"
-                self.replacer.replace(slot, worker.due)
-            case Dumped():
-                log_stacks(slot, worker)
-            case CannotBorrow():
-                self.lender.failed(message.slot, worker)
-            case CannotTakeLog():
-                if self._log_file is not None:
-                    worker.timers.append(self.loop.call_later(RETRY_AFTER, pass_on, self._log_file, worker))
-            case BootFailed():
-                self._boot_failed(worker, message)
-
-    def _worker_drains(self, slot: Slot, worker: Worker) -> None:
-        """A worker accepts nothing any more: siblings serve its queue from now on."""
-        if worker.state is State.READY:  # nobody told it to
-            worker.step(State.DRAINING)
-            self.lender.look()
-            self.notifier.status(self.readiness())
-            worker.timers.append(self.loop.call_later(SETTLES, self.deaths.left_by_itself, slot, worker))
-
-    def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
-        self.ender.watch_failed(worker)
-        if worker.state is State.DRAINING:  # nobody waits for it any more
-            return
-        reloader = self.reloader
-        outdated = reloader is not None and worker.version < self.replacer.version
-        if not self.stopping and not outdated and (reloader is None or reloader.is_news(message.text)):
-            logger.critical("The application cannot boot", extra={"as_is": message.text, "pid": worker.pid})
-        # Where files are watched the next change may mend it; but not a command that names no application.
-        if not self.all_were_ready and (reloader is None or (message.exit_code == 1 and self.replacer.version == 0)):
-            self.stop(message.exit_code, at_once=True)
-
-    def _worker_is_ready(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is not State.STARTING or worker.fate is not None:
-            return
-        worker.step(State.READY)
-        worker.ready_since = self.loop.time()
-        self.broker.ready(worker.pid)
-        fields = {**about(slot, worker), "duration": round(self.loop.time() - worker.started, 3)}
-        level = logging.INFO if slot.joining else logging.DEBUG
-        logger.log(level, "Worker %d (pid %d) is ready", slot.number, worker.pid, extra=fields)
-        slot.joining = False
-        self.replacer.ready(slot, worker)
-        self.rollout.look()
+    def see_whether_all_are_ready(self) -> None:
+        """A worker is ready. Say so when it is the last of the start."""
         if self.is_ready and not self.all_were_ready:
             self.all_were_ready = True
             if self._admin is not None:
@@ -372,8 +259,8 @@ class Supervisor:
         logger.info("%s: reloading %s", cause, workers_in_words(len(in_use(self.slots))))
         if self._preloaded:
             logger.warning("%s: --preload keeps the code of the start; only a restart brings new code", cause)
-        self.replacer.version += 1
-        self.rollout.begin(self.replacer.version)
+        self.starter.version += 1
+        self.rollout.begin(self.starter.version)
         self.notifier.reloading(f"reloading {workers_in_words(len(in_use(self.slots)))}")
         if self.reloader is not None:
             self.reloader.forget()

@@ -128,7 +128,7 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
         ("/die", "exited with code 5 after"),
         ("/close", "exited with code 1 after"),  # it takes the supervisor for dead
         ("/deaf", "closed its channel to the supervisor: killing it"),  # it takes nothing for anything: it is blocked
-        ("/garble", "sent what is no message"),
+        ("/garble", "sent an invalid message"),
     ],
 )
 def test_a_worker_that_breaks_its_channel_or_itself(path: str, words: str) -> None:

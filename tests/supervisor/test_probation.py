@@ -82,10 +82,11 @@ class Server:
         self.slots = [Slot(number) for number in range(count)]
         self.rollout = Rollout(self.slots, self.over)
         self.drained: list[Worker] = []
-        self.replacer = Replacer(
-            self.slots, self.rollout, self.fork, self.start, self.let_go,
-            counts={"reload": 0, "recycle": 0}, is_stopping=lambda: False, batch=batch, watch=self.watch,
-        )  # fmt: skip
+        self.stopped = False
+        self.version = 0
+        counts = {"reload": 0, "recycle": 0}
+        me: Any = self
+        self.replacer = Replacer(self.slots, self.rollout, me, me, me, counts=counts, batch=batch)
         for slot in self.slots:
             self.start(slot)
             self.ready(slot)
@@ -99,7 +100,7 @@ class Server:
         """Make a worker."""
         channel: Any = None
         shown = memoryview(bytearray(40)).cast("d")
-        return Worker(None, 1, channel, None, shown, 0.0, self.replacer.version)
+        return Worker(None, 1, channel, None, shown, 0.0, self.version)
 
     def start(self, slot: Slot) -> None:
         """Give an empty slot a worker."""
@@ -113,14 +114,14 @@ class Server:
         self.drained.append(worker)
 
     @staticmethod
-    def watch(slot: Slot, worker: Worker) -> None:
+    def begin(slot: Slot, worker: Worker) -> None:
         """Begin a probation, which the test ends."""
         worker.on_probation = True
 
     def reload(self) -> None:
         """Ask for a reload."""
-        self.replacer.version += 1
-        self.rollout.begin(self.replacer.version)
+        self.version += 1
+        self.rollout.begin(self.version)
         self.replacer.replace_all()
 
     def newest(self, slot: Slot) -> Worker:
@@ -154,7 +155,7 @@ class Server:
             self.replacer.fail_probation(slot, worker, "was killed", -9)
         if role == "worker":
             self.replacer.step_in(slot)
-        if was is State.STARTING and worker.version < self.replacer.version:
+        if was is State.STARTING and worker.version < self.version:
             self.replacer.start_over(slot)
         elif role == "successor" and was is State.STARTING:
             self.replacer.give_up(slot, "was killed before it was ready")
@@ -360,7 +361,7 @@ def test_no_slot_loses_old_code_to_code_that_has_not_passed(
             server.happens("passes", slot)
     assert server.rollout.last is not None
     assert server.rollout.last.state == "done"
-    assert {slot.worker.version for slot in server.slots if slot.worker} == {server.replacer.version}
+    assert {slot.worker.version for slot in server.slots if slot.worker} == {server.version}
 
 
 class Loop:

@@ -17,21 +17,18 @@ class Server:
     """Slots with workers that serve, and what was done with them.
 
     :ivar forked: the slots that got a successor, in order
-    :ivar let_go: workers that were told to drain
+    :ivar drained: workers that were told to drain
     """
 
     def __init__(self, count: int, batch: int) -> None:
         self.slots = [Slot(number, self.worker(State.READY)) for number in range(count)]
         self.forked: list[int] = []
-        self.let_go: list[Worker] = []
-        self.is_stopping = False
+        self.drained: list[Worker] = []
+        self.stopped = False
+        self.version = 0
         self.counts = {"reload": 0, "recycle": 0}
-        self.replacer = Replacer(
-            self.slots, Rollout(self.slots), self.fork, lambda slot: None,
-            lambda slot, worker: self.let_go.append(worker),
-            counts=self.counts,
-            is_stopping=lambda: self.is_stopping, batch=batch,
-        )  # fmt: skip
+        me: Any = self
+        self.replacer = Replacer(self.slots, Rollout(self.slots), me, me, None, counts=self.counts, batch=batch)
 
     @staticmethod
     def worker(state: State) -> Worker:
@@ -43,6 +40,13 @@ class Server:
         """Note who gets a successor."""
         self.forked.append(slot.number)
         return self.worker(State.STARTING)
+
+    def start(self, slot: Slot) -> None:
+        """No slot is empty."""
+
+    def let_go(self, slot: Slot, worker: Worker) -> None:
+        """Note who drains."""
+        self.drained.append(worker)
 
     def ready(self, number: int) -> None:
         """Let a slot's successor be ready."""
@@ -91,7 +95,7 @@ def test_one_that_cannot_boot_ends_the_reload_for_those_that_wait_and_those_that
 
     asyncio.run(give_up())
     assert server.forked == [0, 1]
-    assert server.let_go == [booting]
+    assert server.drained == [booting]
     assert [slot.worker for slot in server.slots] == first
     assert not any(slot.successor for slot in server.slots)
     server.replacer.replace_all()
@@ -101,7 +105,7 @@ def test_one_that_cannot_boot_ends_the_reload_for_those_that_wait_and_those_that
 def test_nobody_is_replaced_during_a_stop() -> None:
     server = Server(3, batch=1)
     server.replacer.replace_all()
-    server.is_stopping = True
+    server.stopped = True
     server.ready(0)
     assert server.forked == [0]
 

@@ -42,7 +42,7 @@ class Deaths:
         """Reap one dead worker, and make sure that its slot gets another."""
         supervisor = self._supervisor
         if worker.channel.fileno() >= 0:
-            supervisor.hear(slot, worker)  # messages that it sent before it died
+            supervisor.inbox.read(slot, worker)  # messages that it sent before it died
             supervisor.loop.remove_reader(worker.channel.fileno())
             worker.channel.close()
         was = worker.state
@@ -76,7 +76,7 @@ class Deaths:
         fields = {**about(slot, worker), "reason": words, "duration": round(lived, 3)}
         if supervisor.stopping:
             supervisor.finish_if_empty()
-        elif was is State.STARTING and worker.version < supervisor.replacer.version:
+        elif was is State.STARTING and worker.version < supervisor.starter.version:
             supervisor.replacer.start_over(slot)
         elif role == "leaving":
             pass
@@ -85,7 +85,7 @@ class Deaths:
                 supervisor.replacer.give_up(slot, f"{words} before it was ready")
             elif was is State.DRAINING:
                 supervisor.loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
-            supervisor.start_worker(slot)  # unless the old worker serves
+            supervisor.starter.start(slot)  # unless the old worker serves
         elif was is State.STARTING and supervisor.reloader is not None:
             if supervisor.reloader.is_news("waiting"):
                 logger.error(
@@ -119,7 +119,7 @@ class Deaths:
         if delay is None:
             supervisor.stop(GAVE_UP)
         else:
-            supervisor.start_later(slot, delay)
+            supervisor.starter.start_later(slot, delay)
 
     def left_by_itself(self, slot: Slot, worker: Worker) -> None:
         """A worker drains without having been told to: start another one while it drains."""

@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .slot import State, about
 
 if TYPE_CHECKING:
+    from .probation import Probation
     from .reload_status import Rollout
     from .slot import Slot, Worker
+    from .starting import Starter
+    from .stopping import Ender
 
 __all__ = ["Replacer", "may_begin"]
 
@@ -47,40 +50,32 @@ def may_begin(reason: str, batch: int, *, booting: int, on_probation: int, repla
 class Replacer:
     """Gives slots successors: to a reload a few at a time, otherwise one after the other.
 
-    :param rollout: hears which reload failed because a successor could not even be forked
-    :param fork: forks a worker for a slot
-    :param start: forks a worker into a slot that is empty
-    :param let_go: lets a worker finish what it has in flight, when it was replaced or withdrawn
-    :param is_stopping: whether nothing is replaced any more
-    :param counts: by reason, those that were replaced
-    :param batch: how many slots a reload replaces at a time
-    :param watch: begins the probation of a worker that is ready; None: there is none
-    :ivar version: how often a reload was asked for
+    :param rollout: told when a reload fails because a successor could not even be forked
+    :param starter: forks successors, and workers into slots that are empty
+    :param ender: drains workers that were replaced or withdrawn
+    :param probation: of workers that are ready; None: they take over at once
+    :param counts: number of replacements by reason
+    :param batch: number of slots that a reload replaces at the same time
     """
 
     def __init__(
         self,
         slots: Sequence[Slot],
         rollout: Rollout,
-        fork: Callable[[Slot], Worker],
-        start: Callable[[Slot], None],
-        let_go: Callable[[Slot, Worker], None],
+        starter: Starter,
+        ender: Ender,
+        probation: Probation | None,
         *,
-        is_stopping: Callable[[], bool],
         counts: dict[str, int],
         batch: int = 1,
-        watch: Callable[[Slot, Worker], None] | None = None,
     ) -> None:
-        self.version = 0
         self._slots = slots
         self._rollout = rollout
-        self._fork = fork
-        self._start = start
-        self._let_go = let_go
+        self._starter = starter
+        self._ender = ender
+        self._probation = probation
         self._counts = counts
-        self._is_stopping = is_stopping
         self._batch = batch
-        self._watch = watch
         self._proven = 0
         self._due: deque[tuple[Slot, str]] = deque()
         self._replacing: dict[Slot, str] = {}
@@ -99,7 +94,7 @@ class Replacer:
             self._end_boot(slot)
             if slot.is_empty:  # it may wait because of code that is out of date by now: the newest starts at once
                 slot.failures = 0
-                self._start(slot)
+                self._starter.start(slot)
             elif slot not in waiting and not slot.retired:
                 self._due.append((slot, RELOAD))
         self.replace_next()
@@ -109,9 +104,9 @@ class Replacer:
         newest code need not wait for that.
         """
         worker = slot.worker
-        if worker is not None and worker.state is State.STARTING and worker.version < self.version:
+        if worker is not None and worker.state is State.STARTING and worker.version < self._starter.version:
             slot.part()
-            self._let_go(slot, worker)
+            self._ender.let_go(slot, worker)
 
     def replace(self, slot: Slot, reason: str) -> None:
         """Replace a slot's worker, when its turn comes."""
@@ -121,7 +116,7 @@ class Replacer:
 
     def replace_next(self) -> None:
         """Begin with whoever is due, if it need not wait for those that are being replaced."""
-        while self._due and not self._is_stopping():
+        while self._due and not self._starter.stopped:
             slot, reason = self._due[0]
             if not self._may_begin(reason):
                 break
@@ -134,20 +129,20 @@ class Replacer:
                 )  # fmt: skip
                 self._replacing[slot] = reason
                 try:
-                    slot.successor = self._fork(slot)
+                    slot.successor = self._starter.fork(slot)
                 except OSError as exc:  # such as EAGAIN of fork(2)
                     words = f"cannot be forked ({exc.strerror or exc})"
-                    self._rollout.worker_failed(self.version, f"worker {slot.number} {words}")
+                    self._rollout.worker_failed(self._starter.version, f"worker {slot.number} {words}")
                     self.give_up(slot, words)
 
     def _has_newest(self, slot: Slot, reason: str) -> bool:
         """Whether a slot that waits for a reload has got a worker of it meanwhile, because the old one ended."""
-        return reason == RELOAD and slot.worker is not None and 0 < self.version <= slot.worker.version
+        return reason == RELOAD and slot.worker is not None and 0 < self._starter.version <= slot.worker.version
 
     def _may_begin(self, reason: str) -> bool:
         # Counted where they are, so that no end of a worker can leave a count behind that holds up the next reload.
         found = [worker for slot in self._slots for worker in (slot.worker, slot.successor) if worker is not None]
-        newest = [worker for worker in found if worker.version == self.version]
+        newest = [worker for worker in found if worker.version == self._starter.version]
         booting = [worker for worker in newest if worker.state is State.STARTING]
         tried = [worker for worker in newest if worker.state is State.READY and worker.on_probation]
         return may_begin(
@@ -156,26 +151,26 @@ class Replacer:
             booting=len(booting),
             on_probation=len(tried),
             replacing=len(self._replacing),
-            proven=self._watch is None or self._proven >= self.version,
+            proven=self._probation is None or self._proven >= self._starter.version,
         )
 
     def ready(self, slot: Slot, worker: Worker) -> None:
         """A worker is ready: it takes over, now or after its probation."""
         if worker is slot.successor:
-            if self._watch is None or not slot.is_ready:  # the worker it was to replace serves no more
-                if self._watch is not None:
-                    self._watch(slot, worker)
+            if self._probation is None or not slot.is_ready:  # the worker it was to replace serves no more
+                if self._probation is not None:
+                    self._probation.begin(slot, worker)
                 self.hand_over(slot)
-            elif worker.version < self.version:  # the slot is due for newer code
+            elif worker.version < self._starter.version:  # the slot is due for newer code
                 self._withdraw(slot)
                 self.replace_next()
             else:
-                self._watch(slot, worker)
+                self._probation.begin(slot, worker)
                 self.replace_next()
-        elif worker.version < self.version:  # it may have read the code before the reload was asked for
+        elif worker.version < self._starter.version:  # it may have read the code before the reload was asked for
             self.replace(slot, RELOAD)
-        elif self._watch is not None and self._rollout.is_running:
-            self._watch(slot, worker)
+        elif self._probation is not None and self._rollout.is_running:
+            self._probation.begin(slot, worker)
 
     def passed(self, slot: Slot, worker: Worker) -> None:
         """A worker has lived through its probation."""
@@ -189,10 +184,10 @@ class Replacer:
         """Let the successor serve, which is ready."""
         left = slot.promote()
         if left is not None:
-            self._let_go(slot, left)
+            self._ender.let_go(slot, left)
         reason = self._replacing.pop(slot, RELOAD)
         self._counts["reload" if reason == RELOAD else "recycle"] += 1
-        if slot.worker is not None and slot.worker.version < self.version:
+        if slot.worker is not None and slot.worker.version < self._starter.version:
             self.replace(slot, RELOAD)
         self.replace_next()
 
@@ -218,7 +213,7 @@ class Replacer:
     def start_over(self, slot: Slot) -> None:
         """A worker did not boot, with code that is out of date since: the slot tries the newest."""
         self._replacing.pop(slot, None)
-        self._start(slot)
+        self._starter.start(slot)
         self.replace_next()
 
     def give_up(self, slot: Slot, words: str) -> None:
@@ -226,7 +221,7 @@ class Replacer:
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         self.fail_boot(slot, words)
         if slot.worker is None:
-            self._start(slot)
+            self._starter.start(slot)
 
     def fail_boot(self, slot: Slot, words: str) -> None:
         """The newest code did not boot in this slot: no other slot gets it from this reload."""
@@ -247,7 +242,7 @@ class Replacer:
         lived = asyncio.get_running_loop().time() - worker.ready_since
         failure = f"worker {slot.number} {words} as soon as it was ready"
         failed = self._rollout.worker_failed(worker.version, f"{failure} (within {lived:.2g} s, on probation)", code)
-        if worker.version < self.version or not (failed or slot in self._replacing):
+        if worker.version < self._starter.version or not (failed or slot in self._replacing):
             return  # of a reload that has ended, or that a newer one took the place of
         self.call_off()
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
@@ -270,7 +265,7 @@ class Replacer:
         successor = slot.withdraw()
         if successor is not None:
             logger.info("Worker %d (pid %d) is withdrawn", slot.number, successor.pid, extra=about(slot, successor))
-            self._let_go(slot, successor)
+            self._ender.let_go(slot, successor)
 
     def forget(self, slot: Slot) -> None:
         """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""
