@@ -57,7 +57,7 @@ export PYTEST_ADDOPTS := --numprocesses=$(TEST_PROCESSES) --dist=loadfile
 test: tools $(VENV)/.dev test-here test-others  ## all tests, here and on the other Pythons that are installed
 
 quick: $(VENV)/.dev  ## unit tests on one Python, for while you write
-	$(BIN)/pytest -q -n auto -m 'not e2e' tests/core tests/router tests/metrics tests/supervisor tests/docs tests/test_layers.py
+	$(BIN)/pytest -q -n auto -m 'not e2e' tests/core tests/process tests/net tests/router tests/metrics tests/supervisor tests/docs tests/test_layers.py
 
 test-here: $(VENV)/.dev
 	$(BIN)/pytest

@@ -132,6 +132,12 @@ def test_rooms_are_small(folder: Path) -> None:
         assert len(path.read_text().splitlines()) <= 400, path
 
 
+@pytest.mark.parametrize("folder", ["tests", "loadtest", "examples", "docs"])
+def test_other_modules_are_small_too(folder: str) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path
+
+
 def test_no_test_module_imports_another() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         if path.name == "broken_syntax.py":

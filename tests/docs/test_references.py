@@ -23,10 +23,11 @@ def named() -> Iterator[tuple[str, str, str | None]]:
 @pytest.mark.parametrize(("page", "path", "function"), sorted(set(named()), key=str))
 def test_a_test_that_is_named_exists(page: str, path: str, function: str | None) -> None:
     tests = ROOT / "tests"
-    found = list(tests.glob(path)) or list(tests.glob(f"*/{path}"))
+    found = list(tests.glob(f"**/{path}"))
     assert found, f"{page} names {path}"
     if function is not None:
-        names = [node.name for node in ast.walk(ast.parse(found[0].read_text())) if isinstance(node, ast.FunctionDef)]
+        nodes = [node for one in found for node in ast.walk(ast.parse(one.read_text()))]
+        names = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
         assert function in names, f"{page} names {function} of {path}"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from tests.http.helpers import Client, Serving
+from tiny_listener.http import HTTPListener
 from tiny_listener.http.h1.server import HTTPServer
 
 
@@ -68,3 +69,30 @@ class Counting:
 
     def http_not_found(self, samples: list[Any]) -> None:
         pass
+
+
+def waiting_application() -> tuple[HTTPListener, asyncio.Event]:
+    """Return an application whose responses wait for the event."""
+    app = HTTPListener()
+    release = asyncio.Event()
+
+    @app.get("/stream")
+    async def stream_late() -> AsyncIterator[str]:
+        await release.wait()
+
+        async def pieces() -> AsyncIterator[str]:
+            yield "data"
+
+        return pieces()
+
+    @app.get("/wait")
+    async def wait() -> str:
+        await release.wait()
+        await asyncio.sleep(0)
+        return "woken"
+
+    @app.get("/")
+    async def home() -> str:
+        return "home"
+
+    return app, release

@@ -29,7 +29,7 @@ FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ([\x21-\x7e](?:[\t\x2
 DATE = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT"
 )
-DOCUMENT = Path(__file__).parents[2] / "docs" / "understand" / "conformance.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "understand" / "conformance.md"
 
 valid = pytest.mark.parametrize("golden", VALID, ids=[golden.name for golden in VALID])
 invalid = pytest.mark.parametrize("golden", INVALID, ids=[golden.name for golden in INVALID])

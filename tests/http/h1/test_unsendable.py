@@ -10,18 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.http.helpers import Serving, serving
-from tests.http.walls import Counting, get, until
+from tests.http.helpers import serving
+from tests.http.walls import Counting, get, http_of
 from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPError, HTTPListener, Request, Response
-from tiny_listener.http.h1.server import HTTPServer
 from tiny_listener.http.testing import TestClient
-
-
-async def _http(server: Serving) -> HTTPServer:
-    await until(lambda: server.app.http.server is not None)
-    assert server.app.http.server is not None
-    return server.app.http.server
 
 
 def holds_itself() -> list[Any]:
@@ -144,7 +137,7 @@ def test_a_result_that_cannot_be_sent_is_a_500(
             assert response.status == 500
             assert "x-injected" not in response.headers
             assert (await client.ask(get("/"))).body == b"home"
-            assert not (await _http(server)).exchanges
+            assert not (http_of(server)).exchanges
 
     with caplog.at_level(logging.WARNING):
         runner.run(main())

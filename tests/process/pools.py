@@ -48,3 +48,17 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0)
+
+
+def run(runner: asyncio.Runner, test: Callable[[TaskPool], Coroutine[Any, Any, None]]) -> None:
+    """Run a test in a new pool, then with a task that waits in it, then again."""
+
+    async def main() -> None:
+        pool = TaskPool(asyncio.get_running_loop())
+        for _ in range(2):  # first in a task of its own, then in a pooled one
+            await test(pool)
+            await warm(pool)
+        await test(pool)
+        pool.close()
+
+    runner.run(main())

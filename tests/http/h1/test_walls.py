@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.http.helpers import Serving, serving
+from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
-from tests.http.walls import Counting, get, reset, until
+from tests.http.walls import Counting, get, http_of, reset, until, waiting_application
 from tiny_listener import Depends, Param
 from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPListener, Request, Response, StreamingResponse
 from tiny_listener.http.h1.connection import HTTPConnection
 from tiny_listener.http.h1.server import HTTPServer
-from tiny_listener.http.h1.states import STEPS, IllegalConnectionStep, State
+from tiny_listener.http.h1.states import IllegalConnectionStep, State
 from tiny_listener.http.routing import Routing
 
 HOST = b"Host: x\r\n\r\n"
@@ -208,63 +208,6 @@ def test_a_stream_whose_head_cannot_be_made_is_a_500(runner: asyncio.Runner, cap
     assert len(caplog.records) == 3
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_stream_that_ends_with_its_connection_is_the_last(runner: asyncio.Runner, version: str) -> None:
-    """HTTP/1.0 has no chunks: whatever follows would be read as a part of the body."""
-    app = HTTPListener()
-
-    @app.get("/stream")
-    async def stream() -> AsyncIterator[str]:
-        yield "one"
-        await asyncio.sleep(0)
-        yield "two"
-
-    @app.get("/")
-    async def home() -> str:
-        return "second"
-
-    async def main() -> None:
-        async with serving(app) as server:
-            client = await server.connect()
-            ask = get("/stream", version, "Connection: keep-alive\r\n")
-            await client.send(ask + get("/", version, "Connection: keep-alive\r\n"))
-            response = await client.receive()
-            if version == "1.0":
-                assert (response.body, response.headers["connection"]) == (b"onetwo", "close")
-                assert await client.is_closed()
-            else:
-                assert response.body == b"onetwo"
-                assert (await client.receive()).body == b"second"
-
-    runner.run(main())
-
-
-def waiting_application() -> tuple[HTTPListener, asyncio.Event]:
-    app = HTTPListener()
-    release = asyncio.Event()
-
-    @app.get("/stream")
-    async def stream_late() -> AsyncIterator[str]:
-        await release.wait()
-
-        async def pieces() -> AsyncIterator[str]:
-            yield "data"
-
-        return pieces()
-
-    @app.get("/wait")
-    async def wait() -> str:
-        await release.wait()
-        await asyncio.sleep(0)
-        return "woken"
-
-    @app.get("/")
-    async def home() -> str:
-        return "home"
-
-    return app, release
-
-
 def test_a_client_that_resets_before_its_stream_begins(
     runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -272,7 +215,7 @@ def test_a_client_that_resets_before_its_stream_begins(
 
     async def main() -> None:
         async with serving(app) as server:
-            http = await _http(server)
+            http = http_of(server)
             gone = [await server.connect() for _ in range(3)]
             innocents = [await server.connect() for _ in range(4)]
             for client in gone:
@@ -292,12 +235,6 @@ def test_a_client_that_resets_before_its_stream_begins(
     with caplog.at_level(logging.WARNING):
         runner.run(main())
     assert not caplog.records
-
-
-async def _http(server: Serving) -> HTTPServer:
-    await until(lambda: server.app.http.server is not None)
-    assert server.app.http.server is not None
-    return server.app.http.server
 
 
 def test_a_transport_that_refuses_bytes_concerns_its_connection_alone(
@@ -354,42 +291,6 @@ def test_a_check_that_fails_concerns_its_connection_alone(
     assert len(caplog.records) == 1
 
 
-def test_an_illegal_step_ends_that_connection_alone(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
-    app = application()
-
-    async def main() -> None:
-        app.attach(Host())
-        server = HTTPServer(app, app.settings)
-        broken, innocent = MemoryTransport(server), MemoryTransport(server)
-        (connection,) = [c for c in server.connections if c.transport is broken]
-        connection.state = State.STREAMING  # which no request is behind
-        with pytest.raises(IllegalConnectionStep, match="streaming cannot become streaming"):
-            connection.step(State.STREAMING)
-        connection.state = State.CLOSING
-        connection.pipeline.takes_more = True
-        connection.settle = lambda: connection.step(State.HANDLING)  # type: ignore[method-assign]
-        await broken.feed(b"GET / HT")
-        await innocent.feed(get("/hello/innocent"))
-        await until(lambda: broken.is_lost and innocent.written.endswith(b"innocent!"))
-        await innocent.end()
-        server.abort()
-
-    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tiny_listener.http.h1.server.HTTPConnection", Patched)
-        runner.run(main())
-    (record,) = caplog.records
-    assert "is closed" in record.getMessage()
-
-
-def test_the_table_of_states_is_whole() -> None:
-    assert set(STEPS) == set(State)
-    reached = {new for steps in STEPS.values() for new in steps}
-    assert reached == set(State)
-    for state, steps in STEPS.items():
-        assert state is State.DEAD or State.DEAD in steps
-        assert state not in steps or state in (State.BODY, State.HANDLING, State.RESPONDING)
-
-
 def test_context_variables_of_one_request_are_not_anothers(runner: asyncio.Runner) -> None:
     """A handler that takes its body resumes reading, and may so set off the reading of others."""
     app = HTTPListener()
@@ -423,50 +324,6 @@ def test_context_variables_of_one_request_are_not_anothers(runner: asyncio.Runne
     runner.run(main())
 
 
-def test_one_connection_does_not_use_up_the_concurrency(runner: asyncio.Runner) -> None:
-    app, release = waiting_application()
-
-    async def main() -> None:
-        async with serving(app, limit_concurrency=2) as server:
-            http = await _http(server)
-            greedy, other = await server.connect(), await server.connect()
-            await greedy.send(get("/wait") + get("/") * 150)
-            await until(lambda: len(http.exchanges) == 1)
-            assert (await other.ask(get("/"))).body == b"home"
-            release.set()
-            assert (await greedy.receive()).body == b"woken"
-            for _ in range(150):
-                assert (await greedy.receive()).body == b"home"
-
-    runner.run(main())
-
-
-def test_one_connection_has_a_share_of_an_iteration(runner: asyncio.Runner) -> None:
-    """Who pipelines thousands of requests does not keep another waiting behind them."""
-    app = HTTPListener()
-    order: list[str] = []
-
-    @app.get("/{name}")
-    async def note(name: Param) -> str:
-        order.append(str(name))
-        return str(name)
-
-    async def main() -> None:
-        app.attach(Host())
-        server = HTTPServer(app, app.settings)
-        greedy, other = MemoryTransport(server), MemoryTransport(server)
-        await greedy.feed(get("/greedy") * 1000)
-        await other.feed(get("/other"))
-        await until(lambda: len(order) == 1001)
-        assert order.index("other") <= 200
-        await until(lambda: greedy.written.count(b"HTTP/1.1 200") == 1000)
-        await greedy.end()
-        await other.end()
-        server.abort()
-
-    runner.run(main())
-
-
 def test_a_route_that_cannot_be_found_for_a_fault_of_a_convertors(
     runner: asyncio.Runner, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -495,3 +352,30 @@ def test_a_route_that_cannot_be_found_for_a_fault_of_a_convertors(
     with caplog.at_level(logging.WARNING):
         runner.run(main())
     assert len(caplog.records) == 1
+
+
+def test_an_illegal_step_ends_that_connection_alone(runner: asyncio.Runner, caplog: pytest.LogCaptureFixture) -> None:
+    app = application()
+
+    async def main() -> None:
+        app.attach(Host())
+        server = HTTPServer(app, app.settings)
+        broken, innocent = MemoryTransport(server), MemoryTransport(server)
+        (connection,) = [c for c in server.connections if c.transport is broken]
+        connection.state = State.STREAMING  # which no request is behind
+        with pytest.raises(IllegalConnectionStep, match="streaming cannot become streaming"):
+            connection.step(State.STREAMING)
+        connection.state = State.CLOSING
+        connection.pipeline.takes_more = True
+        connection.settle = lambda: connection.step(State.HANDLING)  # type: ignore[method-assign]
+        await broken.feed(b"GET / HT")
+        await innocent.feed(get("/hello/innocent"))
+        await until(lambda: broken.is_lost and innocent.written.endswith(b"innocent!"))
+        await innocent.end()
+        server.abort()
+
+    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiny_listener.http.h1.server.HTTPConnection", Patched)
+        runner.run(main())
+    (record,) = caplog.records
+    assert "is closed" in record.getMessage()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.pools import pooled, warm
+from tests.process.pools import pooled, warm
 from tiny_listener.process.task_dump import MAX_TASKS, log_tasks, where_tasks_are
 from tiny_listener.process.task_pool import TaskPool
 

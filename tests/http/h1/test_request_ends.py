@@ -11,21 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.http.helpers import Client, Serving, serving
+from tests.http.helpers import serving
 from tests.http.memory import MemoryTransport
-from tests.http.walls import get, reset, until
+from tests.http.walls import get, http_of, reset, until
 from tiny_listener import Param
 from tiny_listener.core.runtime import Host
 from tiny_listener.http import FileResponse, HTTPListener, Request, StreamingResponse
 from tiny_listener.http.h1.server import HTTPServer
 from tiny_listener.http.h1.states import State
 from tiny_listener.http.h1.upkeep import enforce_limits
-
-
-async def _http(server: Serving) -> HTTPServer:
-    await until(lambda: server.app.http.server is not None)
-    assert server.app.http.server is not None
-    return server.app.http.server
 
 
 @pytest.mark.parametrize("item", [5, 0, [104, 105], {"a": 1}, None, 1.5, ("a",), "\udce9", object()])
@@ -153,7 +147,7 @@ def test_a_client_that_is_gone_is_noticed(runner: asyncio.Runner, target: str, l
 
     async def main() -> None:
         async with serving(app) as server:
-            http = await _http(server)
+            http = http_of(server)
             client = await server.connect()
             await client.send(get(f"/{target}"))
             if target != "disconnected" and leave != "close at once":
@@ -178,7 +172,7 @@ def test_a_stream_of_a_client_that_left_before_it_began(
 
     async def main() -> None:
         async with serving(app) as server:
-            http = await _http(server)
+            http = http_of(server)
             client = await server.connect()
             await client.send(get("/not-begun"))
             await until(lambda: len(http.exchanges) == 1)
@@ -228,7 +222,7 @@ def test_a_file_of_a_client_that_is_gone_is_closed(runner: asyncio.Runner, tmp_p
 
     async def main() -> None:
         async with serving(app) as server:
-            http = await _http(server)
+            http = http_of(server)
             assert len((await server.get("/at-once")).body) == 5_000_000
             before = descriptors() - len(http.connections) * 2
             for kind in ("at-once", "late") * 10:
@@ -238,65 +232,6 @@ def test_a_file_of_a_client_that_is_gone_is_closed(runner: asyncio.Runner, tmp_p
                 reset(client)
             await until(lambda: not http.exchanges and len(http.connections) <= 1)
             await until(lambda: descriptors() <= before + 2 * len(http.connections))
-
-    runner.run(main())
-
-
-def test_a_body_that_nobody_reads_is_discarded_up_to_a_limit(runner: asyncio.Runner) -> None:
-    app = HTTPListener()
-    release = asyncio.Event()
-
-    @app.post("/at-once")
-    async def at_once() -> str:
-        return "not read"
-
-    @app.post("/waits")
-    async def waits() -> str:
-        await release.wait()
-        return "not read"
-
-    async def endless(client: Client, sent: list[int]) -> None:
-        piece = b"400\r\n" + b"x" * 1024 + b"\r\n"
-        while True:
-            await client.send(piece * 50)
-            sent.append(50 * 1024)
-
-    async def main() -> None:
-        for target in ("at-once", "waits"):
-            async with serving(app, max_body=100_000, linger_time=0.2) as server:
-                http = await _http(server)
-                client = await server.connect()
-                head = f"POST /{target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-                await client.send(head.encode())
-                sent: list[int] = []
-                sending = asyncio.ensure_future(endless(client, sent))
-                if target == "waits":
-                    await until(lambda http=http: any(not c.pipeline.takes_more for c in http.connections))  # type: ignore[misc]
-                    release.set()
-                response = await client.receive()
-                assert response.body == b"not read" if target == "at-once" else response.status in (200, 413)
-                await until(lambda http=http: not http.connections)  # type: ignore[misc]
-                sending.cancel()
-                await asyncio.wait({sending})
-
-    runner.run(main())
-
-
-def test_a_body_that_was_not_read_and_ends_in_time_keeps_the_connection(runner: asyncio.Runner) -> None:
-    app = HTTPListener()
-
-    @app.post("/")
-    async def ignore() -> str:
-        return "not read"
-
-    async def main() -> None:
-        async with serving(app, max_body=1000) as server:
-            client = await server.connect()
-            head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-            for _ in range(3):
-                await client.send(head)
-                assert (await client.receive()).body == b"not read"
-                await client.send(b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n")
 
     runner.run(main())
 
@@ -337,32 +272,6 @@ def test_a_busy_client_whose_reads_end_within_a_head_is_in_time(runner: asyncio.
     runner.run(main())
 
 
-def test_a_response_that_echoes_its_body_as_it_comes(runner: asyncio.Runner) -> None:
-    """Also on a connection's last request: the rest of the body is read though no further request is."""
-    app = HTTPListener()
-
-    @app.post("/")
-    async def echo(request: Request) -> AsyncIterator[bytes]:
-        async for piece in request.stream():
-            yield piece
-
-    async def main() -> None:
-        async with serving(app) as server:
-            for fields in (b"", b"Connection: close\r\n"):
-                client = await server.connect()
-                await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\n" % fields)
-                await client.reader.readuntil(b"\r\n\r\n")
-                for _ in range(3):
-                    await client.send(b"3\r\nabc\r\n")
-                    assert await asyncio.wait_for(client.reader.readexactly(8), 10) == b"3\r\nabc\r\n"
-                await client.send(b"0\r\n\r\n")
-                assert await asyncio.wait_for(client.reader.readexactly(5), 10) == b"0\r\n\r\n"
-                if fields:
-                    assert await client.is_closed()
-
-    runner.run(main())
-
-
 def test_a_drain_waits_for_handlers_whose_clients_are_gone(runner: asyncio.Runner) -> None:
     app = HTTPListener()
     release = asyncio.Event()
@@ -376,7 +285,7 @@ def test_a_drain_waits_for_handlers_whose_clients_are_gone(runner: asyncio.Runne
 
     async def main() -> None:
         async with serving(app) as server:
-            http = await _http(server)
+            http = http_of(server)
             client = await server.connect()
             await client.send(get("/"))
             await until(lambda: len(http.exchanges) == 1)
@@ -409,7 +318,7 @@ def test_an_abort_cancels_handlers_whose_clients_are_gone(
 
     async def main() -> None:
         async with serving(app) as server:
-            http = await _http(server)
+            http = http_of(server)
             gone, here = await server.connect(), await server.connect()
             await gone.send(get("/gone"))
             await here.send(get("/here"))
@@ -436,7 +345,7 @@ def test_states_are_what_is_waited_for(runner: asyncio.Runner) -> None:
 
     async def main() -> None:
         async with serving(app) as server:
-            http = await _http(server)
+            http = http_of(server)
             client = await server.connect()
             await until(lambda: len(http.connections) == 1)
             (connection,) = http.connections
