@@ -251,9 +251,6 @@ def test_what_the_table_names_exists() -> None:
     files = {f"{kind}/{golden.name[4:]}" for kind, all_ in (("valid", VALID), ("invalid", INVALID)) for golden in all_}
     named = set(re.findall(r"`((?:in)?valid/[^`]+)`", text)) - {"valid/...", "invalid/..."}
     assert named - files == set()
-    tests = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
-    assert len(tests) > 10
-    for module, test in tests:
-        assert f"def {test}(" in (FOLDER / module).read_text()
+    assert len(re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)) > 10  # tests/docs/test_references.py finds them
     for row in re.findall(r"^\| 9.*", text, re.MULTILINE):
         assert "`" in row.rpartition(" | ")[2]
