@@ -9,30 +9,37 @@ Only the worker of slot 0 has a clock, or else each worker would tick; when it i
 """
 
 import asyncio
+import itertools
+from typing import Any
 
-from tiny_listener import Listener, Param
+from tiny_listener import Listener, Param, Source
 
 EVERY = (1, 5)
 """Seconds."""
 
 
-class Clock(Listener):
-    done = 0
+class Clock(Source):
+    name = "clock"
 
-    async def listen(self) -> None:
-        if self.slot == 0:
-            self.ticking = [asyncio.create_task(self.tick(seconds)) for seconds in EVERY]
+    async def open(self, listener: Listener[Any]) -> None:
+        self.listener = listener
+
+    async def run(self) -> None:
+        if self.listener.slot == 0:
+            await asyncio.gather(*map(self.tick, EVERY))
 
     async def tick(self, seconds: int) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while not self.is_draining:
-            self.trigger_event(f"every {seconds} s", timeout=2)
+        while not self.listener.is_draining:
+            self.listener.trigger_event(f"every {seconds} s", timeout=2)
             due += seconds  # of the clock, not of the handler
             await asyncio.sleep(due - loop.time())
 
 
-app = Clock()
+app = Listener()
+app.add_source(Clock())
+numbers = itertools.count(1)
 
 
 @app.on_event("every 5 s")
@@ -42,5 +49,4 @@ async def slow() -> None:
 
 @app.on_event("every {seconds:int} s")
 async def quick(seconds: Param) -> None:
-    app.done += 1
-    print(f"every {seconds} s: {app.done} times", flush=True)
+    print(f"every {seconds} s: {next(numbers)} times", flush=True)

@@ -35,8 +35,8 @@ class Source:
     async def run(self) -> None:
         """Take events in for as long as the listener runs, where nothing calls the source. Returns at once by default.
 
-        It begins when every source is open, and is cancelled when the drain has ended. What it raises ends the
-        listener.
+        It begins when every source is open, and is cancelled at the end, after the shutdown callbacks. What it raises
+        ends the listener.
         """
 
     @property
