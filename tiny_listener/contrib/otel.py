@@ -93,7 +93,7 @@ class _Spans:
                 request.traced_as = trace.format_trace_id(made.trace_id)
         else:
             span = self._tracer.start_span(
-                event.route.path, kind=SpanKind.INTERNAL, attributes={"tiny_listener.core.event": event.route.path}
+                event.route.path, kind=SpanKind.INTERNAL, attributes={"tiny_listener.event": event.route.path}
             )
         self._open[event] = span
         context.attach(trace.set_span_in_context(span))  # the context belongs to the event and ends with it

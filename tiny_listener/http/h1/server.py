@@ -51,6 +51,48 @@ class HTTPServer:
     :param settings: limits and times
     """
 
+    # PERF: CPython keeps the attributes of an object with more than 30 of them in a dict.
+    __slots__ = (
+        "__weakref__",
+        "_aside",
+        "_drained",
+        "_drainer",
+        "_fast_path",
+        "_owns_pool",
+        "_period",
+        "_plan_work",
+        "_reading_on",
+        "_rests",
+        "_sweeper",
+        "_will_work",
+        "access_log",
+        "arrived",
+        "connections",
+        "context",
+        "draining",
+        "exchanges",
+        "grammar",
+        "handshaking",
+        "hooks",
+        "keeps_alive",
+        "life",
+        "limit_concurrency",
+        "listener",
+        "loop",
+        "missed",
+        "now",
+        "observer",
+        "on_failure",
+        "outbox",
+        "pool",
+        "proxies",
+        "routing",
+        "samples",
+        "scheme",
+        "settings",
+        "takes_fast_path",
+    )
+
     def __init__(self, listener: Listener[Any], settings: HTTPSettings) -> None:
         self.listener = listener
         self.settings = settings
