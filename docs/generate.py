@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 from tiny_listener_metrics import FAMILIES, Recorder, RowWriter, exemplars, format_row, row
-from tiny_listener_supervisor.fleet.slot import STEPS, State
+from tiny_listener_supervisor.fleet.slot import STEPS, WorkerState
 
 from tiny_listener.cli.ctl import command as ctl
 from tiny_listener.cli.main import SECTIONS, command
@@ -21,7 +21,7 @@ DOCS = Path(__file__).parent
 BEGIN, END = "<!-- drawn by docs/generate.py -->\n", "<!-- end -->\n"
 
 
-def draw(steps: dict[State, dict[State, str]]) -> str:
+def draw(steps: dict[WorkerState, dict[WorkerState, str]]) -> str:
     """Return the life that a table of steps allows: a line for each step."""
     left = max(len(state.value) for state in steps)
     middle = max(len(cause) for following in steps.values() for cause in following.values())

@@ -18,7 +18,7 @@ from .admin.views import view_of
 from .fleet.backoff import GAVE_UP, Restarts
 from .fleet.deaths import Deaths
 from .fleet.forking import Forker
-from .fleet.handoff import Lender
+from .fleet.handoff import Handoff
 from .fleet.health import Health
 from .fleet.inbox import Inbox
 from .fleet.probation import Probation, hang_limit
@@ -109,7 +109,7 @@ class Supervisor:
         self._scaler = Scaler(self.slots, self.starter.start_now, self._leave)
         on_probation = hang_limit(settings.reload_probation, settings.hang_timeout)
         self.health = Health(self.slots, settings.limits, settings.hang_timeout, self.replacer.replace, on_probation)
-        self.lender = Lender(self.slots, self.broker, lambda: self._draining)
+        self.handoff = Handoff(self.slots, self.broker, lambda: self._draining)
         # Who develops mends what fails: --reload goes on forever.
         max_restarts = settings.max_restarts if watch is None else None
         self.restarts = Restarts(RestartBudget(max_restarts, settings.max_restarts_window), self.restart_counts)
@@ -159,7 +159,7 @@ class Supervisor:
                 self.starter.start(slot)
                 await asyncio.sleep(0)  # a fork takes milliseconds: who asks meanwhile need not wait for all of them
             self.health.start(self.loop)
-            self.lender.start(self.loop)
+            self.handoff.start(self.loop)
             await self._done.wait()
         finally:
             self._signals.stop()
@@ -242,7 +242,7 @@ class Supervisor:
         return readiness_in_words(sum(slot.is_ready for slot in slots), len(slots))
 
     def _reload_is_over(self, failure: str | None) -> None:
-        self.lender.give_up_addresses()
+        self.handoff.give_up_addresses()
         if failure is not None:
             self.replacer.call_off()
         failed = f"the last reload failed: {failure}; the old workers keep serving"
@@ -276,10 +276,10 @@ class Supervisor:
 
     def _leave(self, slot: Slot, leaving: list[Worker]) -> None:
         """Let the workers of a slot that was retired go."""
-        self.lender.look()  # a sibling takes its queue over, and those it served, before it stops to accept
+        self.handoff.look()  # a sibling takes its queue over, and those it served, before it stops to accept
         for worker in leaving:
             words = "Worker %d (pid %d) is retired: siblings take over its accept queue"
             logger.info(words, slot.number, worker.pid, extra=about(slot, worker))
-            self.ender.let_go(slot, worker)
+            self.ender.drain_or_kill(slot, worker)
         self.replacer.forget(slot)
         self.rollout.look()

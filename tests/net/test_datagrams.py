@@ -154,7 +154,7 @@ def test_a_datagram_stirs_a_worker_that_rests(runner: asyncio.Runner) -> None:
             _, endpoint, protocol = DatagramServer.open(loop, own, Taker)
             assert isinstance(protocol, Taker)
             stirred: list[int] = []
-            loop.stir = lambda: stirred.append(protocol.taken.qsize())
+            loop.on_activity = lambda: stirred.append(protocol.taken.qsize())
             client.send(b"one")
             await protocol.taken.get()
             assert stirred == [0]  # before it was handed on

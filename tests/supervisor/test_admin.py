@@ -18,7 +18,7 @@ from tiny_listener_supervisor import Admin, Supervisor
 from tiny_listener_supervisor.admin.access import challenges, is_allowed
 from tiny_listener_supervisor.admin.page import SCRIPTS, page
 from tiny_listener_supervisor.admin.status import of_the_only_process
-from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.slot import Slot, Worker, WorkerState
 
 import tiny_listener
 from tests.metrics.helpers import work, worker
@@ -197,7 +197,7 @@ def ready(slots: list[Slot], *, stopping: bool = False) -> bool:
     return bool(Supervisor.is_ready.__get__(supervisor))
 
 
-def slot(state: State | None, *, retired: bool = False, joining: bool = False) -> Slot:
+def slot(state: WorkerState | None, *, retired: bool = False, joining: bool = False) -> Slot:
     channel: Any = None
     shown = memoryview(bytearray(8)).cast("d")
     one = Worker(None, 1, channel, None, shown, 0.0, state=state) if state else None
@@ -205,12 +205,12 @@ def slot(state: State | None, *, retired: bool = False, joining: bool = False) -
 
 
 def test_ready_is_every_slot_in_use_and_at_least_one() -> None:
-    assert ready([slot(State.READY), slot(State.READY)])
-    assert ready([slot(State.READY), slot(None, retired=True)])
-    assert ready([slot(State.READY), slot(State.STARTING, joining=True)])
-    assert not ready([slot(State.READY)], stopping=True)
-    assert not ready([slot(State.READY), slot(None)])
-    assert not ready([slot(State.READY), slot(State.STARTING)])
-    assert not ready([slot(State.DRAINING)])
+    assert ready([slot(WorkerState.READY), slot(WorkerState.READY)])
+    assert ready([slot(WorkerState.READY), slot(None, retired=True)])
+    assert ready([slot(WorkerState.READY), slot(WorkerState.STARTING, joining=True)])
+    assert not ready([slot(WorkerState.READY)], stopping=True)
+    assert not ready([slot(WorkerState.READY), slot(None)])
+    assert not ready([slot(WorkerState.READY), slot(WorkerState.STARTING)])
+    assert not ready([slot(WorkerState.DRAINING)])
     # The worker that was ready died, and its slot was the one that TTOU retired.
-    assert not ready([slot(State.STARTING, joining=True), slot(None, retired=True)])
+    assert not ready([slot(WorkerState.STARTING, joining=True), slot(None, retired=True)])

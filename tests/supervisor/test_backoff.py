@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 from tiny_listener_supervisor.fleet.backoff import GAVE_UP, Restarts
-from tiny_listener_supervisor.fleet.slot import Slot, State
+from tiny_listener_supervisor.fleet.slot import Slot, WorkerState
 from tiny_listener_supervisor.policy import (
     LIVED_LONG,
     MAX_DELAY,
@@ -56,9 +56,9 @@ def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> Non
     restarts = Restarts(RestartBudget(2, window=10.0), counts, chance=lambda: 0.5)
     after = partial(restarts.after, slot, "exited", alone=False, pid=7, cause="exit")
     with caplog.at_level(logging.ERROR, "tiny_listener.supervisor"):
-        assert after(State.READY, 0.5, now=1.0) == 0.0
-        assert after(State.STARTING, 0.5, now=2.0) == pytest.approx(0.0875)
-        assert after(State.READY, 0.5, now=3.0) is None
+        assert after(WorkerState.READY, 0.5, now=1.0) == 0.0
+        assert after(WorkerState.STARTING, 0.5, now=2.0) == pytest.approx(0.0875)
+        assert after(WorkerState.READY, 0.5, now=3.0) is None
     assert counts == {"exit": 2}
     assert [record.getMessage() for record in caplog.records] == [
         "Worker 1 exited after 0.5 s, while ready; the next one starts now",
@@ -71,13 +71,13 @@ def test_what_follows_on_an_end_is_said(caplog: pytest.LogCaptureFixture) -> Non
 @pytest.mark.parametrize(
     ("was", "alone", "delay"),
     [
-        (State.READY, False, 25.6),
-        (State.READY, True, MAX_DELAY_ALONE),  # clients wait
-        (State.DRAINING, True, MAX_DELAY_ALONE),
-        (State.STARTING, True, 25.6),  # it would not serve them either
+        (WorkerState.READY, False, 25.6),
+        (WorkerState.READY, True, MAX_DELAY_ALONE),  # clients wait
+        (WorkerState.DRAINING, True, MAX_DELAY_ALONE),
+        (WorkerState.STARTING, True, 25.6),  # it would not serve them either
     ],
 )
-def test_where_no_other_serves_the_next_worker_comes_soon(was: State, alone: bool, delay: float) -> None:
+def test_where_no_other_serves_the_next_worker_comes_soon(was: WorkerState, alone: bool, delay: float) -> None:
     slot = Slot(1, failures=9)
     restarts = Restarts(RestartBudget(None, window=10.0), {"exit": 0}, chance=lambda: 0.0)
     assert restarts.after(slot, "exited", was, 0.5, now=1.0, alone=alone, pid=7, cause="exit") == delay

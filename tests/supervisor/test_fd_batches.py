@@ -18,8 +18,8 @@ from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS, FdBatch, FdBatches,
 from tiny_listener_supervisor.ipc.messages import (
     Acquire,
     Address,
-    CannotBorrow,
     CannotTakeLog,
+    CannotTakeOver,
     Granted,
     TakeLog,
     TakeOver,
@@ -133,7 +133,7 @@ def test_a_worker_says_what_did_not_arrive() -> None:
             await asking
         while len(heard) < 3:
             await asyncio.sleep(0)
-        assert [message for message, _ in heard[1:]] == [CannotBorrow(3), CannotTakeLog()]
+        assert [message for message, _ in heard[1:]] == [CannotTakeOver(3), CannotTakeLog()]
 
     with asyncio.Runner(loop_factory=AsyncioLoop) as runner:
         runner.run(go())

@@ -10,13 +10,13 @@ import pytest
 from tiny_listener_supervisor.fleet.handoff import (
     BLOCKED_AFTER,
     BLOCKED_AFTER_WITH_QUEUE,
-    RETRY_AFTER,
+    RETRY_TAKEOVER,
     WAKE_TIME,
-    Lender,
+    Handoff,
     plan,
     serves,
 )
-from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.slot import Slot, Worker, WorkerState
 from tiny_listener_supervisor.ipc.broker import SocketBroker
 from tiny_listener_supervisor.ipc.channel import Channel, ChannelClosed, channel_pair
 from tiny_listener_supervisor.ipc.fd_batches import MAX_FDS
@@ -62,11 +62,11 @@ class Crew:
         for slot in self.slots:
             ours, theirs = channel_pair()
             beat = memoryview(bytearray(40)).cast("d")
-            slot.worker = Worker(None, 10 + slot.number, ours, None, beat, 0.0, state=State.READY)
+            slot.worker = Worker(None, 10 + slot.number, ours, None, beat, 0.0, state=WorkerState.READY)
             self.theirs.append(theirs)
             self.broker.acquire(slot.number, Address(socket.AF_INET, "127.0.0.1", 0, 5)).listen(5)
         self.beat()
-        self.lender = Lender(self.slots, self.broker, lambda: self.stopping, lambda: self.now)
+        self.handoff = Handoff(self.slots, self.broker, lambda: self.stopping, lambda: self.now)
 
     def worker(self, number: int) -> Worker:
         worker = self.slots[number].worker
@@ -80,7 +80,7 @@ class Crew:
 
     def heard(self) -> list[tuple[int, Any, int]]:
         """Look, and return what each worker was told, with how many sockets."""
-        self.lender.look()
+        self.handoff.look()
         told = []
         for number, channel in enumerate(self.theirs):
             while (received := channel.receive()) is not None:
@@ -109,10 +109,10 @@ def test_a_worker_serves_while_it_is_ready_and_its_loop_turns(crew: Crew) -> Non
     assert serves(worker, crew.now + BLOCKED_AFTER - 0.01)
     assert not serves(worker, crew.now + BLOCKED_AFTER)
     assert not serves(None, crew.now)
-    worker.fate = "hung for 1 s"
+    worker.kill_reason = "hung for 1 s"
     assert not serves(worker, crew.now)
-    worker.fate = None
-    worker.step(State.DRAINING)
+    worker.kill_reason = None
+    worker.step(WorkerState.DRAINING)
     assert not serves(worker, crew.now)
 
 
@@ -202,7 +202,7 @@ def test_a_blocked_slot_is_handed_over_once_and_handed_back(crew: Crew) -> None:
 
 
 def test_a_handover_moves_on_when_the_sibling_is_blocked_too(crew: Crew) -> None:
-    crew.worker(2).fate = "is stale"
+    crew.worker(2).kill_reason = "is stale"
     assert crew.heard() == [(0, TakeOver(2), 1)]
     crew.now += BLOCKED_AFTER
     crew.beat(0)
@@ -210,54 +210,54 @@ def test_a_handover_moves_on_when_the_sibling_is_blocked_too(crew: Crew) -> None
 
 
 def test_a_sibling_that_drains_is_told_nothing(crew: Crew) -> None:
-    crew.worker(2).fate = "is stale"
+    crew.worker(2).kill_reason = "is stale"
     crew.heard()
-    crew.worker(0).step(State.DRAINING)
+    crew.worker(0).step(WorkerState.DRAINING)
     assert crew.heard() == [(1, TakeOver(0), 1), (1, TakeOver(2), 1)]
 
 
 def test_what_cannot_be_taken_is_lent_to_another_and_to_the_same_one_later(crew: Crew) -> None:
-    crew.worker(2).fate = "is stale"
+    crew.worker(2).kill_reason = "is stale"
     assert crew.heard() == [(0, TakeOver(2), 1)]
-    crew.lender.failed(2, crew.worker(0))
+    crew.handoff.failed(2, crew.worker(0))
     assert crew.heard() == [(1, TakeOver(2), 1)]
-    crew.lender.failed(2, crew.worker(1))
+    crew.handoff.failed(2, crew.worker(1))
     assert crew.heard() == []  # nobody is left who could
-    crew.now += RETRY_AFTER - 0.01
+    crew.now += RETRY_TAKEOVER - 0.01
     crew.beat()
     assert crew.heard() == []
     crew.now += 0.01
     crew.beat()
     assert crew.heard() == [(0, TakeOver(2), 1)]
-    crew.lender.failed(2, crew.worker(1))  # of a handover that has ended
+    crew.handoff.failed(2, crew.worker(1))  # of a handover that has ended
     assert crew.heard() == []
 
 
 def test_more_sockets_than_one_message_holds_are_lent(crew: Crew) -> None:
     for index in range(1, MAX_FDS + 1):
         crew.broker.acquire(2, Address(socket.AF_INET, "127.0.0.1", 0, 5, index)).listen(5)
-    crew.worker(2).fate = "is stale"
+    crew.worker(2).kill_reason = "is stale"
     assert crew.heard() == [(0, TakeOver(2, part=0, last=False), MAX_FDS), (0, TakeOver(2, part=1), 1)]
 
 
 def test_a_loan_of_a_slot_that_bound_one_more_socket_meanwhile_is_made_again(crew: Crew) -> None:
-    crew.worker(2).fate = "is stale"
+    crew.worker(2).kill_reason = "is stale"
     assert crew.heard() == [(0, TakeOver(2), 1)]
     crew.broker.acquire(2, Address(socket.AF_INET, "127.0.0.1", 0, 5, 1)).listen(5)
     assert crew.heard() == [(0, TakeOver(2), 2)]
     assert crew.heard() == []
-    crew.worker(2).fate = None
+    crew.worker(2).kill_reason = None
     assert crew.heard() == [(0, HandBack(2), 0)]
 
 
 def test_a_sibling_that_is_gone_is_not_an_error(crew: Crew) -> None:
-    crew.worker(2).fate = "is stale"
+    crew.worker(2).kill_reason = "is stale"
     crew.heard()
     crew.theirs[0].close()
-    crew.worker(2).fate = None
-    crew.lender.look()
-    crew.worker(2).fate = "is stale"
-    crew.lender.look()
+    crew.worker(2).kill_reason = None
+    crew.handoff.look()
+    crew.worker(2).kill_reason = "is stale"
+    crew.handoff.look()
     with pytest.raises(ChannelClosed):
         crew.worker(0).channel.receive()
 
@@ -269,5 +269,5 @@ def test_a_slot_without_sockets_and_a_server_that_stops_lend_nothing(crew: Crew)
     assert crew.heard() == []  # it does not listen: nobody can wait there
     crew.slots.pop()
     crew.stopping = True
-    crew.worker(2).fate = "is stale"
+    crew.worker(2).kill_reason = "is stale"
     assert crew.heard() == []

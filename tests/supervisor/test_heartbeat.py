@@ -134,24 +134,24 @@ def test_a_worker_without_events_rests_until_it_is_stirred() -> None:
         await heartbeat.start()
         for _ in range(QUIET - 2):
             heartbeat._beat()
-        assert (listener.lifecycle.stir, place.shown[REST]) == (None, 0.0)
+        assert (listener.lifecycle.on_activity, place.shown[REST]) == (None, 0.0)
         heartbeat._beat()
         assert 0.5 * LONG_PERIOD - PERIOD < place.shown[REST] < 1.5 * LONG_PERIOD
         place.now += place.shown[REST] + PERIOD
         assert place.vitals().lag == pytest.approx(0.0)
         place.now += 0.5
         assert place.vitals().lag == pytest.approx(0.5)
-        stir = listener.lifecycle.stir
-        assert stir is not None
-        stir()
-        assert (listener.lifecycle.stir, place.shown[REST], place.shown[STAMP]) == (None, 0.0, place.now)
+        on_activity = listener.lifecycle.on_activity
+        assert on_activity is not None
+        on_activity()
+        assert (listener.lifecycle.on_activity, place.shown[REST], place.shown[STAMP]) == (None, 0.0, place.now)
         for _ in range(2 * QUIET):
             listener.hooks.dispatched += 1
             heartbeat._beat()
-        assert listener.lifecycle.stir is None
+        assert listener.lifecycle.on_activity is None
         for _ in range(QUIET):
             heartbeat._beat()
-        assert listener.lifecycle.stir is not None
+        assert listener.lifecycle.on_activity is not None
         heartbeat._timer.cancel()
 
     asyncio.run(main())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny_listener_supervisor.fleet.probation import HANGS, LOOK_AGAIN, STEADY, hang_limit, time_left
 from tiny_listener_supervisor.fleet.reload_status import Rollout
 from tiny_listener_supervisor.fleet.replacing import RELOAD, Replacer, may_begin
-from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.slot import Slot, Worker, WorkerState
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ class Server:
         if slot.is_empty:
             slot.worker = self.fork(slot)
 
-    def let_go(self, slot: Slot, worker: Worker) -> None:
+    def drain_or_kill(self, slot: Slot, worker: Worker) -> None:
         """Let a worker drain."""
-        if worker.state in (State.STARTING, State.READY):
-            worker.step(State.DRAINING)
+        if worker.state in (WorkerState.STARTING, WorkerState.READY):
+            worker.step(WorkerState.DRAINING)
         self.drained.append(worker)
 
     @staticmethod
@@ -130,7 +130,7 @@ class Server:
     def ready(self, slot: Slot) -> None:
         """Let the worker be ready that boots."""
         worker = self.newest(slot)
-        worker.step(State.READY)
+        worker.step(WorkerState.READY)
         self.replacer.ready(slot, worker)
         self.rollout.look()
 
@@ -144,17 +144,17 @@ class Server:
     def dies(self, slot: Slot, worker: Worker) -> None:
         """Let a worker be killed, and do what the supervisor does then."""
         was, role = worker.state, "worker" if worker is slot.worker else "successor"
-        worker.step(State.DEAD)
+        worker.step(WorkerState.DEAD)
         slot.remove(worker)
-        if was is State.STARTING:
+        if was is WorkerState.STARTING:
             self.rollout.worker_failed(worker.version, "was killed before it was ready", -9)
         if worker.on_probation:
             self.replacer.fail_probation(slot, worker, "was killed", -9)
         if role == "worker":
             self.replacer.step_in(slot)
-        if was is State.STARTING and worker.version < self.version:
+        if was is WorkerState.STARTING and worker.version < self.version:
             self.replacer.start_over(slot)
-        elif role == "successor" and was is State.STARTING:
+        elif role == "successor" and was is WorkerState.STARTING:
             self.replacer.give_up(slot, "was killed before it was ready")
         self.start(slot)
 
@@ -166,7 +166,7 @@ class Server:
             self.reload()
         elif event == "due":
             self.replacer.replace(slot, "old")
-        elif event == "ready" and newest.state is State.STARTING:
+        elif event == "ready" and newest.state is WorkerState.STARTING:
             self.ready(slot)
         elif event == "passes" and newest.on_probation:
             self.passes(slot)
@@ -180,7 +180,7 @@ class Server:
 
     def booting(self) -> list[int]:
         """Return the slots with a worker that boots."""
-        return [s.number for s in self.slots for w in s.workers() if w.state is State.STARTING]
+        return [s.number for s in self.slots for w in s.workers() if w.state is WorkerState.STARTING]
 
 
 @pytest.fixture(autouse=True)
@@ -297,7 +297,7 @@ def test_one_that_a_reload_starts_in_an_empty_slot_is_tried_like_any_other() -> 
     server = Server(3)
     broken = server.slots[2].worker
     assert broken is not None
-    broken.step(State.DEAD)
+    broken.step(WorkerState.DEAD)
     server.slots[2].remove(broken)
     server.slots[2].failures = 7
     server.reload()
@@ -315,7 +315,7 @@ def test_a_slot_that_is_retired_on_probation_leaves_the_trial_to_the_next() -> N
     server.reload()
     server.ready(server.slots[0])
     for worker in server.slots[0].retire():
-        server.let_go(server.slots[0], worker)
+        server.drain_or_kill(server.slots[0], worker)
     server.replacer.forget(server.slots[0])
     assert server.booting() == [1]
     server.ready(server.slots[1])

@@ -7,7 +7,7 @@ from typing import Any
 
 from tiny_listener_supervisor.fleet.health import Health
 from tiny_listener_supervisor.fleet.probation import Probation
-from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.slot import Slot, Worker, WorkerState
 from tiny_listener_supervisor.policy import Limits
 from tiny_listener_supervisor.worker.heartbeat import STAMP
 
@@ -30,7 +30,7 @@ def test_a_successor_that_hangs_is_ended() -> None:
         channel: Any = None
         shown = memoryview(bytearray(40)).cast("d")
         shown[STAMP] = stamp
-        return Worker(None, pid, channel, None, shown, 0.0, 0, State.READY, on_probation=on_probation)
+        return Worker(None, pid, channel, None, shown, 0.0, 0, WorkerState.READY, on_probation=on_probation)
 
     slots = [
         Slot(0, worker(1, -100.0, on_probation=False), worker(2, -100.0, on_probation=True)),
@@ -55,14 +55,14 @@ def test_a_probation_ends_with_its_worker() -> None:
         probation = Probation(1.0, lambda _, worker: passed.append(worker), lambda: now)
         slot, channel = Slot(0), None
         shown = memoryview(bytearray(40)).cast("d")
-        worker = Worker(None, 1, channel, None, shown, 0.0, 0, State.READY, ready_since=10.0)  # type: ignore[arg-type]
+        worker = Worker(None, 1, channel, None, shown, 0.0, 0, WorkerState.READY, ready_since=10.0)  # type: ignore[arg-type]
         probation.begin(slot, worker)
         assert worker.on_probation
         now, shown[STAMP] = 11.0, 10.95
-        worker.step(State.DRAINING)
+        worker.step(WorkerState.DRAINING)
         probation._look(slot, worker)
         assert not passed
-        worker.state = State.READY
+        worker.state = WorkerState.READY
         probation._look(slot, worker)
         assert passed == [worker]
         assert not worker.on_probation

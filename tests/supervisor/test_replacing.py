@@ -9,7 +9,7 @@ import pytest
 from tiny_listener_supervisor.fleet.health import Health
 from tiny_listener_supervisor.fleet.reload_status import Rollout
 from tiny_listener_supervisor.fleet.replacing import Replacer
-from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.slot import Slot, Worker, WorkerState
 from tiny_listener_supervisor.policy import Limits
 
 
@@ -21,7 +21,7 @@ class Server:
     """
 
     def __init__(self, count: int, batch: int) -> None:
-        self.slots = [Slot(number, self.worker(State.READY)) for number in range(count)]
+        self.slots = [Slot(number, self.worker(WorkerState.READY)) for number in range(count)]
         self.forked: list[int] = []
         self.drained: list[Worker] = []
         self.stopped = False
@@ -31,7 +31,7 @@ class Server:
         self.replacer = Replacer(self.slots, Rollout(self.slots), me, me, None, counts=self.counts, batch=batch)
 
     @staticmethod
-    def worker(state: State) -> Worker:
+    def worker(state: WorkerState) -> Worker:
         """Return a worker without a process."""
         channel: Any = None
         return Worker(None, 1, channel, None, memoryview(bytearray(40)).cast("d"), 0.0, 0, state)
@@ -39,12 +39,12 @@ class Server:
     def fork(self, slot: Slot) -> Worker:
         """Note who gets a successor."""
         self.forked.append(slot.number)
-        return self.worker(State.STARTING)
+        return self.worker(WorkerState.STARTING)
 
     def start(self, slot: Slot) -> None:
         """No slot is empty."""
 
-    def let_go(self, slot: Slot, worker: Worker) -> None:
+    def drain_or_kill(self, slot: Slot, worker: Worker) -> None:
         """Note who drains."""
         self.drained.append(worker)
 
@@ -52,7 +52,7 @@ class Server:
         """Let a slot's successor be ready."""
         slot = self.slots[number]
         assert slot.successor is not None
-        slot.successor.step(State.READY)
+        slot.successor.step(WorkerState.READY)
         self.replacer.hand_over(slot)
 
 
@@ -124,7 +124,7 @@ class Loop:
 
 
 def test_a_worker_that_said_it_is_due_is_replaced_after_code_that_did_not_boot() -> None:
-    slot = Slot(0, Server.worker(State.READY))
+    slot = Slot(0, Server.worker(WorkerState.READY))
     assert slot.worker is not None
     slot.worker.due = "it has dispatched 20 events (--max-requests)"
     slot.not_before = 30.0  # a successor could not boot

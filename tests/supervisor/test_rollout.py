@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from tiny_listener_supervisor.fleet.reload_status import ReloadStatus, Rollout
-from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.slot import Slot, Worker, WorkerState
 
 
-def worker(version: int, state: State = State.READY) -> Worker:
+def worker(version: int, state: WorkerState = WorkerState.READY) -> Worker:
     channel: Any = None
     return Worker(None, 1, channel, None, memoryview(bytearray(8)).cast("d"), 0.0, version, state)
 
@@ -21,7 +21,7 @@ def test_a_reload_is_done_when_every_slot_in_use_serves_its_code() -> None:
     rollout.look()
     assert (rollout.last, rollout.done) == (None, 0)
     rollout.begin(1)
-    for each in (worker(1, State.STARTING), None, worker(0)):
+    for each in (worker(1, WorkerState.STARTING), None, worker(0)):
         slots[0].worker = each
         slots[1].worker = worker(1)
         rollout.look()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from tiny_listener_supervisor.fleet.scaling import MAX_WORKERS, Scaler, in_use, slot_to_fill, slot_to_leave, why_not
-from tiny_listener_supervisor.fleet.slot import Slot, State, Worker
+from tiny_listener_supervisor.fleet.slot import Slot, Worker, WorkerState
 
 
-def worker(pid: int, state: State = State.READY) -> Worker:
+def worker(pid: int, state: WorkerState = WorkerState.READY) -> Worker:
     channel: Any = None
     return Worker(None, pid, channel, None, memoryview(bytearray(8)).cast("d"), 0.0, state=state)
 
@@ -49,14 +49,14 @@ def test_a_slot_that_serves_nothing_leaves_before_the_highest() -> None:
     assert slot_to_leave(slots) is slots[2]
     slots[1].worker = None
     assert slot_to_leave(slots) is slots[1]
-    slots[0].worker = worker(20, State.STARTING)
+    slots[0].worker = worker(20, WorkerState.STARTING)
     assert slot_to_leave(slots) is slots[1]
     slots[1].retire()
     assert slot_to_leave(slots) is slots[0]
 
 
 def test_a_slot_retires_with_its_successor_and_comes_back_with_a_clean_record() -> None:
-    slot = Slot(0, worker(10), worker(11, State.STARTING), failures=3, not_before=9.0)
+    slot = Slot(0, worker(10), worker(11, WorkerState.STARTING), failures=3, not_before=9.0)
     assert [left.pid for left in slot.retire()] == [10, 11]
     assert (slot.retired, slot.worker, slot.successor) == (True, None, None)
     assert [left.pid for left in slot.workers()] == [10, 11]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_listener_supervisor.fleet.slot import STEPS, IllegalStep, State, Worker
+from tiny_listener_supervisor.fleet.slot import STEPS, IllegalWorkerStep, Worker, WorkerState
 
 from tiny_listener.core.lifecycle import STEPS as LISTENER_STEPS
 from tiny_listener.core.lifecycle import IllegalStep as IllegalListenerStep
@@ -11,15 +11,15 @@ from tiny_listener.core.lifecycle import Lifecycle
 from tiny_listener.core.lifecycle import State as ListenerState
 
 
-@pytest.mark.parametrize("old", State)
-@pytest.mark.parametrize("new", State)
-def test_the_table_of_a_worker_s_life(old: State, new: State) -> None:
+@pytest.mark.parametrize("old", WorkerState)
+@pytest.mark.parametrize("new", WorkerState)
+def test_the_table_of_a_worker_s_life(old: WorkerState, new: WorkerState) -> None:
     worker = Worker(None, 0, None, None, memoryview(b""), 0.0, state=old)  # type: ignore[arg-type]
     if new in STEPS[old]:
         worker.step(new)
         assert worker.state is new
     else:
-        with pytest.raises(IllegalStep, match=f"a worker that is {old.value} cannot become {new.value}"):
+        with pytest.raises(IllegalWorkerStep, match=f"a worker that is {old.value} cannot become {new.value}"):
             worker.step(new)
 
 

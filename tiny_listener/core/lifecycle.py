@@ -106,7 +106,7 @@ class Lifecycle:
         self.sources: list[Source] = []
         """Those that are open, in the order in which they were opened."""
         self.running: set[EventTask] = set()
-        self.stir: Callable[[], None] | None = None
+        self.on_activity: Callable[[], None] | None = None
         """To be called when something comes in, before it is worked on; None while nobody wants to know."""
         self._stopping: asyncio.Task[None] | None = None
         self._reset()

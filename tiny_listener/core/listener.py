@@ -303,16 +303,16 @@ class Listener(Generic[CTX]):
         :raises EventNotFound: no pattern matches; it is counted as a 404
         :raises ListenerError: the listener does not run
         """
-        if self.lifecycle.stir is not None:
-            self.lifecycle.stir()
+        if self.lifecycle.on_activity is not None:
+            self.lifecycle.on_activity()
         event = self._event_of(None if cid is None else self.ctxs.get(cid) or self.new_ctx(cid), path, data)
         self.event_pool.dispatch(event, timeout, on_end)
         return event
 
     def run_event(self, event: Event[Any], timeout: float | None = None) -> EventTask:
         """Run an event in a task of its own, which a shutdown waits for."""
-        if self.lifecycle.stir is not None:
-            self.lifecycle.stir()
+        if self.lifecycle.on_activity is not None:
+            self.lifecycle.on_activity()
         running = self.lifecycle.running
         coro = dispatch(event, self.hooks, timeout)
         task = EventTask(coro, asyncio.get_running_loop(), event, running.discard)

@@ -1,6 +1,7 @@
 """What a request needs from the connection that it arrived on, whatever its protocol.
 
-`Request` and `Body` depend only on these protocols. A second wire protocol is a sibling of HTTP/1, not a change to it.
+`Request` and `IncomingBody` depend only on these protocols. A second wire protocol is a sibling of HTTP/1, not a change
+to it.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .body.incoming import Body
+    from .body.incoming import IncomingBody
     from .forwarded import Origin
     from .request import Request
 
@@ -35,5 +36,5 @@ class BodyFlow(Protocol):
     def body_taken(self) -> None:
         """The handler read what had arrived."""
 
-    def body_wanted(self, body: Body) -> None:
+    def body_wanted(self, body: IncomingBody) -> None:
         """The handler waits for more."""

@@ -15,7 +15,7 @@ from .headers import Headers, MultiDict, parse_cookies, parse_query
 from .trace import TraceContext, read_trace
 
 if TYPE_CHECKING:
-    from .body.incoming import Body
+    from .body.incoming import IncomingBody
     from .forwarded import Origin
     from .headers import Field
     from .ports import Wire
@@ -44,7 +44,7 @@ class Request:
     """When the head was read, on the clock of `time.perf_counter`, in seconds."""
     connection: Wire
     """The connection that it arrived on."""
-    arriving: Body | None = None
+    arriving: IncomingBody | None = None
     """The body, if it did not come together with the head."""
     traced_as: str | None = None
     """The id of the trace in which this server records the request; set by the instrumentation."""

@@ -66,8 +66,8 @@ class _Reading:
             self._loop.remove_reader(self._sock.fileno())
 
     def _read(self) -> None:
-        if (stir := getattr(self._loop, "stir", None)) is not None:
-            stir()
+        if (on_activity := getattr(self._loop, "on_activity", None)) is not None:
+            on_activity()
         for _ in range(BURST):
             if not self.is_on:  # the callback may have stopped it
                 return

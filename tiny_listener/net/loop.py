@@ -58,7 +58,7 @@ class ServerLoop:
     """Added to an event loop class: it records servers, and asks `socket_provider` for sockets."""
 
     socket_provider: SocketProvider | None = None
-    stir: Callable[[], None] | None = None
+    on_activity: Callable[[], None] | None = None
     """Like that of `Lifecycle`, for readers of datagrams."""
     on_servers: Callable[[], None] | None = None
     """Called when servers are open and none is being opened."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ..fleet.reload_status import ReloadStatus
-from ..fleet.slot import Slot, State, Worker
+from ..fleet.slot import Slot, Worker, WorkerState
 from ..system.proc import cpu_seconds, resident_bytes
 from ..worker.heartbeat import read_vitals
 
@@ -106,7 +106,7 @@ def _process(slot: Slot, worker: Worker, now: float, queue: int | None) -> Proce
         worker.row.events() if worker.row is not None else None,
         slot.last_exit,
         cpu_seconds(worker.pid),
-        round(read_vitals(worker.shown, now).lag, 6) if worker.state is State.READY else None,
+        round(read_vitals(worker.shown, now).lag, 6) if worker.state is WorkerState.READY else None,
     )
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..fleet.slot import State
+from ..fleet.slot import WorkerState
 from ..system.proc import process_numbers
 from ..worker.heartbeat import Vitals, read_vitals
 
@@ -41,8 +41,10 @@ def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float, lag:
             in_progress += vitals.in_progress
             connections += vitals.connections
             if worker is slot.worker:  # one process per label value
-                views.append(_process(str(slot.number), worker.pid, vitals if worker.state is State.READY else None))
-    return ServerView(views, in_progress, connections, {s.value: states[s.value] for s in State}, restarts, lag)
+                views.append(
+                    _process(str(slot.number), worker.pid, vitals if worker.state is WorkerState.READY else None)
+                )
+    return ServerView(views, in_progress, connections, {s.value: states[s.value] for s in WorkerState}, restarts, lag)
 
 
 def view_of_the_only_process(shown: memoryview[float], now: float) -> ServerView:

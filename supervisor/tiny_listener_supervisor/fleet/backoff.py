@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..policy import MAX_DELAY, MAX_DELAY_ALONE, RestartBudget, restart_delay, workers_in_words
-from .slot import State
+from .slot import WorkerState
 
 if TYPE_CHECKING:
     from .slot import Slot
@@ -46,7 +46,7 @@ class Restarts:
         return delay
 
     def after(
-        self, slot: Slot, words: str, was: State, lived: float, now: float, *, alone: bool, pid: int, cause: str
+        self, slot: Slot, words: str, was: WorkerState, lived: float, now: float, *, alone: bool, pid: int, cause: str
     ) -> float | None:
         """Return the seconds until the slot's next worker starts, or None if the budget is exceeded.
 
@@ -60,12 +60,12 @@ class Restarts:
         """
         slot.restarts += 1
         # Restarting sooner helps nobody if the worker never became ready: the cause may persist.
-        longest = MAX_DELAY_ALONE if alone and was is not State.STARTING else MAX_DELAY
+        longest = MAX_DELAY_ALONE if alone and was is not WorkerState.STARTING else MAX_DELAY
         slot.failures, delay = restart_delay(slot.failures, lived, self._chance(), longest)
         budget = self._budget
         over = budget.spend(now)
         then = "no restart" if over else f"the next one starts {f'in {delay:.2g} s' if delay else 'now'}"
-        ready = "before it was ready" if was is State.STARTING else "while ready"
+        ready = "before it was ready" if was is WorkerState.STARTING else "while ready"
         logger.error(
             "Worker %d %s after %.1f s, %s; %s", slot.number, words, lived, ready, then,
             extra={"slot": slot.number, "pid": pid, "reason": words, "duration": round(lived, 3)},

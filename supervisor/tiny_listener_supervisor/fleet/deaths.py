@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..policy import describe_exit
 from .backoff import GAVE_UP
-from .slot import Slot, State, Worker, about
+from .slot import Slot, Worker, WorkerState, about
 
 if TYPE_CHECKING:
     from ..supervisor import Supervisor
@@ -46,16 +46,16 @@ class Deaths:
             supervisor.loop.remove_reader(worker.channel.fileno())
             worker.channel.close()
         was = worker.state
-        worker.step(State.DEAD)
+        worker.step(WorkerState.DEAD)
         worker.release()
         supervisor.broker.forget(worker.pid)
         role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
         slot.remove(worker)
         supervisor.forker.merge_counters(worker)
-        supervisor.lender.look()
+        supervisor.handoff.look()
         supervisor.notifier.status(supervisor.readiness())
-        words = slot.last_exit = worker.fate or describe_exit(code)
-        if was is State.STARTING:
+        words = slot.last_exit = worker.kill_reason or describe_exit(code)
+        if was is WorkerState.STARTING:
             failed = f"worker {slot.number} {words} before it was ready"
             if (
                 supervisor.rollout.worker_failed(worker.version, failed, code)
@@ -63,30 +63,30 @@ class Deaths:
                 and not supervisor.stopping
             ):
                 supervisor.replacer.fail_boot(slot, f"{words} before it was ready")
-        if worker.on_probation and was is State.READY and not supervisor.stopping:
+        if worker.on_probation and was is WorkerState.READY and not supervisor.stopping:
             supervisor.replacer.fail_probation(slot, worker, words, code)
         if role == "worker" and not supervisor.stopping:
             supervisor.replacer.step_in(slot)
         self._go_on_without(slot, worker, role, was, words, code)
 
-    def _go_on_without(self, slot: Slot, worker: Worker, role: str, was: State, words: str, code: int) -> None:  # noqa: PLR0917
+    def _go_on_without(self, slot: Slot, worker: Worker, role: str, was: WorkerState, words: str, code: int) -> None:  # noqa: PLR0917
         """Decide what follows the end of a worker."""
         supervisor = self._supervisor
         lived = supervisor.loop.time() - worker.started
         fields = {**about(slot, worker), "reason": words, "duration": round(lived, 3)}
         if supervisor.stopping:
             supervisor.finish_if_empty()
-        elif was is State.STARTING and worker.version < supervisor.starter.version:
+        elif was is WorkerState.STARTING and worker.version < supervisor.starter.version:
             supervisor.replacer.start_over(slot)
         elif role == "leaving":
             pass
         elif role == "successor":
-            if was is State.STARTING:
+            if was is WorkerState.STARTING:
                 supervisor.replacer.give_up(slot, f"{words} before it was ready")
-            elif was is State.DRAINING:
+            elif was is WorkerState.DRAINING:
                 supervisor.loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
             supervisor.starter.start(slot)  # unless the old worker serves
-        elif was is State.STARTING and supervisor.reloader is not None:
+        elif was is WorkerState.STARTING and supervisor.reloader is not None:
             if supervisor.reloader.is_news("waiting"):
                 logger.error(
                     "Worker %d %s before it was ready: waiting for the next change", slot.number, words, extra=fields
@@ -95,13 +95,13 @@ class Deaths:
             text = f"Error: worker {slot.number} {words} before it was ready\n"
             logger.critical("A worker ended before it was ready", extra={"as_is": text, **fields})
             supervisor.stop(3, at_once=True)
-        elif role == "worker" and was is State.DRAINING and worker.fate is None:
+        elif role == "worker" and was is WorkerState.DRAINING and worker.kill_reason is None:
             # A signal to the whole process group may have stopped it, and may not have reached this process yet.
             supervisor.loop.call_later(SETTLES, self._drained, slot, worker, words, was, code)
         elif role == "worker":
             self._restart(slot, worker, words, was, code)
 
-    def _drained(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
+    def _drained(self, slot: Slot, worker: Worker, words: str, was: WorkerState, code: int) -> None:
         """A worker drained without having been told to, and no stop has been requested since."""
         supervisor = self._supervisor
         if not supervisor.stopping and worker.on_probation:
@@ -109,7 +109,7 @@ class Deaths:
         if slot.is_empty:
             self._restart(slot, worker, words, was, code)
 
-    def _restart(self, slot: Slot, worker: Worker, words: str, was: State, code: int) -> None:
+    def _restart(self, slot: Slot, worker: Worker, words: str, was: WorkerState, code: int) -> None:
         supervisor = self._supervisor
         if supervisor.stopping:
             return
@@ -126,7 +126,7 @@ class Deaths:
         supervisor = self._supervisor
         if supervisor.stopping:
             return
-        supervisor.ender.let_go(slot, worker)
+        supervisor.ender.drain_or_kill(slot, worker)
         words = "drains by itself"
         if worker is slot.successor:
             slot.withdraw()
@@ -135,5 +135,5 @@ class Deaths:
             if worker.on_probation:
                 supervisor.replacer.fail_probation(slot, worker, words, 0)
             if slot.successor is None and (supervisor.all_were_ready or supervisor.reloader is not None):
-                slot.part()
-                self._restart(slot, worker, words, State.READY, 0)
+                slot.vacate()
+                self._restart(slot, worker, words, WorkerState.READY, 0)

@@ -23,14 +23,14 @@ from ..ipc.channel import ChannelClosed
 from ..ipc.messages import HandBack, TakeOver
 from ..worker.heartbeat import REST, STAMP
 from .scaling import in_use
-from .slot import Slot, State, Worker
+from .slot import Slot, Worker, WorkerState
 
 if TYPE_CHECKING:
     import asyncio
 
     from ..ipc.broker import SocketBroker
 
-__all__ = ["Lender", "plan", "serves"]
+__all__ = ["Handoff", "plan", "serves"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
@@ -42,7 +42,7 @@ BLOCKED_AFTER = 0.5
 OPEN_GRACE = 5.0
 """Seconds after ready in which new code may still open servers. After that, addresses that it does not use are closed.
 """
-RETRY_AFTER = 1.0
+RETRY_TAKEOVER = 1.0
 """Seconds before sockets are handed over again to a worker that failed to take them, for want of file descriptors."""
 BLOCKED_AFTER_WITH_QUEUE = 0.15
 """The same while connections or datagrams wait at the slot: one and a half heartbeats. If the worker is merely late, a
@@ -58,7 +58,7 @@ def serves(worker: Worker | None, now: float, waited: float | None = None) -> bo
     :param waited: seconds that connections have been seen waiting at its sockets since its last heartbeat; None: none
         wait
     """
-    if worker is None or worker.state is not State.READY or worker.fate is not None:
+    if worker is None or worker.state is not WorkerState.READY or worker.kill_reason is not None:
         return False
     rest = worker.shown[REST]
     still = now - worker.shown[STAMP] - rest
@@ -95,7 +95,7 @@ def plan(
     return wanted
 
 
-class Lender:
+class Handoff:
     """Hands the sockets of slots that are not served over to siblings.
 
     :param is_stopping: whether all workers are about to stop, so that nothing is handed over any more
@@ -166,7 +166,7 @@ class Lender:
     def failed(self, slot: int, worker: Worker) -> None:
         """A worker failed to take sockets over: hand them to another one, or to the same one later."""
         logger.debug("Pid %d cannot take over the accept queue of slot %d", worker.pid, slot)
-        self._unable[worker.pid] = self._clock() + RETRY_AFTER
+        self._unable[worker.pid] = self._clock() + RETRY_TAKEOVER
         if self._handovers.get(slot) is worker:
             del self._handovers[slot]
             self.look()
@@ -175,7 +175,7 @@ class Lender:
         before, self._waits = self._waits, {}
         for number in self._broker.waiting():
             worker = self._slots[number].worker
-            if worker is not None and worker.state is State.READY:
+            if worker is not None and worker.state is WorkerState.READY:
                 stamp = worker.shown[STAMP]
                 known = before.get(number)
                 self._waits[number] = known if known is not None and known[0] == stamp else (stamp, now)
@@ -199,7 +199,7 @@ class Lender:
 
     def _take_back(self, slot: int, worker: Worker) -> None:
         try:
-            if worker.state is State.READY:  # otherwise it has stopped accepting altogether
+            if worker.state is WorkerState.READY:  # otherwise it has stopped accepting altogether
                 worker.channel.send(HandBack(slot))
         except BlockingIOError:
             return

@@ -14,7 +14,7 @@ from ..system.proc import resident_bytes
 from ..worker.heartbeat import REST, STAMP
 from ..worker.stacks import DUMP_TIME, ask_for_stacks
 from .probation import HANGS
-from .slot import Slot, State, Worker, about
+from .slot import Slot, Worker, WorkerState, about
 
 if TYPE_CHECKING:
     import asyncio
@@ -70,7 +70,7 @@ class Health:
         self._last_tick = now
         for slot in self._slots:
             for worker in (slot.worker, slot.successor):
-                if worker is None or worker.state is not State.READY or worker.fate is not None:
+                if worker is None or worker.state is not WorkerState.READY or worker.kill_reason is not None:
                     continue
                 limit = self._hang_on_probation if worker.on_probation else self._hang_timeout
                 if is_hung(worker.shown[STAMP], now, self._awake_since, limit, late, worker.shown[REST]):
@@ -83,7 +83,7 @@ class Health:
         """Whether any ready worker's loop ran recently. It also serves the queues of workers that hang."""
         now = time.monotonic()
         workers = [slot.worker for slot in self._slots if slot.worker is not None and slot.is_ready]
-        kept = [worker for worker in workers if worker.fate is None]  # not about to be killed
+        kept = [worker for worker in workers if worker.kill_reason is None]  # not about to be killed
         return any(not is_hung(w.shown[STAMP], now, self._awake_since, STALE, rest=w.shown[REST]) for w in kept)
 
     def _check_age(self, slot: Slot, worker: Worker) -> None:
@@ -101,7 +101,7 @@ class Health:
             "Worker %d (pid %d): its event loop has been blocked for %g s (%s): killing it",
             slot.number, worker.pid, limit, which, extra={**about(slot, worker), "reason": "hang", "duration": limit},
         )  # fmt: skip
-        worker.doom("hang", f"hung for {limit:g} s")
+        worker.note_kill("hang", f"hung for {limit:g} s")
         ask_for_stacks(slot, worker)
         worker.timers += (
             self._loop.call_later(DUMP_TIME, os.kill, worker.pid, signal.SIGABRT),

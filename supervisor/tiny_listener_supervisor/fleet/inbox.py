@@ -7,12 +7,12 @@ import os
 from typing import TYPE_CHECKING
 
 from ..ipc.channel import ChannelClosed, GarbledMessage
-from ..ipc.messages import Acquire, BootFailed, CannotBorrow, CannotTakeLog, Draining, Due, Dumped, Ready
+from ..ipc.messages import Acquire, BootFailed, CannotTakeLog, CannotTakeOver, Due, Dumped, Ready, WorkerDraining
 from ..system.logfile import pass_on
 from ..worker.stacks import log_stacks
 from .deaths import SETTLES
-from .handoff import RETRY_AFTER
-from .slot import State, about
+from .handoff import RETRY_TAKEOVER
+from .slot import WorkerState, about
 
 if TYPE_CHECKING:
     from ..ipc.messages import FromWorker
@@ -53,14 +53,14 @@ class Inbox:
                 "Worker %d (pid %d) sent %s: killing it", slot.number, worker.pid, exc, extra=about(slot, worker)
             )
             supervisor.loop.remove_reader(worker.channel.fileno())
-            worker.doom("line", "sent an invalid message")
+            worker.note_kill("line", "sent an invalid message")
             worker.process.kill()
 
     def read_of_booting(self) -> None:
         """Read what booting workers have sent: one that is ready by now may have events in flight."""
         for slot in self._supervisor.slots:
             for worker in slot.workers():
-                if worker.state is State.STARTING and worker.channel.fileno() >= 0:
+                if worker.state is WorkerState.STARTING and worker.channel.fileno() >= 0:
                     self.read(slot, worker)
 
     def _handle(self, slot: Slot, worker: Worker, message: FromWorker) -> None:
@@ -70,7 +70,7 @@ class Inbox:
                 supervisor.broker.answer(slot.number, worker.pid, worker.channel, message)
             case Ready():
                 self._ready(slot, worker)
-            case Draining():
+            case WorkerDraining():
                 worker.drains = True
                 self._drains(slot, worker)
             case Due():
@@ -78,19 +78,19 @@ class Inbox:
                 supervisor.replacer.replace(slot, worker.due)
             case Dumped():
                 log_stacks(slot, worker)
-            case CannotBorrow():
-                supervisor.lender.failed(message.slot, worker)
+            case CannotTakeOver():
+                supervisor.handoff.failed(message.slot, worker)
             case CannotTakeLog():
                 if self._log_file is not None:
-                    worker.timers.append(supervisor.loop.call_later(RETRY_AFTER, pass_on, self._log_file, worker))
+                    worker.timers.append(supervisor.loop.call_later(RETRY_TAKEOVER, pass_on, self._log_file, worker))
             case BootFailed():
                 self._boot_failed(worker, message)
 
     def _ready(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is not State.STARTING or worker.fate is not None:
+        if worker.state is not WorkerState.STARTING or worker.kill_reason is not None:
             return
         supervisor = self._supervisor
-        worker.step(State.READY)
+        worker.step(WorkerState.READY)
         worker.ready_since = supervisor.loop.time()
         supervisor.broker.ready(worker.pid)
         fields = {**about(slot, worker), "duration": round(worker.ready_since - worker.started, 3)}
@@ -104,16 +104,16 @@ class Inbox:
     def _drains(self, slot: Slot, worker: Worker) -> None:
         """A worker accepts no more connections: its siblings serve its accept queue from now on."""
         supervisor = self._supervisor
-        if worker.state is State.READY:  # it was not told to
-            worker.step(State.DRAINING)
-            supervisor.lender.look()
+        if worker.state is WorkerState.READY:  # it was not told to
+            worker.step(WorkerState.DRAINING)
+            supervisor.handoff.look()
             supervisor.notifier.status(supervisor.readiness())
             worker.timers.append(supervisor.loop.call_later(SETTLES, supervisor.deaths.left_by_itself, slot, worker))
 
     def _boot_failed(self, worker: Worker, message: BootFailed) -> None:
         supervisor = self._supervisor
         supervisor.ender.watch_failed(worker)
-        if worker.state is State.DRAINING:  # it is no longer needed
+        if worker.state is WorkerState.DRAINING:  # it is no longer needed
             return
         reloader, version = supervisor.reloader, supervisor.starter.version
         stale = reloader is not None and worker.version < version

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..worker.heartbeat import REST, STAMP
-from .slot import State
+from .slot import WorkerState
 
 if TYPE_CHECKING:
     from .slot import Slot, Worker
@@ -74,7 +74,7 @@ class Probation:
         self._look(slot, worker)
 
     def _look(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is not State.READY or worker.fate is not None:
+        if worker.state is not WorkerState.READY or worker.kill_reason is not None:
             return
         left = time_left(self.length, worker.ready_since, worker.shown[STAMP] + worker.shown[REST], self._clock())
         if left > 0:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .slot import State, about
+from .slot import WorkerState, about
 
 if TYPE_CHECKING:
     from .probation import Probation
@@ -85,7 +85,7 @@ class Replacer:
         # Code that is out of date by now need not be tried any longer. Its slots come first, so that reloads which
         # come faster than they end reach every slot.
         for slot in reversed(self._slots):
-            if slot.successor is not None and slot.successor.state is State.READY:
+            if slot.successor is not None and slot.successor.state is WorkerState.READY:
                 self._withdraw(slot)
                 self._due.appendleft((slot, RELOAD))
         # Slots that wait for their turn get the newest code anyway; those that had it are due again.
@@ -104,9 +104,9 @@ class Replacer:
         newest code need not wait for that.
         """
         worker = slot.worker
-        if worker is not None and worker.state is State.STARTING and worker.version < self._starter.version:
-            slot.part()
-            self._ender.let_go(slot, worker)
+        if worker is not None and worker.state is WorkerState.STARTING and worker.version < self._starter.version:
+            slot.vacate()
+            self._ender.drain_or_kill(slot, worker)
 
     def replace(self, slot: Slot, reason: str) -> None:
         """Replace a slot's worker, when its turn comes."""
@@ -143,8 +143,8 @@ class Replacer:
         # Counted where they are, so that no end of a worker can leave a count behind that holds up the next reload.
         found = [worker for slot in self._slots for worker in (slot.worker, slot.successor) if worker is not None]
         newest = [worker for worker in found if worker.version == self._starter.version]
-        booting = [worker for worker in newest if worker.state is State.STARTING]
-        tried = [worker for worker in newest if worker.state is State.READY and worker.on_probation]
+        booting = [worker for worker in newest if worker.state is WorkerState.STARTING]
+        tried = [worker for worker in newest if worker.state is WorkerState.READY and worker.on_probation]
         return may_begin(
             reason,
             self._batch,
@@ -184,7 +184,7 @@ class Replacer:
         """Let the successor serve, which is ready."""
         left = slot.promote()
         if left is not None:
-            self._ender.let_go(slot, left)
+            self._ender.drain_or_kill(slot, left)
         reason = self._replacing.pop(slot, RELOAD)
         self._counts["reload" if reason == RELOAD else "recycle"] += 1
         if slot.worker is not None and slot.worker.version < self._starter.version:
@@ -197,7 +197,7 @@ class Replacer:
         Its probation goes on.
         """
         successor = slot.successor
-        if successor is None or successor.state is not State.READY or successor.fate is not None:
+        if successor is None or successor.state is not WorkerState.READY or successor.kill_reason is not None:
             return False
         self.hand_over(slot)
         return True
@@ -206,8 +206,8 @@ class Replacer:
         """End workers that may have read code from before a change; who develops does not wait for them."""
         for slot in self._slots:
             for worker in slot.workers():
-                if worker.state is State.STARTING:
-                    worker.doom("reload", "is out of date")
+                if worker.state is WorkerState.STARTING:
+                    worker.note_kill("reload", "is out of date")
                     worker.process.kill()
 
     def start_over(self, slot: Slot) -> None:
@@ -265,7 +265,7 @@ class Replacer:
         successor = slot.withdraw()
         if successor is not None:
             logger.info("Worker %d (pid %d) is withdrawn", slot.number, successor.pid, extra=about(slot, successor))
-            self._ender.let_go(slot, successor)
+            self._ender.drain_or_kill(slot, successor)
 
     def forget(self, slot: Slot) -> None:
         """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from ..ipc.channel import Channel
     from ..ipc.messages import FromWorker, ToWorker
 
-__all__ = ["IllegalStep", "Slot", "State", "Worker", "about"]
+__all__ = ["IllegalWorkerStep", "Slot", "Worker", "WorkerState", "about"]
 
 
-class State(Enum):
+class WorkerState(Enum):
     """The state of a worker."""
 
     STARTING = "starting"
@@ -27,28 +27,28 @@ class State(Enum):
     DEAD = "dead"
 
 
-STEPS: dict[State, dict[State, str]] = {
-    State.STARTING: {
-        State.READY: "it says that it is ready",
-        State.DRAINING: "it is told to stop",
-        State.DEAD: "it exits",
+STEPS: dict[WorkerState, dict[WorkerState, str]] = {
+    WorkerState.STARTING: {
+        WorkerState.READY: "it says that it is ready",
+        WorkerState.DRAINING: "it is told to stop",
+        WorkerState.DEAD: "it exits",
     },
-    State.READY: {
-        State.DRAINING: "it is told to stop, or stops by itself",
-        State.DEAD: "it exits",
+    WorkerState.READY: {
+        WorkerState.DRAINING: "it is told to stop, or stops by itself",
+        WorkerState.DEAD: "it exits",
     },
-    State.DRAINING: {
-        State.DEAD: "it exits",
+    WorkerState.DRAINING: {
+        WorkerState.DEAD: "it exits",
     },
-    State.DEAD: {},
+    WorkerState.DEAD: {},
 }
 """The allowed transitions, and what causes each."""
 
 
-class IllegalStep(Exception):  # noqa: N818
+class IllegalWorkerStep(Exception):  # noqa: N818
     """A transition that the state table does not allow."""
 
-    def __init__(self, old: State, new: State) -> None:
+    def __init__(self, old: WorkerState, new: WorkerState) -> None:
         super().__init__(f"a worker that is {old.value} cannot become {new.value}")
 
 
@@ -65,7 +65,7 @@ class Worker:
     :ivar version: number of reloads requested when it was forked
     :ivar ready_since: when it reported ready, on the loop's clock
     :ivar due: why it is to be replaced, since it reported that itself; it reports it once
-    :ivar fate: why the supervisor killed it, for the log
+    :ivar kill_reason: why the supervisor killed it, for the log
     :ivar cause: the same as one of `policy.RESTART_REASONS`
     :ivar stacks: file descriptor of the memory that it writes its stacks to; -1: none
     :ivar drains: whether it reported that it drains, told to or not
@@ -80,10 +80,10 @@ class Worker:
     shown: memoryview[float]
     started: float
     version: int = 0
-    state: State = State.STARTING
+    state: WorkerState = WorkerState.STARTING
     ready_since: float = 0.0
     due: str | None = None
-    fate: str | None = None
+    kill_reason: str | None = None
     cause: str | None = None
     values: ValuesRow | None = None
     stacks: int = -1
@@ -91,18 +91,18 @@ class Worker:
     on_probation: bool = False
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
-    def step(self, new: State) -> None:
+    def step(self, new: WorkerState) -> None:
         """Change the state.
 
-        :raises IllegalStep: the state table does not allow this transition
+        :raises IllegalWorkerStep: the state table does not allow this transition
         """
         if new not in STEPS[self.state]:
-            raise IllegalStep(self.state, new)
+            raise IllegalWorkerStep(self.state, new)
         self.state = new
 
-    def doom(self, cause: str, fate: str) -> None:
+    def note_kill(self, cause: str, kill_reason: str) -> None:
         """Record why the supervisor is about to kill it."""
-        self.cause, self.fate = cause, fate
+        self.cause, self.kill_reason = cause, kill_reason
 
     def release(self) -> None:
         """Release the resources of a dead worker. A timer would keep the object and its memory alive until it fires."""
@@ -147,7 +147,7 @@ class Slot:
     @property
     def is_ready(self) -> bool:
         """Whether it has a worker that accepts events."""
-        return self.worker is not None and self.worker.state is State.READY
+        return self.worker is not None and self.worker.state is WorkerState.READY
 
     @property
     def is_empty(self) -> bool:
@@ -173,7 +173,7 @@ class Slot:
             self.leaving.append(left)
         return left
 
-    def part(self) -> None:
+    def vacate(self) -> None:
         """Move the worker to `leaving`, although nothing replaces it yet."""
         if self.worker is not None:
             self.leaving.append(self.worker)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..ipc.channel import ChannelClosed
 from ..ipc.messages import Stop
 from ..worker.stacks import DUMP_TIME, ask_for_stacks
-from .slot import State, about
+from .slot import WorkerState, about
 
 if TYPE_CHECKING:
     from .slot import Slot, Worker
@@ -42,10 +42,10 @@ class Ender:
 
     def drain(self, slot: Slot, worker: Worker) -> None:
         """Let a worker finish what is in flight and exit."""
-        if worker.state not in (State.STARTING, State.READY):
+        if worker.state not in (WorkerState.STARTING, WorkerState.READY):
             return
-        booting = worker.state is State.STARTING
-        worker.step(State.DRAINING)
+        booting = worker.state is WorkerState.STARTING
+        worker.step(WorkerState.DRAINING)
         if booting:  # it may not hear the channel yet
             worker.process.terminate()
             worker.timers.append(asyncio.get_running_loop().call_later(BOOT_GRACE, worker.process.kill))
@@ -66,7 +66,7 @@ class Ender:
         """End all booting workers."""
         for slot in self._slots:
             for worker in slot.workers():
-                if worker.state is State.STARTING:
+                if worker.state is WorkerState.STARTING:
                     self.drain(slot, worker)
 
     def drain_all(self) -> None:
@@ -75,13 +75,13 @@ class Ender:
             for worker in slot.workers():
                 self.drain(slot, worker)
 
-    def let_go(self, slot: Slot, worker: Worker) -> None:
+    def drain_or_kill(self, slot: Slot, worker: Worker) -> None:
         """Drain a worker that is no longer needed, and kill it when it exceeds the timeout."""
         self.drain(slot, worker)
         worker.timers.append(asyncio.get_running_loop().call_later(self.limit, self._kill_late, slot, worker))
 
     def _kill_late(self, slot: Slot, worker: Worker) -> None:
-        if worker.state is State.DRAINING:
+        if worker.state is WorkerState.DRAINING:
             logger.warning(
                 "Worker %d (pid %d) did not exit in time: killing it",
                 slot.number, worker.pid, extra=about(slot, worker),
@@ -94,13 +94,13 @@ class Ender:
 
     @staticmethod
     def _kill_unready(slot: Slot, worker: Worker, limit: float) -> None:
-        if worker.state is State.STARTING:
+        if worker.state is WorkerState.STARTING:
             logger.error(
                 "Worker %d (pid %d) is not ready after %g s (--boot-timeout): killing it",
                 slot.number, worker.pid, limit,
                 extra={**about(slot, worker), "reason": "boot timeout", "duration": limit},
             )  # fmt: skip
-            worker.doom("boot_timeout", f"was killed after {limit:g} s (--boot-timeout)")
+            worker.note_kill("boot_timeout", f"was killed after {limit:g} s (--boot-timeout)")
             ask_for_stacks(slot, worker)
             worker.timers.append(asyncio.get_running_loop().call_later(DUMP_TIME, worker.process.kill))
 
@@ -110,12 +110,12 @@ class Ender:
 
     @staticmethod
     def _kill_deaf(slot: Slot, worker: Worker) -> None:
-        if worker.state in (State.STARTING, State.READY):
+        if worker.state in (WorkerState.STARTING, WorkerState.READY):
             logger.error(
                 "Worker %d (pid %d) closed its channel to the supervisor: killing it", slot.number, worker.pid,
                 extra=about(slot, worker),
             )  # fmt: skip
-            worker.doom("line", "closed its channel to the supervisor")
+            worker.note_kill("line", "closed its channel to the supervisor")
             worker.process.kill()
 
     def watch_failed(self, worker: Worker) -> None:
@@ -126,7 +126,7 @@ class Ender:
         """Kill every worker. Name those that still drain in the log, unless `silent`."""
         for slot in self._slots:
             for worker in slot.workers():
-                if worker.state is State.DRAINING and not silent:
+                if worker.state is WorkerState.DRAINING and not silent:
                     words = "Worker %d (pid %d) has not finished draining: killing it"
                     logger.warning(words, slot.number, worker.pid, extra=about(slot, worker))
                 worker.process.kill()

@@ -14,10 +14,9 @@ __all__ = [
     "Acquire",
     "Address",
     "BootFailed",
-    "CannotBorrow",
     "CannotTakeLog",
+    "CannotTakeOver",
     "Changed",
-    "Draining",
     "Due",
     "Dumped",
     "FromWatcher",
@@ -32,6 +31,7 @@ __all__ = [
     "ToWorker",
     "WatchFailed",
     "Watching",
+    "WorkerDraining",
     "fault_of",
 ]
 
@@ -86,7 +86,7 @@ class Ready(msgspec.Struct, tag=True, frozen=True):
     """Worker: events are accepted."""
 
 
-class Draining(msgspec.Struct, tag=True, frozen=True):
+class WorkerDraining(msgspec.Struct, tag=True, frozen=True):
     """Worker: nothing new is accepted any more, for whatever reason; what is in flight finishes."""
 
 
@@ -111,7 +111,7 @@ class Due(msgspec.Struct, tag=True, frozen=True):
     events: int
 
 
-class CannotBorrow(msgspec.Struct, tag=True, frozen=True):
+class CannotTakeOver(msgspec.Struct, tag=True, frozen=True):
     """Worker: the sockets of a sibling did not arrive, or cannot be served, for want of file descriptors.
 
     :ivar slot: the sibling's slot
@@ -188,6 +188,6 @@ class WatchFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
-FromWorker: TypeAlias = Acquire | Ready | Draining | Due | Dumped | BootFailed | CannotBorrow | CannotTakeLog
+FromWorker: TypeAlias = Acquire | Ready | WorkerDraining | Due | Dumped | BootFailed | CannotTakeOver | CannotTakeLog
 ToWorker: TypeAlias = Granted | Refused | TakeOver | HandBack | TakeLog | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

@@ -12,9 +12,9 @@ Each is an aligned double with one writer: a reader may see a value that is a te
 one. The heartbeat is written before the rest, so a reader between the two never finds the loop later than it is.
 
 A worker rests after a second without an event in flight. Whatever accepts an event ends the rest first
-(`Lifecycle.stir`), so a handler that blocks the loop is detected as early as without rests. Other causes of a blocked
-loop within a rest, such as a stopped process or a callback of the application, are detected when the rest is over, or,
-if connections wait at its sockets, by those: see `fleet.handoff`.
+(`Lifecycle.on_activity`), so a handler that blocks the loop is detected as early as without rests. Other causes of a
+blocked loop within a rest, such as a stopped process or a callback of the application, are detected when the rest is
+over, or, if connections wait at its sockets, by those: see `fleet.handoff`.
 """
 
 from __future__ import annotations
@@ -161,9 +161,9 @@ class Heartbeat:
             self._shown[REST] = 0.0
             self._timer = self._loop.call_later(PERIOD, self._beat)
 
-    def _call_on_activity(self, stir: Callable[[], None] | None) -> None:
+    def _call_on_activity(self, on_activity: Callable[[], None] | None) -> None:
         loop: Any = self._loop
-        self._listener.lifecycle.stir = loop.stir = stir
+        self._listener.lifecycle.on_activity = loop.on_activity = on_activity
 
     def _is_quiet(self) -> bool:
         """Whether no event has been in flight for some heartbeats."""

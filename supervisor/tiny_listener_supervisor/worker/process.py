@@ -32,9 +32,8 @@ from ..ipc.messages import (
     Acquire,
     Address,
     BootFailed,
-    CannotBorrow,
     CannotTakeLog,
-    Draining,
+    CannotTakeOver,
     Due,
     Dumped,
     FromWorker,
@@ -46,6 +45,7 @@ from ..ipc.messages import (
     TakeLog,
     TakeOver,
     ToWorker,
+    WorkerDraining,
 )
 from ..system.own_process import become_a_process_of_its_own, die_with_the_supervisor
 from .failures import cannot_listen, describe_boot_failure, say_that_it_failed
@@ -239,7 +239,7 @@ class SocketClient:
                 self._tell(CannotTakeLog())
 
     def _cannot_take_over(self, slot: int) -> None:
-        self._tell(CannotBorrow(slot))
+        self._tell(CannotTakeOver(slot))
 
     def _tell(self, message: FromWorker) -> None:
         with contextlib.suppress(ChannelClosed, BlockingIOError):
@@ -299,7 +299,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
         async def report() -> None:
             await listener.draining
             with contextlib.suppress(ChannelClosed, BlockingIOError):
-                channel.send(Draining())
+                channel.send(WorkerDraining())
 
         reporting.append(asyncio.ensure_future(report()))  # the loop keeps only weak references to tasks
 

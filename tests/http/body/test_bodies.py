@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from tests.http.helpers import serving, until
-from tiny_listener.http.body.incoming import Body
+from tiny_listener.http.body.incoming import IncomingBody
 
 HOST = b"Host: x\r\n\r\n"
 
@@ -76,9 +76,9 @@ def test_expect_continue(runner: asyncio.Runner) -> None:
 @pytest.mark.parametrize("path", [b"/pieces", b"/echo"])
 def test_100_continue_is_sent_once(runner: asyncio.Runner, path: bytes) -> None:
     fed: list[bytes] = []
-    feed = Body.feed
+    feed = IncomingBody.feed
 
-    def spy(self: Body, piece: bytes) -> None:
+    def spy(self: IncomingBody, piece: bytes) -> None:
         fed.append(piece)
         feed(self, piece)
 
@@ -92,7 +92,7 @@ def test_100_continue_is_sent_once(runner: asyncio.Runner, path: bytes) -> None:
                 await asyncio.wait_for(until(partial(contains, fed, piece)), 10)
             assert (await client.ask(b"c")).status == 200
 
-    with mock.patch.object(Body, "feed", spy):
+    with mock.patch.object(IncomingBody, "feed", spy):
         runner.run(main())
 
 

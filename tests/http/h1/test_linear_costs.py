@@ -14,7 +14,7 @@ from tests.http.memory import MemoryTransport
 from tests.http.walls import get, until
 from tiny_listener.core.runtime import Host
 from tiny_listener.http import HTTPListener, HTTPSettings, ProtocolError, Request
-from tiny_listener.http.body.incoming import Body
+from tiny_listener.http.body.incoming import IncomingBody
 from tiny_listener.http.h1.reading.grammar import Grammar
 from tiny_listener.http.h1.reading.head import Head
 from tiny_listener.http.h1.reading.reader import HEAD_WORK, MAX_WORK, RequestReader
@@ -104,7 +104,7 @@ class Flow:
     def body_taken(self) -> None:
         pass
 
-    def body_wanted(self, body: Body) -> None:
+    def body_wanted(self, body: IncomingBody) -> None:
         pass
 
 
@@ -112,7 +112,7 @@ def test_a_body_that_nobody_takes_is_counted_as_it_comes(runner: asyncio.Runner)
     """And takes about as much memory as it has bytes, however small the pieces."""
 
     async def main() -> None:
-        body = Body(Flow(), expects_continue=False)
+        body = IncomingBody(Flow(), expects_continue=False)
         body.max_size = 10 * MANY
         for n in range(MANY):
             body.feed(b"a")

@@ -11,14 +11,14 @@ from ..errors import BodyTooLargeError, ClientDisconnectedError
 if TYPE_CHECKING:
     from ..ports import BodyFlow
 
-__all__ = ["Body"]
+__all__ = ["IncomingBody"]
 
 SMALL = 4096
 """Pieces up to this number of bytes are appended to the previous one, so that a body in one-byte chunks takes no more
 memory."""
 
 
-class Body:
+class IncomingBody:
     """The body of a request.
 
     :param flow: notified when the handler reads or waits

@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ...process.safe_logging import log_safely
-from ..body.incoming import Body
+from ..body.incoming import IncomingBody
 from ..errors import BodyTooLargeError, ProtocolError
 from ..routing import Refusal
 from .exchange import INTERNAL_ERROR
@@ -46,7 +46,7 @@ class Intake:
         self.reader = RequestReader(connection.server.settings, connection.server.grammar, H1Request)
         self.head_since = 0.0
         self.has_ended = False
-        self._incoming: Body | None = None  # the body that is being read
+        self._incoming: IncomingBody | None = None  # the body that is being read
         self.is_paused = False
         self._discarded = 0  # bytes
 
@@ -143,7 +143,7 @@ class Intake:
         if target.route is not None:
             limit = target.route.opts.get("max_body", limit)
         if request.content is None:
-            request.arriving = self._incoming = Body(self, expects_continue=request.expects_continue)
+            request.arriving = self._incoming = IncomingBody(self, expects_continue=request.expects_continue)
             request.arriving.max_size = limit
         if target.route is not None and request.length is not None and request.length > limit:
             target = Refusal(413, f"the body is longer than {limit} bytes", close=True)
@@ -190,12 +190,12 @@ class Intake:
 
     # --- what becomes of bodies --------------------------------------------------------------------
 
-    def take_no_more(self, current: Body | None) -> None:
+    def take_no_more(self, current: IncomingBody | None) -> None:
         """No further request is answered, so no other body than that of the request in flight is wanted."""
         if self._incoming is not current:
             self._incoming = None
 
-    def unwanted(self, body: Body) -> None:
+    def unwanted(self, body: IncomingBody) -> None:
         """The response is out before the body was in: the rest is discarded."""
         body.fail(ProtocolError(400, "the body was not wanted"))
         if not self._connection.pipeline.takes_more and self._incoming is body:
@@ -205,7 +205,7 @@ class Intake:
         """The handler took what had arrived of a body."""
         self.regulate()
 
-    def body_wanted(self, body: Body) -> None:
+    def body_wanted(self, body: IncomingBody) -> None:
         """The handler waits for more of a body."""
         exchange = self._connection.pipeline.exchange
         if body.expects_continue and exchange is not None and body is exchange.request.arriving:

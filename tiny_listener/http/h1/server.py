@@ -157,8 +157,8 @@ class HTTPServer:
 
     def __call__(self) -> HTTPConnection:
         """Make the protocol of a new connection."""
-        if self.life.stir is not None:
-            self.life.stir()
+        if self.life.on_activity is not None:
+            self.life.on_activity()
         if self._rests:
             self._sweeper.cancel()
             self.now = self.loop.time()
@@ -240,8 +240,8 @@ class HTTPServer:
         """Let connections read at the end of this loop iteration."""
         if not self._will_work:
             self._will_work = True
-            if self.life.stir is not None:
-                self.life.stir()
+            if self.life.on_activity is not None:
+                self.life.on_activity()
             self._plan_work()
 
     def _work_as_planned(self) -> None:
