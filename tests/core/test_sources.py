@@ -57,7 +57,7 @@ class Ends(Listener):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_sources_are_opened_in_order_and_waited_for_in_reverse() -> None:
+def test_sources_are_opened_drained_and_waited_for_in_order() -> None:
     app = Ends()
     app.startup(_noting(app.seen, "startup"))
     app.shutdown(_noting(app.seen, "shutdown"))
@@ -67,7 +67,7 @@ def test_sources_are_opened_in_order_and_waited_for_in_reverse() -> None:
         app.seen.clear()
         app.run()
         assert app.seen == [
-            "startup", "open one", "open two", "listen", "drain one", "drain two", "wait two", "wait one", "shutdown",
+            "startup", "open one", "open two", "listen", "drain one", "drain two", "wait one", "wait two", "shutdown",
         ]  # fmt: skip
 
 
@@ -168,6 +168,23 @@ def test_a_stop_while_a_source_opens_cancels_it() -> None:
     assert cancelled == ["open"]  # what was never open is not drained
 
 
+def test_a_source_whose_events_outlast_its_wait_is_asked_again() -> None:
+    class Late(Recorded):
+        looks = 0
+
+        @property
+        def in_flight(self) -> int:
+            self.looks += 1
+            return int(self.looks < 5)
+
+    app = Ends()
+    source = Late("late", app.seen)
+    app.add_source(source)
+    app.run()
+    assert source.looks >= 5
+    assert app.seen.count("wait late") >= 2
+
+
 def test_a_source_that_opens_during_the_drain_is_drained_at_once(runner: asyncio.Runner) -> None:
     app = Ends()
 
@@ -192,9 +209,31 @@ def test_a_source_runs_until_the_drain_has_ended() -> None:
 
     app = Ends()
     app.seen = seen
+    app.shutdown(_noting(seen, "shutdown"))
     app.add_source(Runs("one", seen))
     app.run()
-    assert seen == ["open one", "listen", "runs", "drain one", "wait one", "run ended"]
+    assert seen == ["open one", "listen", "runs", "drain one", "wait one", "run ended", "shutdown"]
+
+
+def test_events_that_were_dispatched_at_once_end_before_a_source_closes() -> None:
+    seen: list[str] = []
+    app = Ends()
+
+    class Acknowledges(Recorded):
+        async def open(self, listener: Listener[Any]) -> None:
+            self.app = listener
+
+        def drain(self) -> None:
+            self.app.dispatch_now("slow", on_end=lambda event: seen.append(f"acknowledge {event.result}"))
+
+    @app.on_event("slow")
+    async def slow() -> str:
+        await asyncio.sleep(0.01)
+        return "slow"
+
+    app.add_source(Acknowledges("one", seen))
+    app.run()
+    assert seen == ["acknowledge slow", "wait one"]
 
 
 def test_a_source_that_fails_while_it_runs_ends_the_listener() -> None:

@@ -29,7 +29,7 @@ OnEnd: TypeAlias = "Callable[[AnyEvent], object]"
 class EventPool(Source):
     """The task pool of a listener, and the events in flight that `dispatch_now` has suspended in it.
 
-    It is the first source that is opened and the last that is waited for: the events of other sources run in its tasks.
+    It is the first source that is opened, drained and waited for: the events of other sources run in its tasks.
 
     :param hooks: those of the listener
     """

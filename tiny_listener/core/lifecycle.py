@@ -23,9 +23,10 @@ from ..errors import ListenerError
 from ..net.accepting import stop_accepting
 from ..net.fd_watch import DescriptorWatch
 from ..process.last_resort import AT_ONCE, MAX_NAMES
+from .draining import Draining
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from .aliases import CoroFunc
     from .dispatch import EventTask
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .runtime import Host
     from .source import Source
 
-__all__ = ["Draining", "IllegalStep", "Lifecycle", "State"]
+__all__ = ["IllegalStep", "Lifecycle", "State"]
 
 logger = logging.getLogger("tiny_listener")
 
@@ -41,6 +42,8 @@ READY_AFTER = 1.0
 """Seconds after which a `listen()` that neither returns nor opens servers counts as ready: it consumes."""
 CANCELLED = 0.2
 """Seconds that what was cancelled has for its `finally`."""
+LOOK_AGAIN = 0.01
+"""Seconds between two looks at what is in flight though it was waited for."""
 CALLBACK = 0.1
 """Seconds that a shutdown callback has at least, where nothing is left of the graceful timeout;"""
 CALLBACKS = 0.3
@@ -73,25 +76,6 @@ class IllegalStep(ListenerError):  # noqa: N818
         super().__init__(f"a listener that is {old.value} cannot become {new.value}")
 
 
-class Draining:
-    """To be awaited, as often as one likes: it returns when the drain has begun, and at once from then on."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        yield from self._event.wait().__await__()
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether it has."""
-        return self._event.is_set()
-
-    def begin(self) -> None:
-        """Wake whoever awaits it."""
-        self._event.set()
-
-
 _lives_in: ContextVar[Lifecycle | None] = ContextVar("tiny_listener.lives_in", default=None)
 """The life in which code runs: of startup callbacks, `listen()`, handlers, and the tasks that they start."""
 
@@ -116,6 +100,7 @@ class Lifecycle:
         self.draining = Draining()
         self.sources.clear()
         self.opens = False  # whether the sources that were added are being opened, or open
+        self.runs: list[asyncio.Future[None]] = []  # the `run()` of sources
         self._opening = 0
         self.has_servers = False  # whether `listen()` has opened servers, as far as is known
         self._asked_to_stop = asyncio.Event()
@@ -313,11 +298,19 @@ class Lifecycle:
             for source in self.sources:
                 source.drain()
             await self._finish_in_flight(host.graceful_timeout)
+            await self._end_runs()
             self._end_boot()
             await self._run_callbacks()
         finally:
             self.step(State.STOPPED)
             self._stopped.set()
+
+    async def _end_runs(self) -> None:
+        """Cancel what takes events in, before shutdown callbacks close what it uses."""
+        for run in self.runs:
+            run.cancel()
+        if self.runs:
+            await asyncio.wait(self.runs, timeout=CANCELLED)
 
     def _end_boot(self) -> None:
         if self._boot is not None:
@@ -350,13 +343,14 @@ class Lifecycle:
         await self._in_progress_ended()
         for server in getattr(asyncio.get_running_loop(), "servers", ()):
             await server.wait_closed()  # of uvloop's: until its connections have ended
-        while self.running:  # what ended last has triggered more
+        while self.in_progress:  # what ended last has triggered more
+            await asyncio.sleep(LOOK_AGAIN)
             await self._in_progress_ended()
 
     async def _in_progress_ended(self) -> None:
         while self.running:
             await asyncio.wait(set(self.running))
-        for source in reversed(self.sources):  # the events of those opened later may run in those opened before
+        for source in self.sources:  # first that of `dispatch_now`: a source may close what its events have used
             await source.wait_drained()
 
     async def _run_callbacks(self) -> None:

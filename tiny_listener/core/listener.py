@@ -14,10 +14,11 @@ from ..router import Router
 from .aliases import CTX, F
 from .context import Context, Contexts, Scope
 from .dispatch import EventTask, Hooks, dispatch
+from .draining import Draining
 from .event import Event
 from .event_pool import EventPool
 from .injection import Hook, check_coro_func
-from .lifecycle import Draining, Lifecycle
+from .lifecycle import Lifecycle
 from .route import Route
 from .running import StopSignals, run_listener
 from .runtime import Host

@@ -17,7 +17,7 @@ class Source:
     A listener has any number of sources. It opens them in the order in which they were added, and is ready when each
     `open` has returned. When a shutdown begins, each is told to `drain`; those that are not done within the graceful
     timeout are told to `abort`. Events that a source triggers with `listener.trigger_event` or `listener.dispatch_now`
-    are waited for by the listener itself.
+    are waited for by the listener itself, before its sources: one may close its connection in `wait_drained`.
     """
 
     name = "source"
@@ -35,8 +35,8 @@ class Source:
     async def run(self) -> None:
         """Take events in for as long as the listener runs, where nothing calls the source. Returns at once by default.
 
-        It begins when every source is open, and is cancelled at the end, after the shutdown callbacks. What it raises
-        ends the listener.
+        It begins when every source is open, and is cancelled when the drain has ended, before the shutdown callbacks.
+        What it raises ends the listener.
         """
 
     @property
@@ -76,9 +76,24 @@ async def take_in(listener: Listener[Any]) -> None:
         listener.lifecycle.has_servers = False  # those of `listen()` are still to come
     listening = asyncio.ensure_future(listener.listen())
     listening.add_done_callback(lambda _: listener.ready())  # though sources run on
-    running = [listening, *(asyncio.ensure_future(source.run()) for source in listener.sources)]
+    running = [listening, *(asyncio.ensure_future(_run(source, listener)) for source in listener.sources)]
     try:
         await asyncio.gather(*running)
     finally:
         for task in running:
             task.cancel()
+
+
+async def _run(source: Source, listener: Listener[Any]) -> None:
+    """Run a source until the drain has ended.
+
+    :raises Exception: what it raised
+    """
+    running = asyncio.ensure_future(source.run())
+    listener.lifecycle.runs.append(running)
+    try:
+        await asyncio.wait({running})
+    finally:
+        running.cancel()
+    if not running.cancelled():
+        running.result()
