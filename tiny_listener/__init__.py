@@ -8,7 +8,7 @@ from .core.event import Event
 from .core.injection import Data, Depends, Hook, Param, check_coro_func, depend
 from .core.listener import Listener
 from .core.route import Route
-from .core.running import get_current_running_listener, is_main_thread
+from .core.runtime import get_current_running_listener, is_main_thread
 from .core.source import Source
 from .errors import (
     ContextAlreadyExists,

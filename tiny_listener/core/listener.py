@@ -20,8 +20,7 @@ from .event_pool import EventPool
 from .injection import Hook, check_coro_func
 from .lifecycle import Lifecycle
 from .route import Route
-from .running import StopSignals, run_listener
-from .runtime import Host
+from .runtime import Host, StopSignals, run_listener
 from .source import Source, take_in
 
 if TYPE_CHECKING:

@@ -1,19 +1,31 @@
-"""What stands around a listener: the process that runs it, alone or as one of many."""
+"""Running a listener: what its process gives it, and the run in this thread until a signal or itself ends it."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from ..errors import DuplicateListener, ListenerError, ListenerNotFound
+from ..net.loop import ServerLoop
+from ..process.after_fork import forget_server, remember_server
+from ..process.last_resort import on_forced_exit
+from ..process.run_loop import close_loop, run_main
+from .lifecycle import State
 from .observer import NULL_OBSERVER, Observer
 
 if TYPE_CHECKING:
     from ..net.provider import SocketProvider
     from ..process.last_resort import LastResort
+    from .listener import Listener
 
-__all__ = ["Host"]
+__all__ = ["Host", "StopSignals", "get_current_running_listener", "is_main_thread", "run_listener"]
+
+_running: dict[int, Listener[Any]] = {}
 
 
 @dataclass(slots=True)
@@ -34,3 +46,98 @@ class Host:
     """The stable number of this worker, 0 to N - 1."""
     last_resort: LastResort | None = None
     """Ends the process when a stop takes too long; None: the process is the application's, which `run()` returns to."""
+
+
+def run_listener(listener: Listener[Any]) -> None:
+    """Run a listener in this thread; see `Listener.run`."""
+    ident = threading.get_ident()
+    if ident in _running:
+        raise DuplicateListener(f"Only one listener can run in a thread; {_running[ident]!r} runs here")
+    _running[ident] = listener
+    loop = server = take_back = None
+    try:
+        loop = listener.setup_event_loop()
+        _share_sockets(loop, listener)
+        asyncio.set_event_loop(loop)
+        take_back = on_forced_exit(getattr(loop, "remove_files", lambda: None))
+        server = remember_server(loop, lambda: getattr(loop, "addresses", ()))
+        listener.install_signal_handlers()
+        run_main(loop, listener.main(), partial(_leave, listener))
+    finally:
+        if loop is not None:
+            close_loop(loop, listener.lifecycle.time_left(loop.time()))
+        if server is not None:
+            forget_server(server)
+        if take_back is not None:
+            take_back()
+        del _running[ident]
+
+
+def _leave(listener: Listener[Any], exit_code: int) -> None:
+    """The application has left the loop, which runs again: what is in flight finishes."""
+    if listener.host.last_resort is not None:
+        listener.host.last_resort.exit_code = exit_code
+    listener.lifecycle.begin_stop(listener.host)
+
+
+def _share_sockets(loop: asyncio.AbstractEventLoop, listener: Listener[Any]) -> None:
+    """Let the loop take its listening sockets from the supervisor, if there is one."""
+    if listener.host.sockets is None:
+        return
+    if not isinstance(loop, ServerLoop):
+        raise ListenerError(
+            f"{type(listener).__name__}.setup_event_loop() returned a {type(loop).__qualname__}, which would bind "
+            "sockets of its own in each worker: return super().setup_event_loop(), or "
+            "tiny_listener.new_event_loop(), when there is more than one worker"
+        )
+    loop.socket_provider = listener.host.sockets
+
+
+class StopSignals:
+    """Lets signals begin the graceful shutdown of a listener; a second signal ends it at once."""
+
+    def __init__(self, listener: Listener[Any]) -> None:
+        self._listener = listener
+        self._was_signalled = False
+        self._stopping: asyncio.Future[None] | None = None  # the loop keeps only weak references to tasks
+
+    def install(self) -> None:
+        """Handle the signals of the listener's host (main thread only; elsewhere nothing is done)."""
+        if not is_main_thread():
+            return
+        loop, host = asyncio.get_event_loop(), self._listener.host
+        if host.last_resort is not None:
+            host.last_resort.catch(host.signals)
+            host.last_resort.hand_to(loop, self._on_signal)
+            return
+        for sig in host.signals:
+            loop.add_signal_handler(sig, self._on_signal, sig)
+
+    def _on_signal(self, sig: signal.Signals, at_once: bool | None = None) -> None:
+        """A signal came; without a last resort, which counts them, a second one says "at once"."""
+        hurry = self._was_signalled if at_once is None else at_once
+        self._was_signalled = True
+        self._stopping = asyncio.ensure_future(self._stop(sig, hurry=hurry))
+
+    async def _stop(self, sig: signal.Signals, *, hurry: bool) -> None:
+        life = self._listener.lifecycle
+        if life.state is State.STARTING:
+            life.begin_stop(self._listener.host, cut=True)
+        elif hurry or not life.is_stopping:
+            await self._listener.graceful_shutdown(sig)
+
+
+def get_current_running_listener() -> Listener[Any]:
+    """Return the listener that runs in this thread.
+
+    :raises ListenerNotFound: none does
+    """
+    try:
+        return _running[threading.get_ident()]
+    except KeyError:
+        raise ListenerNotFound("No listener runs in this thread: call this from a handler, or from listen()") from None
+
+
+def is_main_thread() -> bool:
+    """Whether this is the main thread, where signals can be handled."""
+    return threading.current_thread() is threading.main_thread()
