@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, get_args
 
-from tiny_listener.core.observer import Outcome
+from tiny_listener.core.observer import KNOWN_METHODS, Outcome
 
 __all__ = [
     "DISPATCH",
@@ -22,7 +22,6 @@ __all__ = [
     "EVENTS_NOT_FOUND",
     "FAMILIES",
     "HTTP_DURATION",
-    "KNOWN_METHODS",
     "OTHER_METHOD",
     "OTHER_STATUS",
     "OUTCOMES",
@@ -43,12 +42,6 @@ OTHER_METHOD: Final = "_OTHER"
 
 OTHER_STATUS: Final = "_OTHER"
 """Status label of a response whose code is outside 100..599 (RFC 9110, 15)."""
-
-KNOWN_METHODS: Final = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
-)
-"""RFC 9110 (9.3), RFC 5789 (PATCH) and QUERY: the default list of OpenTelemetry's semantic conventions. Method names
-are case-sensitive, so "get" is not among them."""
 
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 

@@ -22,6 +22,7 @@ except ImportError as exc:
     raise ImportError(f"{exc}: pip install 'tiny-listener[otel]'") from exc
 
 from .. import __version__
+from ..core.observer import KNOWN_METHODS
 from ..http.errors import HTTPError
 from ..http.request import Request
 from ..http.response import DeferredResponse, Response
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from ..core.listener import Listener
 
 __all__ = ["instrument"]
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY"})
-"""Allowed values of http.request.method. All others become _OTHER; otherwise clients could choose span names."""
 
 
 def instrument(listener: Listener[Any], provider: Any = None) -> None:
@@ -99,7 +97,7 @@ class _Spans:
         context.attach(trace.set_span_in_context(span))  # the context belongs to the event and ends with it
 
     def _of_request(self, request: Request, path: str) -> Span:
-        method = request.method if request.method in METHODS else "_OTHER"
+        method = request.method if request.method in KNOWN_METHODS else "_OTHER"
         route = path.partition(":")[2]
         attributes: dict[str, Any] = {
             "http.request.method": method,

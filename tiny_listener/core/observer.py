@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 if TYPE_CHECKING:
     from .route import Route
 
-__all__ = ["NULL_OBSERVER", "Observer", "Outcome", "RouteObserver"]
+__all__ = ["KNOWN_METHODS", "NULL_OBSERVER", "Observer", "Outcome", "RouteObserver"]
 
 Outcome = Literal["ok", "error", "timeout", "cancelled"]
 """How the dispatch of an event ended: as it should, with an exception of the handler or of a hook, by
 the time limit of `trigger_event(timeout=...)`, or by cancellation."""
 
+
+KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
+"""Methods that metrics and spans name; all others are `_OTHER`. RFC 9110 (9.3), RFC 5789 (PATCH) and QUERY: the default
+list of OpenTelemetry's semantic conventions. Method names are case-sensitive, so "get" is not among them."""
 
 HTTPSamples: TypeAlias = "list[tuple[str, float]]"
 """Of each request its method, and the seconds that `event_done` and `http_response` would be told."""

@@ -7,11 +7,12 @@ from datetime import datetime
 from email.utils import formatdate
 from typing import Literal, TypeAlias
 
+from .syntax import is_token
+
 __all__ = ["SameSite", "set_cookie_value"]
 
 SameSite: TypeAlias = Literal["strict", "lax", "none"]
 
-NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 VALUE = re.compile(r"(\"?)[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*\1\Z")
 PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*\Z")
 DOMAIN = re.compile(r"\.?[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?\Z")
@@ -34,7 +35,7 @@ def set_cookie_value(
 
     :raises ValueError: RFC 6265 section 4.1.1 does not allow it, or clients would not keep it
     """
-    if NAME.match(name) is None:
+    if not is_token(name):
         raise ValueError(f"{name!r} is not a cookie name: RFC 6265 allows letters, digits and characters such as -_.~")
     if VALUE.match(value) is None:
         raise ValueError(

@@ -19,6 +19,8 @@ from ..errors import WrongOptions
 if TYPE_CHECKING:
     from .headers import Field
 
+from .syntax import TOKEN
+
 __all__ = ["Origin", "Proxies", "ProxyHeaders"]
 
 ProxyHeaders: TypeAlias = Literal["x-forwarded", "forwarded"]
@@ -32,8 +34,7 @@ MAX_PAIRS = 500
 """Maximum number of pairs of Forwarded; a field with more is considered malformed."""
 ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::([0-9]{1,5}))?\Z|([0-9A-Fa-f:.]+)\Z")
 """`192.0.2.1`, `192.0.2.1:80`, `[2001:db8::1]`, `[2001:db8::1]:80`, `2001:db8::1`."""
-WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-PAIR = re.compile(rf"[ \t]*(?:({WORD})=(?:({WORD})|\"((?:[^\"\\]|\\.)*)\"))?[ \t]*(;|,|\Z)")
+PAIR = re.compile(rf"[ \t]*(?:({TOKEN})=(?:({TOKEN})|\"((?:[^\"\\]|\\.)*)\"))?[ \t]*(;|,|\Z)")
 """RFC 7239 section 4; a pair may be missing, and `[::1]` must be quoted."""
 SCHEMES = ("http", "https")
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from .cookies import SameSite, set_cookie_value
+from .syntax import is_token
 
 if TYPE_CHECKING:
     from .request import Request
@@ -31,7 +32,6 @@ __all__ = [
 
 FieldsLike: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
 
-TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
@@ -217,7 +217,7 @@ def redirect(url: str, status: int = 307, headers: FieldsLike = ()) -> Response:
 
 
 def _field(name: str, value: str) -> tuple[bytes, bytes]:
-    if TOKEN.match(name) is None:
+    if not is_token(name):
         raise ValueError(
             f"{name!r} is not a header name: RFC 9110 section 5.1 allows letters, digits and characters such as -_.~"
         )

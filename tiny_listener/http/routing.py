@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from ..core.event import Event
 from .errors import ProtocolError
 from .response import Response
+from .syntax import METHODS, REGISTERED_METHODS
 from .target import SLASH, authority_of, path_of, unmask
 
 if TYPE_CHECKING:
@@ -16,17 +17,9 @@ if TYPE_CHECKING:
     from ..router import Router
     from .request import Request
 
-__all__ = ["METHODS", "NOT_FOUND", "Refusal", "Routing", "is_http"]
+__all__ = ["NOT_FOUND", "Refusal", "Routing", "is_http"]
 
 new = object.__new__
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-REGISTERED = frozenset(METHODS) | {
-    "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "CONNECT", "COPY", "LABEL", "LINK", "LOCK", "MERGE",
-    "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "ORDERPATCH", "PROPFIND",
-    "PROPPATCH", "QUERY", "REBIND", "REPORT", "SEARCH", "TRACE", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK",
-    "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
-}  # fmt: skip
-"""The methods of IANA's registry (RFC 9110 section 16.1.1)."""
 
 
 @final
@@ -71,7 +64,7 @@ def is_http(route: Route) -> bool:
     """
     if not route.is_http:
         method, _, path = route.path.partition(":")
-        route.is_http = method in REGISTERED and path.startswith("/")
+        route.is_http = method in REGISTERED_METHODS and path.startswith("/")
     return route.is_http
 
 

@@ -6,11 +6,12 @@ import posixpath
 import re
 from urllib.parse import quote
 
+from ..syntax import TOKEN
+
 __all__ = ["MEDIA_TYPE", "content_disposition", "guess_content_type"]
 
-_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 MEDIA_TYPE = re.compile(
-    rf'{_NAME}/{_NAME}(?:[ \t]*;[ \t]*{_NAME}=(?:{_NAME}|"(?:[\t !#-\[\]-~]|\\[\t -~])*"))*\Z', re.ASCII
+    rf'{TOKEN}/{TOKEN}(?:[ \t]*;[ \t]*{TOKEN}=(?:{TOKEN}|"(?:[\t !#-\[\]-~]|\\[\t -~])*"))*\Z', re.ASCII
 )
 """RFC 9110 section 8.3.1."""
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from ..headers import Field
 
+from ..syntax import TOKEN
+
 __all__ = [
     "MAX_BOUNDARY",
     "MAX_PART_FIELDS",
@@ -33,7 +35,7 @@ MAX_PADDING = 128
 """Blanks after a boundary. RFC 2046 sets no limit; gateways may add them to fill up a short record."""
 
 _BOUNDARY = re.compile(rb"[ -~]*[!-~]\Z")
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\Z")
+_FIELD = re.compile(rb"(%b):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\Z" % TOKEN.encode())
 _AFTER = re.compile(rb"--|[ \t]{0,%d}\r\n" % MAX_PADDING)
 """What follows a boundary: the close delimiter, or the end of the line."""
 _AFTER_BEGINS = re.compile(rb"(?:-|[ \t]{0,%d}\r?)\Z" % MAX_PADDING)

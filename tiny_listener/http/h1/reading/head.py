@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ...errors import ProtocolError
+from ...syntax import TOKEN as TEXT_TOKEN
 from ...target import is_authority
 from .fields import read_fields
 
@@ -26,7 +27,7 @@ __all__ = [
     "too_many_fields",
 ]
 
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+TOKEN = TEXT_TOKEN.encode() + b"+"
 """RFC 9110 section 5.6.2."""
 REQUEST_LINE = re.compile(rb"(%b) ([\x21-\x7e]++) HTTP/([0-9]\.[0-9])\r\n" % TOKEN)
 """RFC 9112 section 3."""

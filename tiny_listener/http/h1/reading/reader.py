@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from httptools import HttpParserError, HttpParserUpgrade
 
 from ...errors import ProtocolError
+from ...syntax import METHODS
 from .chunked import ChunkedBody
 from .fields import NO_FRAMING, Framing, framing_lines, framing_of, further_framing
 from .grammar import Grammar
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["END", "End", "ReadEvent", "RequestReader"]
 
-COMMON_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+COMMON_METHODS = {name.encode(): name for name in METHODS}
 CR = 13
 MAX_WORK = 1024
 """Maximum work of one `receive`, in pieces of bodies: with one-byte chunks about 2 ms."""

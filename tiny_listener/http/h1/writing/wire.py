@@ -9,7 +9,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
-from ...response import FRAMING, NO_CONTENT, TOKEN, DeferredResponse, Response, as_body
+from ...response import FRAMING, NO_CONTENT, DeferredResponse, Response, as_body
+from ...syntax import TOKEN
 
 __all__ = [
     "announced_length",
@@ -22,7 +23,7 @@ __all__ = [
     "whole_response",
 ]
 
-BYTES_TOKEN = re.compile(TOKEN.pattern.encode())
+BYTES_TOKEN = re.compile(TOKEN.encode())
 STATUS_LINES: Final = {
     code: f"HTTP/1.1 {code} {HTTPStatus(code).phrase if code in HTTPStatus._value2member_map_ else ''}\r\n".encode()
     for code in range(200, 600)
@@ -159,7 +160,7 @@ def _kind_of(name: bytes) -> str:
     """
     if type(name) is not bytes:
         raise TypeError(f"the name of an added header must be bytes, not {type(name).__name__}")
-    if BYTES_TOKEN.match(name) is None:
+    if BYTES_TOKEN.fullmatch(name) is None:
         raise ValueError(f"{name!r} is not a header name: see RFC 9110 section 5.1")
     low = name.lower()
     kind = "ours" if low in FRAMING else "content-type" if low == b"content-type" else "theirs"
