@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help quick serve install tools check docs site format test test-here test-others bench bench-router bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
+.PHONY: help quick serve install tools check docs site format test test-here test-others bench bench-router bench-dispatch bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -78,6 +78,9 @@ latency: tools $(VENV)/.dev  ## latency at 30, 60 and 90 % of the most that a se
 
 bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
 	$(BIN)/python loadtest/bench_router.py
+
+bench-dispatch: $(VENV)/.dev  ## what it costs to hand an event to its handler, next to create_task
+	$(BIN)/python loadtest/bench_dispatch.py
 
 bench-metrics: tools $(VENV)/.dev  ## what an observation, a scrape and metrics at all cost
 	$(BIN)/python loadtest/bench_metrics.py
