@@ -185,6 +185,79 @@ def test_a_source_whose_events_outlast_its_wait_is_asked_again() -> None:
     assert app.seen.count("wait late") >= 2
 
 
+@pytest.mark.parametrize("error", [RuntimeError("own"), SystemExit(3), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("what", ["in_flight", "open_connections", "drain", "wait_drained", "abort"])
+def test_a_source_that_fails_in_the_drain_harms_no_other(
+    what: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(Recorded):
+        def _fail(self, *_: object) -> Any:
+            raise error
+
+        async def _fail_later(self) -> None:
+            raise error
+
+    async def handler() -> None:
+        app.seen.append("handler")
+        await asyncio.sleep(0.01)
+        app.seen.append("handled")
+
+    failing = {"in_flight": property(Fails._fail), "open_connections": property(Fails._fail)}
+    setattr(Fails, what, failing.get(what, Fails._fail_later if what == "wait_drained" else Fails._fail))
+    app = Ends()
+    app.host.graceful_timeout = 0.1
+    app.add_source(Fails("failing", app.seen))
+    app.add_source(Recorded("other", app.seen, stuck=what == "abort"))
+    app.on_event("event")(handler)
+    app.shutdown(_noting(app.seen, "shutdown"))
+    app.startup(_looking_at(app))
+    app.run()
+    assert {"handled", "drain other", "wait other", "shutdown"} <= set(app.seen)
+    named = f"{what}()" if what in ("drain", "wait_drained", "abort") else "in_flight or open_connections"
+    assert caplog.text.count(f"{named} of the source 'failing' failed") == 1
+
+
+def _looking_at(app: Ends) -> Any:
+    async def look() -> None:
+        app.looking = [asyncio.ensure_future(_look(app))]  # type: ignore[attr-defined]
+
+    return look
+
+
+async def _look(app: Ends) -> None:
+    """Trigger an event, and ask for the counts as a heartbeat does."""
+    while app.lifecycle.state is not State.READY:
+        await asyncio.sleep(0)
+    app.trigger_event("event")
+    for _ in range(3):
+        assert app.lifecycle.connections == 0
+        assert app.lifecycle.in_progress >= 1
+
+
+def test_a_source_that_is_stuck_holds_no_other_up() -> None:
+    app = Ends()
+    app.host.graceful_timeout = 0.05
+    app.add_source(Recorded("stuck", app.seen, stuck=True))
+    app.add_source(Recorded("other", app.seen))
+    app.run()
+    assert "wait other" in app.seen
+
+
+def test_a_source_whose_run_is_cancelled_by_another_ends_the_listener() -> None:
+    class Cancelled(Recorded):
+        async def run(self) -> None:
+            raise asyncio.CancelledError
+
+    class Waits(Listener):
+        async def listen(self) -> None:
+            await asyncio.Event().wait()
+
+    app = Waits()
+    app.add_source(Cancelled("one", []))
+    with pytest.raises(ListenerError, match="run\\(\\) of the source 'one' was cancelled, and not by its listener"):
+        app.run()
+
+
 def test_a_source_that_opens_during_the_drain_is_drained_at_once(runner: asyncio.Runner) -> None:
     app = Ends()
 

@@ -24,6 +24,7 @@ from ..net.accepting import stop_accepting
 from ..net.fd_watch import DescriptorWatch
 from ..process.last_resort import AT_ONCE, MAX_NAMES
 from .draining import Draining
+from .source import GuardedSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,12 +207,13 @@ class Lifecycle:
         try:
             with self.opening():
                 await source.open(listener)
-                self.sources.append(source)
+                opened = GuardedSource(source)
+                self.sources.append(opened)
         except Exception as exc:
             exc.add_note(f"The source {source.name!r} could not be opened.")
             raise
         if self.draining.has_begun:
-            source.drain()
+            opened.drain()
 
     async def _start_up(self) -> bool:
         """Run the startup callbacks; return whether they have ended, and no stop was in their way.
@@ -350,8 +352,9 @@ class Lifecycle:
     async def _in_progress_ended(self) -> None:
         while self.running:
             await asyncio.wait(set(self.running))
-        for source in self.sources:  # first that of `dispatch_now`: a source may close what its events have used
-            await source.wait_drained()
+        # First those of `dispatch_now`: a source may close what its events have used. Then no source waits for another.
+        for sources in (self.sources[:1], self.sources[1:]):
+            await asyncio.gather(*(source.wait_drained() for source in sources))
 
     async def _run_callbacks(self) -> None:
         """Run the shutdown callbacks in order, for what is left of the graceful timeout and a little more."""

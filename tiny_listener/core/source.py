@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
+
+from ..errors import ListenerError
+from ..process.safe_logging import log_safely
 
 if TYPE_CHECKING:
     from .listener import Listener
 
-__all__ = ["Source", "take_in"]
+__all__ = ["GuardedSource", "Source", "take_in"]
+
+logger = logging.getLogger("tiny_listener")
 
 
 class Source:
@@ -60,6 +66,68 @@ class Source:
         return []
 
 
+class GuardedSource(Source):
+    """An open source, behind a wall: what it raises while it drains is logged, and harms no other source.
+
+    :param source: the source
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._has_failed = False
+        self.name = source.name
+
+    @property
+    def in_flight(self) -> int:
+        """See `Source`; 0 where it fails."""
+        try:
+            return int(self._source.in_flight)
+        except BaseException as exc:
+            self._log_count(exc)
+            return 0
+
+    @property
+    def open_connections(self) -> int:
+        """See `Source`; 0 where it fails."""
+        try:
+            return int(self._source.open_connections)
+        except BaseException as exc:
+            self._log_count(exc)
+            return 0
+
+    def drain(self) -> None:
+        """See `Source`."""
+        try:
+            self._source.drain()
+        except BaseException as exc:
+            self._log("drain()", exc)
+
+    async def wait_drained(self) -> None:
+        """See `Source`."""
+        try:
+            await self._source.wait_drained()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
+            self._log("wait_drained()", exc)
+
+    def abort(self) -> list[str]:
+        """See `Source`."""
+        try:
+            return [str(what) for what in self._source.abort()]
+        except BaseException as exc:
+            self._log("abort()", exc)
+            return [f"the source {self.name!r}"]
+
+    def _log_count(self, error: BaseException) -> None:
+        if not self._has_failed:  # it is asked ten times a second
+            self._has_failed = True
+            self._log("in_flight or open_connections", error)
+
+    def _log(self, what: str, error: BaseException) -> None:
+        log_safely(logger, logging.ERROR, "%s of the source %r failed", what, self.name, exc_info=error)
+
+
 async def take_in(listener: Listener[Any]) -> None:
     """Open the sources of a listener one after the other, then run them, and its `listen()`, side by side.
 
@@ -88,6 +156,7 @@ async def _run(source: Source, listener: Listener[Any]) -> None:
     """Run a source until the drain has ended.
 
     :raises Exception: what it raised
+    :raises ListenerError: something else cancelled it: it would take no events in, and nobody would know
     """
     running = asyncio.ensure_future(source.run())
     listener.lifecycle.runs.append(running)
@@ -97,3 +166,5 @@ async def _run(source: Source, listener: Listener[Any]) -> None:
         running.cancel()
     if not running.cancelled():
         running.result()
+    elif not listener.lifecycle.is_stopping:
+        raise ListenerError(f"run() of the source {source.name!r} was cancelled, and not by its listener")
