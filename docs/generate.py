@@ -123,7 +123,39 @@ def put(text: str, drawing: str) -> str:
     return f"{before}{BEGIN}\n{drawing}\n{END}{after}"
 
 
-PAGES = {"operate/signals.md": lambda: draw(STEPS), "use/options.md": options, "understand/counting.md": layout}
+SHOWN_SERVERS = {"tiny-listener": "tiny-listener", "granian": "granian (RSGI)", "uvicorn": "uvicorn (ASGI)"}
+SHOWN_COLUMNS = ("hello", "12 browser headers", "POST 1 KiB, echoed", "404", "a connection each")
+
+
+def speed() -> str:
+    """Return the README's table of speed: rows of the first table of the measurements, and what printed it."""
+    section = (DOCS / "understand" / "measurements.md").read_text().partition("## Requests per second\n")[2]
+    printed = re.search(r"^Printed by (`[^`]+`); (.+?); \w+, ([0-9-]+)\.", section, re.MULTILINE)
+    if printed is None:
+        raise ValueError("measurements.md does not say what printed its table of requests per second")
+    first = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
+    if first is None:
+        raise ValueError("measurements.md has no table of requests per second")
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in first[0].splitlines()]
+    places = [head.index(column) for column in SHOWN_COLUMNS]
+    found = {cells[0]: [cells[place] for place in places] for cells in rows}
+    lines = [
+        f"| {head[0]} | {' | '.join(SHOWN_COLUMNS)} |",
+        "|---|" + "---:|" * len(SHOWN_COLUMNS),
+        *(f"| {shown} | {' | '.join(found[name])} |" for name, shown in SHOWN_SERVERS.items()),
+    ]
+    how = (
+        f"{printed[1]}, {printed[2]}, {printed[3]}; one worker on one core; in brackets, of a floor: uvloop, httptools,"
+    )
+    return "\n".join([*lines, "", how, "a constant answer."])
+
+
+PAGES = {
+    "operate/signals.md": lambda: draw(STEPS),
+    "use/options.md": options,
+    "understand/counting.md": layout,
+    "../README.md": speed,
+}
 
 
 def main(args: list[str]) -> int:
