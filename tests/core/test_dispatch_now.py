@@ -230,7 +230,7 @@ def test_what_follows_an_event_harms_nobody_when_it_fails(
         assert (event.result, event.outcome) == ("returns", "ok")
 
     in_life(runner, app, body)
-    assert "What was to follow 'do {what}' failed" in caplog.text
+    assert "The on_end callback of 'do {what}' failed" in caplog.text
 
 
 def test_what_has_suspended_is_in_flight_and_a_drain_waits_for_it(runner: asyncio.Runner) -> None:
@@ -330,7 +330,7 @@ def test_a_listener_must_run(runner: asyncio.Runner) -> None:
     app, _ = application(hooks=False)
 
     async def main() -> None:
-        with pytest.raises(ListenerError, match="needs a listener that runs"):
+        with pytest.raises(ListenerError, match="needs a running listener"):
             app.dispatch_now("do returns", {"number": 1})
 
     runner.run(main())

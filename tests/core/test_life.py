@@ -221,7 +221,7 @@ def test_a_listener_without_listen_says_so() -> None:
         pass
 
     app = Bare()
-    with pytest.raises(NotImplementedError, match="Bare takes no events in: define `async def listen"):
+    with pytest.raises(NotImplementedError, match="Bare has no source of events: define `async def listen"):
         app.run()
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from .context import Context
 
-    # A default, so that a bare `Listener` or `Event` means the one with the plain Context.
+    # The default makes a bare `Listener` or `Event` use the plain Context.
     CTX = TypeVar("CTX", bound=Context, default=Context)
     CTX_co = TypeVar("CTX_co", bound=Context, default=Context, covariant=True)
 else:
@@ -22,15 +22,15 @@ else:
 __all__ = ["CTX", "AnyEvent", "CTX_co", "CoroFunc", "F", "PathParams"]
 
 PathParams: TypeAlias = dict[str, Any]
-"""The parameters that a pattern took out of an event's text, converted, by name."""
+"""Path parameters of an event: converted values by name."""
 
 CoroFunc: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 """A function declared with `async def`."""
 
 AnyEvent: TypeAlias = Any
-"""An Event of whatever context class: planning and dispatch do not look at it."""
+"""An Event with any context class, which planning and dispatch do not use."""
 
 Call: TypeAlias = Callable[[AnyEvent], Coroutine[Any, Any, Any]]
-"""A planned function: takes the event, finds the arguments, and gives the coroutine."""
+"""A planned function: it takes the event, resolves the arguments and returns the coroutine."""
 
 F = TypeVar("F", bound="Callable[..., Any]")

@@ -1,7 +1,7 @@
-"""A function that calls another, with what the resolvers of its arguments find in an event.
+"""Generates a function that resolves the arguments of another function from an event and calls it.
 
-PERF: it is compiled from a text, as dataclasses do with theirs. What does the same for any number of arguments, in
-loops and with unpacking, costs more than most handlers do.
+PERF: the function is compiled from source text, as dataclasses does. A generic version with loops and unpacking costs
+more than most handlers.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["AsyncResolver", "ParamOfRoute", "Resolver", "compose", "the_event"]
 
 Resolver: TypeAlias = "Callable[[AnyEvent], Any]"
-"""Finds what an argument gets."""
+"""Returns the value of an argument."""
 
 
 class AsyncResolver:
-    """Finds what an argument gets, and may wait for it."""
+    """Returns the value of an argument, and may await it."""
 
     __slots__ = ()
 
     async def __call__(self, event: AnyEvent) -> Any:
-        """Return what the argument gets."""
+        """Return the value of the argument."""
         raise NotImplementedError
 
 
@@ -38,7 +38,7 @@ def the_event(event: AnyEvent) -> Any:
 
 
 class ParamOfRoute:
-    """Gets a path parameter that the route is known to have."""
+    """Returns a path parameter that the route is known to have."""
 
     __slots__ = ("name",)
 
@@ -46,12 +46,12 @@ class ParamOfRoute:
         self.name: Final = name
 
     def __call__(self, event: AnyEvent) -> Any:
-        """Return the value of the parameter."""
+        """Return the parameter."""
         return event.params[self.name]
 
 
 def is_ours(resolver: Resolver | AsyncResolver) -> bool:
-    """Whether a resolver runs no code of the application's, does not wait, and does not raise."""
+    """Whether a resolver runs no application code, does not wait, and does not raise."""
     if resolver is the_event or isinstance(resolver, ParamOfRoute):
         return True
     module, name = getattr(resolver, "__module__", ""), getattr(resolver, "__name__", "")
@@ -63,17 +63,17 @@ def compose(
     positional: Sequence[Resolver | AsyncResolver],
     keywords: Mapping[str, Resolver | AsyncResolver],
 ) -> Call:
-    """Return a function of an event that calls `fn`; a coroutine function, where a resolver is one, or may run code of
-    the application's.
+    """Return a function that takes an event and calls `fn`. It is a coroutine function if a resolver may wait or run
+    application code.
 
-    Arguments are resolved from the left to the right, those by keyword last.
+    Arguments are resolved from left to right, keyword arguments last.
     """
     if list(positional) == [the_event] and not keywords:
         return fn
     names: dict[str, Any] = {"__name__": __name__, "fn": fn}
     arguments = [_argument(resolver, names) for resolver in positional]
     arguments += [f"{name}={_argument(resolver, names)}" for name, resolver in keywords.items()]
-    # What runs code of the application's does so within the coroutine: in the context (contextvars) of its event.
+    # Application code runs within the coroutine, that is in the context (contextvars) of its event.
     waits = any(not is_ours(resolver) for resolver in (*positional, *keywords.values()))
     start, wait = ("async ", "await " * is_coro_func(fn)) if waits else ("", "")
     code = _compiled(f"{start}def call(event): return {wait}fn({', '.join(arguments)})")
@@ -81,8 +81,8 @@ def compose(
 
 
 def _argument(resolver: Resolver | AsyncResolver, names: dict[str, Any]) -> str:
-    """Return the expression for what a resolver finds; what it refers to is added to `names`."""
-    # NOTE: no name of the application's goes into the text but those of arguments, which are identifiers.
+    """Return the expression for an argument; add the names it refers to to `names`."""
+    # NOTE: the only application names in the text are those of arguments, which are identifiers.
     if resolver is the_event:
         return "event"
     name = f"_{len(names)}"
@@ -98,7 +98,7 @@ def _argument(resolver: Resolver | AsyncResolver, names: dict[str, Any]) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(text: str) -> CodeType:
-    """Return the code of the function that a text defines."""
-    # Most handlers are of a few shapes, and compiling takes most of the time.
+    """Compile a function definition."""
+    # Cached, because compiling takes most of the time and most handlers have one of a few shapes.
     module = compile(text, f"<{__name__}>", "exec")
     return next(constant for constant in module.co_consts if isinstance(constant, CodeType))

@@ -1,4 +1,4 @@
-"""Contexts: what the events of one conversation share, and how long it lives."""
+"""Contexts: state shared by the events of one conversation, and its lifetime."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["Context", "Contexts", "Scope"]
 
 Scope: TypeAlias = dict[str, Any]
-"""What an application keeps in a context, by name."""
+"""Application data of a context, by name."""
 
 
 class Context:
-    """What the events of one conversation share.
+    """State shared by the events of one conversation.
 
-    A context with an id of its own lives, with its events and their results, until `drop()`. One that the
-    framework made, or that `new_ctx()` made without an id, is gone once its events are done and nothing
-    refers to it any more.
+    A context with an explicit id lives, with its events and their results, until `drop()`. One created by the
+    framework, or by `new_ctx()` without an id, is freed once its events are done and nothing refers to it.
 
     :param listener: the listener it belongs to
     :param cid: its id
-    :param scope: what to keep in it from the start
+    :param scope: its initial data
     """
 
     def __init__(self, listener: Listener[Any], cid: str, scope: Scope | None = None) -> None:
@@ -40,32 +39,32 @@ class Context:
         self.listener: Final = listener
         self.scope: Final[Scope] = {} if scope is None else scope
         self.cache: Final[dict[Any, Any]] = {}
-        """Results of dependencies, by their functions, see `Depends`."""
+        """Results of dependencies by function; see `Depends`."""
         self.events: Final[defaultdict[Route, list[Event[Any]]]] = defaultdict(list)
-        """The events of this context, by route, in the order in which they were triggered."""
+        """The events of this context by route, in the order in which they were triggered."""
         self._arrivals: list[asyncio.Future[None]] = []
 
     @property
     def is_alive(self) -> bool:
-        """Whether the listener still finds this context under its id."""
+        """Whether the listener still has this context under its id."""
         return self.listener.ctxs.get(self.cid) is self
 
     def drop(self) -> bool:
-        """Let the listener forget this context; False when it had done so already."""
+        """Remove this context from the listener. Return False if it was already removed."""
         return self.listener.ctxs.remove(self)
 
     def new_event(
         self, route: Route, data: dict[str, Any] | None = None, params: dict[str, Any] | None = None
     ) -> Event[Any]:
-        """Make an event of `route` in this context, without running it."""
-        from .event import Event  # noqa: PLC0415 - each of the two classes makes the other
+        """Create an event of `route` in this context, without running it."""
+        from .event import Event  # noqa: PLC0415 - each of the two classes creates the other
 
         event: Event[Any] = Event(self, route, data, params)
         self.adopt(event)
         return event
 
     def adopt(self, event: Event[Any]) -> None:
-        """Count an event among those of this context, and wake those who wait for one."""
+        """Add an event to this context, and wake those that wait for one."""
         self.events[event.route].append(event)
         if self._arrivals:
             for waiter in self._arrivals:
@@ -74,7 +73,7 @@ class Context:
             self._arrivals.clear()
 
     async def wait_for_events(self, route: Route, n: int) -> list[Event[Any]]:
-        """Return the first `n` events of `route` in this context as soon as there are so many."""
+        """Wait until this context has `n` events of `route`, and return the first `n`."""
         while len(self.events.get(route, ())) < n:
             waiter = asyncio.get_running_loop().create_future()
             self._arrivals.append(waiter)
@@ -95,14 +94,14 @@ class Context:
 
 
 class Contexts(Mapping[str, CTX], Generic[CTX]):
-    """The living contexts of a listener, by id: named ones are kept, the others only remembered."""
+    """The live contexts of a listener by id. Named ones are stored, anonymous ones only weakly referenced."""
 
     def __init__(self) -> None:
         self._named: dict[str, CTX] = {}
         self._anonymous: WeakValueDictionary[str, CTX] = WeakValueDictionary()
 
     def add(self, ctx: CTX, *, named: bool) -> None:
-        """Keep (named) or remember (anonymous) a context.
+        """Add a context: stored if `named`, otherwise weakly referenced.
 
         :raises ContextAlreadyExists: its id is taken
         """
@@ -112,7 +111,7 @@ class Contexts(Mapping[str, CTX], Generic[CTX]):
         registry[ctx.cid] = ctx
 
     def remove(self, ctx: Context) -> bool:
-        """Forget a context; False when it was unknown."""
+        """Remove a context. Return False if it is unknown."""
         for registry in (self._named, self._anonymous):
             if registry.get(ctx.cid) is ctx:
                 del registry[ctx.cid]

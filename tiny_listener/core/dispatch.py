@@ -1,4 +1,4 @@
-"""The dispatch of one event: hooks before, the handler, hooks after, error handlers; and the task it runs in."""
+"""The dispatch of one event: before-hooks, handler, after-hooks, error handlers; and the task it runs in."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ logger = logging.getLogger("tiny_listener")
 
 
 class Watcher(Protocol):
-    """Follows each event of a listener, from before its hooks to after them; neither call may raise."""
+    """Is called before and after each event of a listener. The methods must not raise."""
 
     def began(self, event: AnyEvent) -> None:
-        """An event is about to be handled; this is in its own context (contextvars)."""
+        """Called before the hooks of an event, in the context (contextvars) of that event."""
 
     def ended(self, event: AnyEvent) -> None:
-        """An event has its result, or its error."""
+        """Called when an event has its result or its error."""
 
 
 class Hooks:
-    """The hooks of a listener, each kind in the order of registration."""
+    """The hooks of a listener by kind, in the order of registration."""
 
     __slots__ = ("after", "before", "dispatched", "on_error", "present", "watchers")
 
@@ -45,14 +45,14 @@ class Hooks:
         self.after: list[Hook] = []
         self.on_error: list[tuple[type[BaseException], Hook]] = []
         self.present = False
-        """Whether there is any."""
+        """Whether there is any hook or watcher."""
         self.dispatched = 0
-        """Events that were dispatched, in any outcome."""
+        """Number of dispatched events, whatever their outcome."""
         self.watchers: list[Watcher] = []
-        """Who is told of each event when it begins and when it has ended."""
+        """Called when an event begins and when it has ended."""
 
     def add_watcher(self, watcher: Watcher) -> None:
-        """Tell somebody of each event: before the listener runs, for the server chooses its way by it."""
+        """Add a watcher. Call it before the listener runs, because the server configures its fast path by it."""
         self.watchers.append(watcher)
         self.present = True
 
@@ -67,15 +67,15 @@ class Hooks:
         self.present = True
 
     def add_on_error(self, kind: type[BaseException], hook: Hook) -> None:
-        """Run a hook when an event fails with an exception of a class."""
+        """Run a hook when an event fails with an exception of class `kind`."""
         self.on_error.append((kind, hook))
         self.present = True
 
 
 async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-    """Run an event in a task of its own, from its trigger to its end, and return its result; see `run_hooks`.
+    """Run an event in its task from trigger to end, and return its result; see `run_hooks`.
 
-    :raises HandlerExit: a handler or hook raised SystemExit or KeyboardInterrupt; from a task these would end the loop
+    :raises HandlerExit: a handler or hook raised SystemExit or KeyboardInterrupt, which would end the loop
     """
     started = perf_counter()
     try:
@@ -87,13 +87,13 @@ async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) 
 
 
 async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-    """Run an event through hooks and handler, and return its result.
+    """Run hooks and handler of an event, and return its result.
 
-    Hooks after the handler run only when nothing failed. All error handlers whose class fits run, in order;
-    the first value that is not None becomes the event's result, and the error is not raised any more.
+    After-hooks run only if nothing failed. All matching error handlers run, in order. They suppress the error, and the
+    first value that is not None becomes the event's result.
 
-    :param timeout: seconds that the handler may take; hooks are not counted
-    :raises BaseException: what the handler or a hook raised, when no error handler fits it
+    :param timeout: seconds that the handler may take; hooks are not included
+    :raises BaseException: raised by the handler or a hook, if no error handler matches
     """
     limit = None
     for watcher in hooks.watchers:
@@ -109,7 +109,7 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
         for hook in hooks.after:
             await hook.call(event)
     except (asyncio.CancelledError, GeneratorExit) as exc:
-        # Nothing may be awaited any more: the task is told to end.
+        # The task is being cancelled, so error handlers must not be awaited.
         event.fail(exc, outcome_of(exc))
         raise
     except BaseException as exc:
@@ -126,14 +126,14 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """Return how an event ended that raised this, where no time limit was behind it."""
+    """Return the outcome of an event that raised this error, if it was not its timeout."""
     return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
 
 
 def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:
-    """Count an event whose handling ended, and let it be done. Raises nothing.
+    """Count an event whose handling ended, and mark it as done. Never raises.
 
-    :param seconds: since it was triggered
+    :param seconds: time since it was triggered
     """
     hooks.dispatched += 1
     event.route.observer.event_done(seconds, event.outcome)
@@ -147,10 +147,10 @@ def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:
 
 
 class EventTask(asyncio.Task[Any]):
-    """The task in which a triggered event runs; its result is the event's.
+    """The task of a triggered event. It returns the event's result.
 
-    When it fails and nobody has shown an interest in it by then, the error is logged with the event's route,
-    once and at once: asyncio's own report waits for the garbage collector, which may be long.
+    If it fails and nothing has awaited it by then, the error is logged at once, with the event's route. asyncio itself
+    logs such errors only when the garbage collector frees the task.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class EventTask(asyncio.Task[Any]):
         return self._event
 
     def add_done_callback(self, fn: Callable[..., object], /, *, context: ContextVars | None = None) -> None:
-        """See `asyncio.Task`; who asks to be called cares for the outcome."""
+        """See `asyncio.Task`. A task with a callback counts as awaited."""
         self._awaited = True
         super().add_done_callback(fn, context=context)
 
@@ -200,8 +200,8 @@ class EventTask(asyncio.Task[Any]):
 
 
 def log_failure(event: AnyEvent, error: BaseException) -> None:
-    """Log an error that nobody handled, with the route whose event it ended. Raises nothing."""
+    """Log an unhandled error with the route of its event. Never raises."""
     route = event.route
-    with contextlib.suppress(BaseException):  # an exception of the application's may refuse
+    with contextlib.suppress(BaseException):  # an application's exception class may reject a new traceback
         error = without_our_frames(error)
     log_safely(logger, logging.ERROR, "Event %r failed in %s", route.path, route.where, exc_info=error)

@@ -1,4 +1,4 @@
-"""The beginning of a drain, as something that can be awaited."""
+"""An awaitable that returns when the drain begins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Draining"]
 
 
 class Draining:
-    """To be awaited, as often as one likes: it returns when the drain has begun, and at once from then on."""
+    """Await it, any number of times, to wait until the drain has begun."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -22,9 +22,9 @@ class Draining:
 
     @property
     def has_begun(self) -> bool:
-        """Whether it has."""
+        """Whether the drain has begun."""
         return self._event.is_set()
 
     def begin(self) -> None:
-        """Wake whoever awaits it."""
+        """Wake all waiters."""
         self._event.set()

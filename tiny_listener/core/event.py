@@ -1,4 +1,4 @@
-"""One event: the text that matched a route, the data that came with it, and how its handling ended."""
+"""One event: its route, path parameters, data, result and outcome."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Event"]
 
 
 class Event(Generic[CTX]):
-    """An event on its way through hooks and handler.
+    """An event, passed to hooks and handler.
 
-    :param ctx: the context it belongs to; None: one of its own is made when somebody asks for it
+    :param ctx: the context it belongs to; None: a new one is created on first use
     :param route: the route that its text matched
-    :param data: what came with it, by name
-    :param params: the path parameters, converted, by name
-    :param listener: needed only where `ctx` is None
+    :param data: its data, by name
+    :param params: converted path parameters, by name
+    :param listener: needed only if `ctx` is None
     """
 
     __slots__ = (
@@ -47,22 +47,22 @@ class Event(Generic[CTX]):
     listener: Listener[CTX]
     """The listener that handles it."""
     data: dict[str, Any]
-    """What the source or `trigger_event(data=...)` sent along."""
+    """Data from the source or from `trigger_event(data=...)`."""
     params: PathParams
-    """The path parameters, converted, by name."""
+    """Converted path parameters, by name."""
     result: Any
-    """What the handler returned; None until then. Where an error was handled, what its handler returned."""
+    """The value that the handler returned, or the error handler after an error; None until then."""
     error: BaseException | None
-    """What the handler or a hook raised."""
+    """The exception that the handler or a hook raised."""
     outcome: Outcome
-    """How the handling ended, or will if nothing fails any more."""
+    """How the handling ended; "ok" until it fails."""
 
     auto_done: bool
-    """Whether the event will be done as soon as its handling ends; see `prevent_auto_done`."""
+    """Whether the event is marked as done when its handling ends; see `prevent_auto_done`."""
     is_done: bool
     """Whether the event is done: its handling ended, or `done()` was called."""
     waiters: list[asyncio.Future[None]] | None
-    """Resolved when the event is done; None while nobody waits."""
+    """Resolved when the event is done; None without waiters."""
     _ctx: CTX | None
     _cache: dict[Any, Any] | None
 
@@ -91,7 +91,7 @@ class Event(Generic[CTX]):
     def ctx(self) -> CTX:
         """The context of the event."""
         if self._ctx is None:
-            # A request that never asks for its context need not pay for one.
+            # Created on first use, so that an event that never uses its context does not pay for one.
             self._ctx = self.listener.new_ctx()
             self._ctx.adopt(self)
             if self._cache is not None:
@@ -100,17 +100,17 @@ class Event(Generic[CTX]):
 
     @property
     def cache(self) -> dict[Any, Any]:
-        """Results of dependencies, by their functions: the cache of the context, see `Depends`."""
+        """Results of dependencies by function: the cache of the context, see `Depends`."""
         if self._ctx is not None:
             return self._ctx.cache
-        if self._cache is None:  # PERF: dependencies alone are no reason to make a context
+        if self._cache is None:  # PERF: dependencies alone do not need a context
             self._cache = {}
         return self._cache
 
     def prevent_auto_done(self) -> None:
-        """Leave it to the application to call `done()`, maybe long after the handler returned.
+        """Let the application call `done()`, which may be long after the handler has returned.
 
-        :raises EventAlreadyDone: too late
+        :raises EventAlreadyDone: the event is already done
         """
         if self.is_done:
             raise EventAlreadyDone(
@@ -119,12 +119,12 @@ class Event(Generic[CTX]):
         self.auto_done = False
 
     def fail(self, error: BaseException, outcome: Outcome) -> None:
-        """Keep what the handler or a hook raised."""
+        """Store the exception that the handler or a hook raised."""
         self.error = error
         self.outcome = outcome
 
     def done(self) -> None:
-        """Mark the event as done and wake those who wait for it; a second call changes nothing."""
+        """Mark the event as done and wake its waiters. A second call has no effect."""
         if self.is_done:
             return
         self.is_done = True
@@ -135,7 +135,7 @@ class Event(Generic[CTX]):
             self.waiters = None
 
     async def wait_until_done(self) -> None:
-        """Return when the event is done."""
+        """Wait until the event is done."""
         if self.is_done:
             return
         waiter = asyncio.get_running_loop().create_future()
@@ -151,9 +151,9 @@ class Event(Generic[CTX]):
     async def wait_event_done(self, name: str, n: int = 1, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
         """Wait for `n` events of another route in this event's context, and return their results.
 
-        :param name: the route's name, that is its handler's
-        :param n: how many; the first `n` in the order in which they were triggered
-        :param timeout: seconds, None for no limit
+        :param name: the name of the route, by default that of its handler
+        :param n: number of events: the first `n` that were triggered
+        :param timeout: seconds; None for no limit
         :raises EventNotFound: no route has this name
         :raises TimeoutError: fewer than `n` were done in time
         """
@@ -165,10 +165,10 @@ class Event(Generic[CTX]):
         return [event.result for event in events]
 
     async def __call__(self, params: PathParams | None = None) -> Any:
-        """Run the handler, without hooks, and keep its result.
+        """Run the handler without hooks, and store its result.
 
-        :param params: path parameters to use in place of those that the text gave
-        :raises EventAlreadyDone: the event was handled already
+        :param params: path parameters to use instead of those from the text
+        :raises EventAlreadyDone: the event is already done
         """
         if self.is_done:
             raise EventAlreadyDone(f"Event {self.route.path!r} is done: trigger a new one")

@@ -1,4 +1,4 @@
-"""Events whose first step runs at once, in the name of a pooled task: what `Listener.dispatch_now` does."""
+"""Runs events at once in a pooled task until they first suspend: the implementation of `Listener.dispatch_now`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ OnEnd: TypeAlias = "Callable[[AnyEvent], object]"
 
 
 class EventPool(Source):
-    """The task pool of a listener, and the events in flight that `dispatch_now` has suspended in it.
+    """The task pool of a listener, and the suspended events of `dispatch_now` in it.
 
-    It is the first source that is opened, drained and waited for: the events of other sources run in its tasks.
+    The listener opens, drains and awaits it before all other sources, because their events run in its tasks.
 
-    :param hooks: those of the listener
+    :param hooks: the hooks of the listener
     """
 
     name = "events"
@@ -39,31 +39,31 @@ class EventPool(Source):
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
         self.tasks: TaskPool | None = None
-        """None while the listener does not run."""
+        """None unless the listener runs."""
         self._in_flight: set[_Dispatched] = set()
         self._drained: asyncio.Future[None] | None = None
 
     async def open(self, listener: Listener[Any]) -> None:
-        """Make the pool. Its coroutines get copies of the context (contextvars) that startup callbacks have left."""
+        """Create the pool. Its coroutines get copies of the context (contextvars) that startup callbacks have set."""
         self.tasks = TaskPool(asyncio.get_running_loop())
 
     def close(self) -> None:
-        """End the idle tasks; the listener has ended."""
+        """End the idle tasks when the listener has ended."""
         tasks, self.tasks = self.tasks, None
         if tasks is not None:
             tasks.close()
 
     def dispatch(self, event: AnyEvent, timeout: float | None, on_end: OnEnd | None) -> None:
-        """Run an event; see `Listener.dispatch_now`. Raises nothing that the application raised.
+        """Run an event; see `Listener.dispatch_now`. Exceptions of the application do not propagate.
 
-        :raises ListenerError: the listener does not run
+        :raises ListenerError: the listener is not running
         """
         if self.tasks is None:
-            raise ListenerError("dispatch_now() needs a listener that runs: call it from a source or from a handler")
+            raise ListenerError("dispatch_now() needs a running listener: call it from a source or from a handler")
         dispatched = _Dispatched(self, event, on_end)
         coro = event.route.call(event) if timeout is None and not self._hooks.present else None
         try:
-            # PERF: a handler costs a third less without the coroutine that would run its hooks.
+            # PERF: a handler costs a third less without the coroutine that runs hooks.
             value = self.tasks.run(coro or run_hooks(event, self._hooks, timeout), dispatched.ended)
         except BaseException as exc:
             dispatched.ended(None, exc)
@@ -75,7 +75,7 @@ class EventPool(Source):
                 dispatched.ended(value, None)
 
     def conclude(self, dispatched: _Dispatched, seconds: float) -> None:
-        """Count an event that has ended, and forget it."""
+        """Count an event that has ended, and remove it."""
         self._in_flight.discard(dispatched)
         conclude(dispatched.event, self._hooks, seconds)
         if self._drained is not None and not self._in_flight and not self._drained.done():
@@ -101,9 +101,9 @@ class EventPool(Source):
 
 
 class _Dispatched:
-    """One event on its way.
+    """One event in flight.
 
-    :ivar suspended: the task that goes on with it; None as long as it has not suspended
+    :ivar suspended: the task that continues it; None until it suspends
     """
 
     __slots__ = ("_on_end", "_pool", "_started", "event", "suspended")
@@ -121,7 +121,7 @@ class _Dispatched:
             self.suspended.cancel()
 
     def ended(self, value: Any, error: BaseException | None) -> None:
-        """Hooks and handler have ended. Raises nothing."""
+        """Hooks and handler have ended. Never raises."""
         event = self.event
         if error is None:
             event.result = value
@@ -135,4 +135,4 @@ class _Dispatched:
         try:
             self._on_end(event)
         except BaseException as exc:
-            log_safely(logger, logging.ERROR, "What was to follow %r failed", event.route.path, exc_info=exc)
+            log_safely(logger, logging.ERROR, "The on_end callback of %r failed", event.route.path, exc_info=exc)

@@ -1,18 +1,18 @@
-"""Dependency injection: what a handler's signature asks for, planned once when it is registered.
+"""Dependency injection. The arguments of a handler are planned once, when it is registered.
 
-An argument is filled, in this order of precedence, with
+An argument gets the first of these values that applies:
 
-* the result of `Depends(fn)`, when that is its default value;
-* the path parameter, or the data item, of the argument's own name, when `Param` or `Data` is its annotation,
-  its default, or stands in `Annotated[T, Param]`;
-* the event, or its context, when its annotation is `Event`, `Context` or a subclass of them;
-* what the event failed with, when its annotation is a class of exceptions that it is of: in an error handler;
-* whatever its annotated class makes of the event, when that class is `Injectable` (an HTTP `Request` is);
-* what one of the `planners` makes of it (a typed body of an HTTP request);
+* the result of `Depends(fn)`, if that is its default value;
+* the path parameter or data item with the argument's name, if `Param` or `Data` is its annotation, its default,
+  or part of `Annotated[T, Param]`;
+* the event or its context, if its annotation is `Event`, `Context` or a subclass;
+* the exception that the event failed with, if its annotation is a matching exception class (in an error handler);
+* the result of `from_event`, if its annotated class is `Injectable` (such as an HTTP `Request`);
+* a value from one of the `planners` (such as the typed body of an HTTP request);
 * its default value;
 * `None`.
 
-The plan becomes a plain function (`calling`): at each call nothing is inspected any more.
+`codegen` compiles the plan to a plain function, so a call inspects nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 else:
 
     class _Marker:
-        """A word in a signature that says where an argument comes from."""
+        """A marker in a signature for where an argument comes from."""
 
         __slots__ = ("_name",)
 
@@ -78,48 +78,48 @@ else:
             return self._name
 
     Param = _Marker("Param")
-    """Inject the path parameter of the argument's name."""
+    """Inject the path parameter with the argument's name."""
 
     Data = _Marker("Data")
-    """Inject the item of `event.data` under the argument's name."""
+    """Inject the item of `event.data` with the argument's name."""
 
 
 @_runtime_checkable
 class Injectable(Protocol):
-    """A class that handlers may ask for by annotation: it finds its instance in the event."""
+    """A class that handlers can request by annotation; `from_event` returns its instance."""
 
     @classmethod
     def from_event(cls, event: AnyEvent) -> Any:
-        """Return what an argument annotated with this class gets.
+        """Return the value for an argument annotated with this class.
 
-        :raises EventDataError: the event carries nothing of the kind
+        :raises EventDataError: the event has no such value
         """
 
 
 class Argument(NamedTuple):
-    """An argument of a function, for which a plan is wanted."""
+    """An argument to plan."""
 
     where: str
-    """The function and its place, for people."""
+    """The function and its place in the source, for messages."""
     name: str
     annotation: Any
-    """As it stands there, with what `Annotated` adds."""
+    """The whole annotation, including `Annotated`."""
     extras: tuple[Any, ...]
-    """What `Annotated` adds."""
+    """The metadata of `Annotated`."""
     has_default: bool
     value: Any
     """Its default value, or None."""
 
 
 planners: Final[list[Callable[[Argument], AsyncResolver | None]]] = []
-"""What sources of events add to injection: asked in order, at registration, for arguments that nothing else fills. An
-event of another source has nothing for them: then they give `Argument.value`."""
+"""Extensions of injection by sources. They are tried in order, at registration, for arguments that nothing else fills.
+For an event of another source their resolver returns `Argument.value`."""
 
 
 def check_coro_func(fn: CoroFunc) -> CoroFunc:
-    """Return `fn` when it is a coroutine function.
+    """Return `fn` if it is a coroutine function.
 
-    :raises TypeError: it is anything else; the message names it
+    :raises TypeError: it is not; the message names it
     """
     if is_coro_func(fn):
         return fn
@@ -129,13 +129,13 @@ def check_coro_func(fn: CoroFunc) -> CoroFunc:
 
 
 class Hook:
-    """A coroutine function with its plan of injection.
+    """A coroutine function with its injection plan.
 
     :param fn: a coroutine function
-    :param params: the names of the path parameters of the only route it serves; None for a function that
-        serves many routes, whose `Param` arguments are then looked up at each call
-    :raises TypeError: `fn` is no coroutine function
-    :raises PathParamsError: `fn` asks for a path parameter that is not among `params`
+    :param params: names of the path parameters of its route; None for a function that serves many routes, whose
+        `Param` arguments are looked up at each call
+    :raises TypeError: `fn` is not a coroutine function
+    :raises PathParamsError: `fn` uses a path parameter that is not in `params`
     :raises RouteError: an annotation of `fn` cannot be resolved, or a dependency cannot be planned
     """
 
@@ -147,7 +147,7 @@ class Hook:
         self.call: Call = plan(fn, params)
 
     def __call__(self, event: AnyEvent) -> Awaitable[Any]:
-        """Call the function with its arguments taken from `event`."""
+        """Call the function with arguments from `event`."""
         return self.call(event)
 
     def __repr__(self) -> str:
@@ -155,11 +155,11 @@ class Hook:
 
 
 class Dependency:
-    """What `Depends(...)` leaves in a signature: a function whose result is injected.
+    """The result of `Depends(...)` in a signature: a function whose result is injected.
 
-    Two of them over the same function share one cached result in a context.
+    Dependencies on the same function share one cached result in a context.
 
-    :param timeout: seconds that the function may take; TimeoutError is raised in the handler's stead after that
+    :param timeout: seconds that the function may take; after that TimeoutError is raised and the handler does not run
     """
 
     __slots__ = ("fn", "timeout", "use_cache")
@@ -180,7 +180,7 @@ class Dependency:
 
 
 if TYPE_CHECKING:
-    # To a type checker the default value of an argument is what will be injected in its place.
+    # For a type checker, the default value of an argument has the type of the injected value.
     def Depends(  # noqa: N802
         fn: Callable[..., Coroutine[Any, Any, T]], use_cache: bool = True, timeout: float | None = None
     ) -> T: ...
@@ -195,7 +195,7 @@ else:
 
 
 def plan(fn: Callable[..., Any], params: Collection[str] | None) -> Call:
-    """Return a function that calls `fn` with the arguments that it finds in an event (see the module's text)."""
+    """Return a function that takes an event and calls `fn` with the injected arguments (see the module docstring)."""
     positional: list[Resolver | AsyncResolver] = []
     keywords: dict[str, Resolver | AsyncResolver] = {}
     for parameter in parameters_of(fn):
@@ -208,7 +208,7 @@ def plan(fn: Callable[..., Any], params: Collection[str] | None) -> Call:
 
 
 class _DependencyPlan(AsyncResolver):
-    """A dependency within one plan: its own arguments are planned for the same route."""
+    """A dependency within one plan. Its arguments are planned for the same route."""
 
     __slots__ = ("_call", "_dependency")
 
@@ -224,7 +224,7 @@ class _DependencyPlan(AsyncResolver):
         if fn in cache:
             return cache[fn]
         result = await (self._call(event) if dependency.timeout is None else self._result(event))
-        event.cache[fn] = result  # it may be another: the dependency asked for the context
+        event.cache[fn] = result  # not `cache`: it is replaced if the dependency used the context
         return result
 
     async def _result(self, event: AnyEvent) -> Any:
@@ -259,7 +259,7 @@ def _resolver(fn: Callable[..., Any], parameter: Parameter, params: Collection[s
 
 
 def _of_class(annotation: Any) -> Resolver | None:
-    """Return what finds the event, its context, its error, or what else its class makes of the event."""
+    """Return the resolver for a class: the event, its context, its error, or an `Injectable`; None for others."""
     for kind in classes_of(annotation):
         if issubclass(kind, Event):
             return the_event
@@ -267,14 +267,14 @@ def _of_class(annotation: Any) -> Resolver | None:
             return _the_context
         if issubclass(kind, BaseException):
             return _error_of(tuple(kind for kind in classes_of(annotation) if issubclass(kind, BaseException)))
-        # PERF: to ask the protocol, `Injectable`, takes longer than all the rest of a plan.
+        # PERF: isinstance with the protocol `Injectable` takes longer than the rest of a plan.
         if (from_event := getattr(kind, "from_event", None)) is not None:
             return from_event  # type: ignore[no-any-return]
     return None
 
 
 def classes_of(annotation: Any) -> list[type]:
-    """Return the classes that an annotation names: `Event[MyContext]`, `Request | None`."""
+    """Return the classes in an annotation such as `Event[MyContext]` or `Request | None`."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return [kind for part in get_args(annotation) for kind in classes_of(part)]

@@ -1,11 +1,11 @@
-"""The life of a listener in its process, as a table of named states.
+"""The lifecycle of a listener, as a table of named states.
 
     new ──start──> starting ──become_ready──> ready ──drain──> draining ──stop──> stopped
                       └──────────────────────drain──────────────^
 
-Draining: servers stop accepting, sources finish what is in flight, running events end, shutdown callbacks run. All of
-that shares the graceful timeout: what is left then is cancelled and named in the log. Nothing here waits without a
-limit for what may not heed its cancellation; what blocks the loop is for `last_resort` to end.
+Draining: servers stop accepting, sources and events finish what is in flight, then shutdown callbacks run. All of it
+shares the graceful timeout. What is left after it is cancelled and logged. Every wait here for code that may ignore
+its cancellation has a limit. If the loop is blocked, `last_resort` ends the process.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ __all__ = ["IllegalStep", "Lifecycle", "State"]
 logger = logging.getLogger("tiny_listener")
 
 READY_AFTER = 1.0
-"""Seconds after which a `listen()` that neither returns nor opens servers counts as ready: it consumes."""
+"""Seconds after which a `listen()` that neither returns nor opens servers counts as ready: it is a consumer."""
 CANCELLED = 0.2
-"""Seconds that what was cancelled has for its `finally`."""
+"""Seconds that cancelled code has for its `finally`."""
 LOOK_AGAIN = 0.01
-"""Seconds between two looks at what is in flight though it was waited for."""
+"""Seconds between two checks for new events in flight at the end of a drain."""
 CALLBACK = 0.1
-"""Seconds that a shutdown callback has at least, where nothing is left of the graceful timeout;"""
+"""Minimum seconds for each shutdown callback, even if the graceful timeout is over."""
 CALLBACKS = 0.3
-"""and all of them together. With `CANCELLED` it is less than `last_resort.REPORT`."""
+"""Seconds beyond the graceful timeout for all shutdown callbacks. With `CANCELLED` less than `last_resort.REPORT`."""
 
 
 class State(Enum):
-    """Where a listener is in its life."""
+    """The state of a listener."""
 
     NEW = "new"
     STARTING = "starting"
@@ -71,28 +71,28 @@ STEPS: dict[State, frozenset[State]] = {
 
 
 class IllegalStep(ListenerError):  # noqa: N818
-    """A step that the table of states does not have."""
+    """A transition that is not in the table."""
 
     def __init__(self, old: State, new: State) -> None:
         super().__init__(f"a listener that is {old.value} cannot become {new.value}")
 
 
 _lives_in: ContextVar[Lifecycle | None] = ContextVar("tiny_listener.lives_in", default=None)
-"""The life in which code runs: of startup callbacks, `listen()`, handlers, and the tasks that they start."""
+"""The lifecycle that runs the current code: startup callbacks, `listen()`, handlers, and the tasks they start."""
 
 
 class Lifecycle:
-    """The life of one listener, and what has to end before it may."""
+    """The lifecycle of one listener: its state, its open sources and its events in flight."""
 
     def __init__(self) -> None:
         self.state = State.NEW
         self.startup: list[CoroFunc] = []
         self.shutdown: list[CoroFunc] = []
         self.sources: list[Source] = []
-        """Those that are open, in the order in which they were opened."""
+        """Open sources, in the order in which they were opened."""
         self.running: set[EventTask] = set()
         self.on_activity: Callable[[], None] | None = None
-        """To be called when something comes in, before it is worked on; None while nobody wants to know."""
+        """Called when input arrives, before it is processed; None: not needed."""
         self._stopping: asyncio.Task[None] | None = None
         self._reset()
 
@@ -100,22 +100,22 @@ class Lifecycle:
         self._is_ready = asyncio.Event()
         self.draining = Draining()
         self.sources.clear()
-        self.opens = False  # whether the sources that were added are being opened, or open
+        self.opens = False  # whether the added sources are open, or being opened
         self.runs: list[asyncio.Future[None]] = []  # the `run()` of sources
         self._opening = 0
-        self.has_servers = False  # whether `listen()` has opened servers, as far as is known
+        self.has_servers = False  # whether `listen()` is known to have opened servers
         self._asked_to_stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopping = None
         self._boot: asyncio.Task[Any] | None = None
         self._deadline = 0.0
-        """On the loop's clock: when the graceful timeout is over."""
+        """When the graceful timeout ends, on the loop's clock."""
 
     def step(self, new: State) -> None:
-        """Go on to a state.
+        """Change the state.
 
-        :raises IllegalStep: it cannot follow on the present one
+        :raises IllegalStep: the table has no such transition
         """
         if new not in STEPS[self.state]:
             raise IllegalStep(self.state, new)
@@ -123,16 +123,16 @@ class Lifecycle:
 
     @property
     def in_progress(self) -> int:
-        """How many events have begun and not ended, whatever their source."""
+        """Number of events in flight, from all sources."""
         return len(self.running) + sum(source.in_flight for source in self.sources)
 
     @property
     def connections(self) -> int:
-        """How many connections clients have with the sources."""
+        """Number of open client connections, of all sources."""
         return sum(source.open_connections for source in self.sources)
 
     def ready(self) -> None:
-        """Say that events are taken in from now on (before `listen()` returns, or where it never does)."""
+        """Mark the listener as ready for events, before `listen()` returns or if it never does."""
         self._is_ready.set()
 
     @property
@@ -141,13 +141,13 @@ class Lifecycle:
         return self._stopping is not None
 
     async def wait_for_shutdown(self) -> None:
-        """Return when a shutdown was asked for."""
+        """Return when a shutdown was requested."""
         await self._asked_to_stop.wait()
 
     async def live(self, listen: CoroFunc, host: Host) -> None:
-        """Live from start to stop: returns when a shutdown is complete.
+        """Run from start to stop. Returns when the shutdown is complete.
 
-        :raises BaseException: what a startup callback or `listen()` raised
+        :raises BaseException: raised by a startup callback or `listen()`
         """
         self._reset()
         self.step(State.STARTING)
@@ -186,7 +186,7 @@ class Lifecycle:
 
     @contextlib.contextmanager
     def opening(self) -> Iterator[None]:
-        """Not be ready while the block runs: something opens."""
+        """Defer readiness while the block opens something."""
         self._opening += 1
         try:
             yield
@@ -200,9 +200,9 @@ class Lifecycle:
             self._is_ready.set()
 
     async def open(self, source: Source, listener: Listener[Any]) -> None:
-        """Open a source, for as long as this life lasts.
+        """Open a source. It is drained at shutdown.
 
-        :raises Exception: what its `open` raised
+        :raises Exception: raised by the source's `open`
         """
         try:
             with self.opening():
@@ -216,9 +216,9 @@ class Lifecycle:
             opened.drain()
 
     async def _start_up(self) -> bool:
-        """Run the startup callbacks; return whether they have ended, and no stop was in their way.
+        """Run the startup callbacks. Return False if a stop interrupted them.
 
-        They run in the task that `listen()` copies its context from (contextvars), so a stop cancels that one.
+        They run in the current task, because `listen()` copies its context (contextvars). A stop cancels this task.
         """
         self._boot = asyncio.current_task()
         try:
@@ -244,21 +244,22 @@ class Lifecycle:
             listening.result()
 
     async def stop(self, host: Host) -> None:
-        """Shut down; a second call while the first runs makes it hurry.
+        """Shut down. A second call while the first runs skips the graceful timeout.
 
-        Returns when that is done; to code that runs within this life, and may be waited for itself, when it has begun.
+        Returns when the shutdown is complete. For code that this lifecycle runs, and so waits for, it returns when the
+        shutdown has begun.
         """
         if self._stopping is not None:
             self.hurry(host)
-        # A task of its own: the caller may be one of those that the stop cancels.
+        # In a separate task, because the stop may cancel the caller.
         stopping = self.begin_stop(host)
         if _lives_in.get() is not self:
             await asyncio.shield(stopping)
 
     def begin_stop(self, host: Host, *, cut: bool = False) -> asyncio.Task[None]:
-        """Let a shutdown begin, if none has, and return its task.
+        """Begin a shutdown unless one has begun; return its task.
 
-        :param cut: whether a start-up that has not ended is cancelled at once: nothing is in flight yet
+        :param cut: whether to cancel an unfinished startup at once, since nothing is in flight yet
         """
         if self._stopping is None:
             was_ready = self.state is State.READY
@@ -270,30 +271,30 @@ class Lifecycle:
         return self._stopping
 
     def hurry(self, host: Host) -> None:
-        """Give what is in flight no more time."""
+        """End the graceful timeout now."""
         if host.last_resort is not None and self.state is not State.STOPPED:
             host.last_resort.begin(AT_ONCE)
         self._deadline = min(self._deadline, asyncio.get_running_loop().time())
         self._hurry.set()
 
     def time_left(self, now: float) -> float:
-        """Return the seconds that are left of the graceful timeout, once the drain has begun.
+        """Return the remaining seconds of the graceful timeout, once the drain has begun.
 
-        :param now: on the loop's clock
+        :param now: the time on the loop's clock
         """
         return max(0.0, self._deadline - now)
 
     async def _stop(self, host: Host, *, cut: bool, was_ready: bool) -> None:
         try:
             if host.drain_delay and was_ready:
-                # A load balancer looks at readiness now and then: until it has, events still come.
+                # A load balancer polls readiness. Until its next poll it still sends events.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._hurry.wait(), host.drain_delay)
             at_once = cut or self._hurry.is_set()
             self._deadline = asyncio.get_running_loop().time() + (0.0 if at_once else host.graceful_timeout)
             if cut:
                 self._end_boot()
-            # Not before: a client that a handler sends away during the delay would come back to this process.
+            # Not earlier: a client that a handler disconnects during the delay would reconnect to this process.
             self.draining.begin()
             for server in getattr(asyncio.get_running_loop(), "servers", ()):
                 stop_accepting(server)
@@ -308,7 +309,7 @@ class Lifecycle:
             self._stopped.set()
 
     async def _end_runs(self) -> None:
-        """Cancel what takes events in, before shutdown callbacks close what it uses."""
+        """Cancel the `run()` of sources before shutdown callbacks close what they use."""
         for run in self.runs:
             run.cancel()
         if self.runs:
@@ -323,7 +324,7 @@ class Lifecycle:
         if not await self._until_deadline(in_flight):
             in_flight.cancel()
         elif (error := in_flight.exception()) is not None:
-            logger.error("What is in flight cannot be waited for", exc_info=error)
+            logger.error("Waiting for events in flight failed", exc_info=error)
         else:
             return
         why = "a second signal" if self._hurry.is_set() else f"the graceful timeout of {timeout:g} s"
@@ -339,13 +340,13 @@ class Lifecycle:
             _, deaf = await asyncio.wait(running, timeout=CANCELLED)
             if deaf:
                 names = _names(sorted(f"event {task.get_name()!r}" for task in deaf))
-                logger.warning("Left behind, for it goes on though it was cancelled: %s", names)
+                logger.warning("Left behind, still running after cancellation: %s", names)
 
     async def _drained(self) -> None:
         await self._in_progress_ended()
         for server in getattr(asyncio.get_running_loop(), "servers", ()):
-            await server.wait_closed()  # of uvloop's: until its connections have ended
-        while self.in_progress:  # what ended last has triggered more
+            await server.wait_closed()  # on uvloop it waits for the server's connections
+        while self.in_progress:  # the last events have triggered more
             await asyncio.sleep(LOOK_AGAIN)
             await self._in_progress_ended()
 
@@ -357,7 +358,7 @@ class Lifecycle:
             await asyncio.gather(*(source.wait_drained() for source in sources))
 
     async def _run_callbacks(self) -> None:
-        """Run the shutdown callbacks in order, for what is left of the graceful timeout and a little more."""
+        """Run the shutdown callbacks in order, within the rest of the graceful timeout plus `CALLBACKS`."""
         loop = asyncio.get_running_loop()
         last = max(self._deadline, loop.time()) + CALLBACKS
         for callback in self.shutdown:
@@ -365,13 +366,13 @@ class Lifecycle:
             ending = asyncio.create_task(_call(callback, name), name=f"shutdown callback {name}")
             if not await self._until_deadline(ending, min(last, loop.time() + CALLBACK)):
                 ending.cancel()
-                logger.warning("Shutdown callback %s takes longer than the graceful timeout: it is cancelled", name)
+                logger.warning("Shutdown callback %s exceeded the graceful timeout: cancelling it", name)
                 await asyncio.wait({ending}, timeout=0)
 
     async def _until_deadline(self, awaited: asyncio.Future[Any], at_least: float = 0.0) -> bool:
-        """Wait for a future until the graceful timeout is over, or somebody is in a hurry; return whether it is done.
+        """Wait for a future until the graceful timeout is over or `hurry` was called. Return whether it is done.
 
-        :param at_least: on the loop's clock: not less long than until then
+        :param at_least: the earliest time to give up, on the loop's clock
         """
         loop = asyncio.get_running_loop()
         hurry = asyncio.ensure_future(self._hurry.wait())
@@ -384,7 +385,7 @@ class Lifecycle:
 
 
 async def _call(callback: CoroFunc, name: object) -> None:
-    """Run a shutdown callback; whatever it raises, the others are run too."""
+    """Run a shutdown callback. Log what it raises, so that the others run too."""
     try:
         await callback()
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""The listener: where handlers and hooks are registered, and where events are triggered."""
+"""The listener. Applications register handlers and hooks with it; sources trigger events through it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ __all__ = ["Listener"]
 
 
 class Listener(Generic[CTX]):
-    """Handlers registered by event path, and all that an event needs on its way to them.
+    """Registers handlers by event path and dispatches events to them.
 
-    Say where events come from: with `add_source()`, or in the `listen()` of a subclass.
+    Events come from sources: add them with `add_source()`, or open them in the `listen()` of a subclass.
     """
 
     _context_cls: type[Context] = Context
@@ -56,27 +56,27 @@ class Listener(Generic[CTX]):
                 if isinstance(arg, type) and issubclass(arg, Context):
                     cls._context_cls = arg
 
-    # --- what a subclass says -------------------------------------------------------------------
+    # --- overridden by subclasses ---------------------------------------------------------------
 
     async def listen(self) -> None:
-        """Open what is not a `Source`: start servers, subscribe to queues. To be overridden.
+        """Start servers and subscriptions that are not a `Source`. Subclasses override this.
 
-        It may return when they are open, or go on for as long as the listener runs. It is called when the sources that
-        were added are open.
+        The listener calls it after it has opened the added sources. It may return once everything is open, or run for
+        as long as the listener does.
 
-        :raises NotImplementedError: it was not overridden, and there is no source
+        :raises NotImplementedError: not overridden, and no source was added
         """
         if not self.sources:
             raise NotImplementedError(
-                f"{type(self).__name__} takes no events in: define `async def listen(self)`, or call add_source()"
+                f"{type(self).__name__} has no source of events: define `async def listen(self)`, or call add_source()"
             )
 
     def setup_event_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop to run in. To be overridden by who needs another."""
+        """Return the event loop to run in. Override it to use another loop."""
         return new_event_loop()
 
     def install_signal_handlers(self) -> None:
-        """Let SIGINT and SIGTERM begin a graceful shutdown (main thread only)."""
+        """Handle SIGINT and SIGTERM with a graceful shutdown (main thread only)."""
         StopSignals(self).install()
 
     # --- registration ---------------------------------------------------------------------------
@@ -93,18 +93,18 @@ class Listener(Generic[CTX]):
     def add_on_event_hook(self, fn: CoroFunc, path: str = "{_:path}", *, name: str | None = None, **opts: Any) -> Route:
         """Register a handler.
 
-        :param path: the pattern of the events that it handles; every event by default
-        :param name: the name of the route; the function's by default
-        :param opts: kept as `route.opts`
-        :raises EventAlreadyExists: a route of this name exists
-        :raises RouteError: a malformed pattern, one that exists, or an argument that cannot be injected
+        :param path: the pattern of the events to handle; every event by default
+        :param name: the name of the route; by default the function's name
+        :param opts: stored as `route.opts`
+        :raises EventAlreadyExists: a route with this name exists
+        :raises RouteError: the pattern is malformed or already registered, or an argument cannot be injected
         :raises TypeError: the handler is not `async def`
         """
         route = Route(path, fn, opts, name)
         known = self.routes.get(route.name)
         if known is not None:
             raise EventAlreadyExists(
-                f"Route {route.name!r} of {route.where} exists already, registered by {known.where} "
+                f"Route {route.name!r} of {route.where} already exists, registered by {known.where} "
                 f"for {known.path!r}; rename the function, or give one of them a name=..."
             )
         self.router.add(route)
@@ -113,7 +113,7 @@ class Listener(Generic[CTX]):
         return route
 
     def remove_on_event_hook(self, name: str | CoroFunc) -> bool:
-        """Remove a handler by the route's name or by the function; False when there was none."""
+        """Remove a handler by its function or its route's name. Return False if there is no such handler."""
         if isinstance(name, str):
             route = self.routes.get(name)
         else:
@@ -134,12 +134,12 @@ class Listener(Generic[CTX]):
         self.hooks.add_before(Hook(fn))
 
     def after_event(self, fn: F) -> F:
-        """Run the decorated function after each event whose handler and hooks did not fail."""
+        """Run the decorated function after each event that did not fail."""
         self.add_after_event_hook(fn)
         return fn
 
     def add_after_event_hook(self, fn: CoroFunc) -> None:
-        """Run `fn` after each event whose handler and hooks did not fail."""
+        """Run `fn` after each event that did not fail, in its handler or a hook."""
         self.hooks.add_after(Hook(fn))
 
     def on_error(self, exc: type[BaseException]) -> Callable[[F], F]:
@@ -152,9 +152,9 @@ class Listener(Generic[CTX]):
         return register
 
     def add_on_error_hook(self, fn: CoroFunc, exc: type[BaseException]) -> None:
-        """Run `fn` when an event fails with `exc`; a value that it returns becomes the event's result.
+        """Run `fn` when an event fails with `exc`. The value it returns becomes the event's result.
 
-        :raises TypeError: `exc` is no class of exceptions
+        :raises TypeError: `exc` is not an exception class
         """
         if not (isinstance(exc, type) and issubclass(exc, BaseException)):
             raise TypeError(f"on_error() takes an exception class, not {exc!r}: write @app.on_error(ValueError)")
@@ -170,50 +170,51 @@ class Listener(Generic[CTX]):
         self.lifecycle.startup.append(check_coro_func(fn))
 
     def shutdown(self, fn: F) -> F:
-        """Run the decorated function at the end, when running events have finished."""
+        """Run the decorated function at shutdown, after the events in flight have finished."""
         self.add_shutdown_callback(fn)
         return fn
 
     def add_shutdown_callback(self, fn: CoroFunc) -> None:
-        """Run `fn` at the end, when running events have finished."""
+        """Run `fn` at shutdown, after the events in flight have finished."""
         self.lifecycle.shutdown.append(check_coro_func(fn))
 
     def add_source(self, source: Source) -> None:
-        """Take events in from a source too: it is opened when the listener starts, and drained when it ends.
+        """Add a source of events. The listener opens it at startup and drains it at shutdown.
 
-        :raises ListenerError: the listener has opened its sources already
+        :raises ListenerError: the listener has already opened its sources
         """
         if self.lifecycle.opens:
             raise ListenerError(
-                f"add_source({source.name!r}) comes too late, the listener runs: use `await listener.open_source(...)`"
+                f"add_source({source.name!r}) comes too late, the listener is running: "
+                "use `await listener.open_source(...)`"
             )
         self.sources.append(source)
 
     async def open_source(self, source: Source) -> None:
-        """Open one more source now, from `listen()` or a handler; it is drained with the others.
+        """Open another source now, from `listen()` or a handler. It is drained with the others.
 
         Its `run()` is not called.
 
-        :raises Exception: what its `open` raised
+        :raises Exception: raised by the source's `open`
         """
         await self.lifecycle.open(source, self)
 
     # --- contexts -------------------------------------------------------------------------------
 
     def set_context_cls(self, cls: type[Context]) -> None:
-        """Make contexts of this class from now on.
+        """Use this class for new contexts.
 
-        :raises TypeError: it is no subclass of Context
+        :raises TypeError: it is not a subclass of Context
         """
         if not (isinstance(cls, type) and issubclass(cls, Context)):
             raise TypeError(f"set_context_cls() takes a subclass of tiny_listener.Context, not {cls!r}")
         self._context_cls = cls
 
     def new_ctx(self, cid: str | None = None, scope: Scope | None = None) -> CTX:
-        """Make a context.
+        """Create a context.
 
-        :param cid: its id; without one it is gone when its events are done and nothing refers to it
-        :raises ContextAlreadyExists: a living context has this id
+        :param cid: its id; a context without one is freed once its events are done and nothing refers to it
+        :raises ContextAlreadyExists: a live context has this id
         """
         named = cid is not None
         ctx: Any = self._context_cls(self, cid=cid if cid is not None else secrets.token_hex(16), scope=scope)
@@ -221,21 +222,21 @@ class Listener(Generic[CTX]):
         return ctx  # type: ignore[no-any-return]
 
     def get_ctx(self, cid: str) -> CTX:
-        """Return a living context.
+        """Return a live context.
 
-        :raises ContextNotFound: there is none with this id
+        :raises ContextNotFound: no context has this id
         """
         try:
             return self.ctxs[cid]
         except KeyError:
-            raise ContextNotFound(f"Context {cid!r} not found: it was never made, or it was dropped") from None
+            raise ContextNotFound(f"Context {cid!r} not found: it was never created, or it was dropped") from None
 
     # --- events ---------------------------------------------------------------------------------
 
     def get_route(self, name: str) -> Route:
-        """Return a route by its name, which is its handler's unless another was given.
+        """Return a route by its name: by default the name of its handler.
 
-        :raises EventNotFound: there is none
+        :raises EventNotFound: no route has this name
         """
         try:
             return self.routes[name]
@@ -243,7 +244,7 @@ class Listener(Generic[CTX]):
             raise EventNotFound(f"No route is named {name!r}") from None
 
     def match_route(self, path: str) -> tuple[Route, PathParams]:
-        """Return the route whose pattern matches the whole of `path`, and its converted parameters. Nothing is counted.
+        """Return the route whose pattern matches all of `path`, and its converted parameters. This counts nothing.
 
         :raises EventNotFound: no pattern matches
         """
@@ -259,19 +260,19 @@ class Listener(Generic[CTX]):
         timeout: float | None = None,
         data: dict[str, Any] | None = None,
     ) -> EventTask:
-        """Trigger an event: its hooks and its handler run in a task of their own, which is returned.
+        """Trigger an event. Its hooks and its handler run in a new task; return that task.
 
-        :param path: the event's text, that a pattern has to match
-        :param cid: the id of its context, which is made when there is none yet; None: a context of its own
-        :param timeout: seconds that the handler may take; then it ends with TimeoutError
-        :param data: what hooks and handler find in `event.data`
-        :raises EventNotFound: no pattern matches; it is counted as a 404
+        :param path: the event's text, which must match a pattern
+        :param cid: the id of its context, which is created if it does not exist; None: a new context
+        :param timeout: seconds that the handler may take before it ends with TimeoutError
+        :param data: passed to hooks and handler as `event.data`
+        :raises EventNotFound: no pattern matches; counted as a 404
         """
         ctx = None if cid is None else self.ctxs.get(cid) or self.new_ctx(cid)
         return self.trigger_in(ctx, path, timeout, data)
 
     def trigger_in(self, ctx: CTX | None, path: str, timeout: float | None, data: dict[str, Any] | None) -> EventTask:
-        """Trigger an event in a context, or in one of its own; see `trigger_event`."""
+        """Trigger an event in a context, or in a new one; see `trigger_event`."""
         return self.run_event(self._event_of(ctx, path, data), timeout)
 
     def _event_of(self, ctx: CTX | None, path: str, data: dict[str, Any] | None) -> Event[Any]:
@@ -280,7 +281,7 @@ class Listener(Generic[CTX]):
         except EventNotFound:
             self.host.observer.not_found()
             raise
-        # A context of its own is made when somebody asks for it; most events never do.
+        # Without `ctx`, `Event.ctx` creates a context on first use; most events never use one.
         return Event(None, route, data, params, self) if ctx is None else ctx.new_event(route, data, params)
 
     def dispatch_now(
@@ -292,16 +293,17 @@ class Listener(Generic[CTX]):
         timeout: float | None = None,
         on_end: OnEnd | None = None,
     ) -> Event[Any]:
-        """Dispatch an event at once: the cheap way for a source, which HTTP takes too. Return the event.
+        """Dispatch an event at once and return it. This is the cheap way for sources; HTTP uses it too.
 
-        Called outside of a task, as from a protocol's `data_received`, the first step of hooks and handler runs before
-        this returns; an event whose handler does not suspend has ended then. Otherwise it goes on in a task.
+        Call it outside of a task, for example from a protocol's `data_received`. Hooks and handler run up to their
+        first suspension before this returns, so an event whose handler does not suspend has ended by then. Otherwise
+        the rest runs in a task.
 
-        :param data: what hooks and handler find in `event.data`
-        :param on_end: called with the event when it has ended, which may be before this returns; `event.result`,
-            `event.error` and `event.outcome` say how. Without it an error that nobody handled is logged.
-        :raises EventNotFound: no pattern matches; it is counted as a 404
-        :raises ListenerError: the listener does not run
+        :param data: passed to hooks and handler as `event.data`
+        :param on_end: called with the event when it has ended, which may be before this returns; see `event.result`,
+            `event.error` and `event.outcome`. Without it, an unhandled error is logged.
+        :raises EventNotFound: no pattern matches; counted as a 404
+        :raises ListenerError: the listener is not running
         """
         if self.lifecycle.on_activity is not None:
             self.lifecycle.on_activity()
@@ -310,7 +312,7 @@ class Listener(Generic[CTX]):
         return event
 
     def run_event(self, event: Event[Any], timeout: float | None = None) -> EventTask:
-        """Run an event in a task of its own, which a shutdown waits for."""
+        """Run an event in a new task. A shutdown waits for it."""
         if self.lifecycle.on_activity is not None:
             self.lifecycle.on_activity()
         running = self.lifecycle.running
@@ -319,24 +321,24 @@ class Listener(Generic[CTX]):
         running.add(task)
         return task
 
-    # --- life -----------------------------------------------------------------------------------
+    # --- lifecycle ------------------------------------------------------------------------------
 
     @property
     def slot(self) -> int:
-        """The stable number of the worker that this listener runs in, 0 to N - 1."""
+        """The stable number of the worker that this listener runs in: 0 to N - 1."""
         return self.host.slot
 
     def attach(self, host: Host) -> None:
-        """Tell the listener which process it runs in (before it runs)."""
+        """Set the host process of the listener. Call it before the listener runs."""
         self.host = host
         self.router.prepare()
         for route in self.routes.values():
             route.observer = host.observer.route_added(route)
 
     def ready(self) -> None:
-        """Say that events are taken in from now on; needed only where `listen()` does not return.
+        """Mark the listener as ready for events. Needed only if `listen()` does not return.
 
-        Without it such a listener counts as ready when the servers that it opens in a row are up, or after one second.
+        Otherwise such a listener counts as ready when its servers are up, or after one second.
         """
         self.lifecycle.ready()
 
@@ -346,7 +348,7 @@ class Listener(Generic[CTX]):
 
     @property
     def draining(self) -> Draining:
-        """To be awaited: returns when the drain begins, after the drain delay; what never ends by itself can then."""
+        """Await it to wait for the drain, after the drain delay. Handlers that never end by themselves use it."""
         return self.lifecycle.draining
 
     @property
@@ -355,21 +357,21 @@ class Listener(Generic[CTX]):
         return self.lifecycle.draining.has_begun
 
     async def graceful_shutdown(self, sig: int | None = None) -> None:
-        """Stop taking events in, finish those that run, run the shutdown callbacks; called again: hurry.
+        """Stop accepting events, finish those in flight, and run the shutdown callbacks. A second call skips the wait.
 
-        Returns when all of it is done. To a handler, and to other code that the listener runs or that such code
-        started, it returns when the shutdown has begun: that is waited for itself.
+        Returns when the shutdown is complete. In a handler, and in any other code that the listener runs, it returns
+        as soon as the shutdown has begun, because the shutdown waits for that code.
 
-        :param sig: the signal that asked for it, if one did
+        :param sig: the signal that caused it, if any
         """
         await self.lifecycle.stop(self.host)
 
     async def main(self) -> None:
-        """Run from startup to shutdown, in the loop that runs already."""
+        """Run from startup to shutdown in the running loop."""
         await self.live(partial(take_in, self))
 
     async def live(self, listen: CoroFunc) -> None:
-        """Live from startup to shutdown, with what `listen` opens as the sources."""
+        """Run from startup to shutdown; `listen` opens the sources."""
 
         async def open_pool_and_listen() -> None:
             await self.open_source(self.event_pool)
@@ -383,12 +385,12 @@ class Listener(Generic[CTX]):
     def run(self) -> None:
         """Run the listener in this thread until it is shut down.
 
-        What does not end within the graceful timeout, such as a thread that is blocked, is named in the log and left
-        behind; the interpreter waits for threads that are no daemons.
+        Work that does not end within the graceful timeout, such as a blocked thread, is logged and abandoned. The
+        interpreter waits for non-daemon threads.
 
-        :raises DuplicateListener: one runs in this thread already
-        :raises BaseException: what a startup callback or `listen()` raised; SystemExit or KeyboardInterrupt, whatever
-            code raised it in the loop, when what is in flight has finished
+        :raises DuplicateListener: a listener already runs in this thread
+        :raises BaseException: raised by a startup callback or `listen()`; also SystemExit and KeyboardInterrupt from
+            any code in the loop, once what is in flight has finished
         """
         run_listener(self)
 

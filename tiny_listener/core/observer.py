@@ -1,8 +1,8 @@
-"""What the core tells those who watch it: a protocol, and the observer that looks away.
+"""The observer protocol, by which the core reports events to metrics, and an observer that does nothing.
 
-The core imports no metrics library. It calls these methods, on the thread of the event loop, at the end of
-what they count and before the outcome can be seen from outside (a client that has its answer finds it
-counted). An implementation must not block, must not raise, and costs what it costs on the hot path.
+The core imports no metrics library. It calls these methods on the event loop's thread, after the counted operation and
+before its outcome is visible outside: a client that has its response finds it counted. An implementation must not
+block or raise. It runs on the hot path.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["KNOWN_METHODS", "NULL_OBSERVER", "Observer", "Outcome", "RouteObserver"]
 
 Outcome = Literal["ok", "error", "timeout", "cancelled"]
-"""How the dispatch of an event ended: as it should, with an exception of the handler or of a hook, by
-the time limit of `trigger_event(timeout=...)`, or by cancellation."""
+"""How the dispatch of an event ended: without an error, with an exception of the handler or a hook, by
+`trigger_event(timeout=...)`, or by cancellation."""
 
 
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
@@ -24,47 +24,47 @@ KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "O
 list of OpenTelemetry's semantic conventions. Method names are case-sensitive, so "get" is not among them."""
 
 HTTPSamples: TypeAlias = "list[tuple[str, float]]"
-"""Of each request its method, and the seconds that `event_done` and `http_response` would be told."""
+"""For each request its method and its duration in seconds, as in `event_done` and `http_response`."""
 
 
 class RouteObserver(Protocol):
-    """Watches the events of one route."""
+    """Observes the events of one route."""
 
     def event_done(self, seconds: float, outcome: Outcome) -> None:
-        """An event of this route was dispatched; `seconds` from its trigger to the end of its hooks."""
+        """An event of this route was dispatched, in `seconds` from its trigger to the end of its hooks."""
 
     def http_response(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
-        """An HTTP response of this route is ready to be written; `seconds` since the request's head was read.
+        """An HTTP response of this route is about to be written, `seconds` after the request's head was read.
 
-        `trace_id`: 32 hexadecimal digits, where the request belongs to a trace that is recorded.
+        `trace_id` is 32 hexadecimal digits if the request belongs to a recorded trace.
         """
 
     def http_events(self, samples: HTTPSamples) -> None:
-        """Events were dispatched with the outcome "ok", and their HTTP responses with the status 200 are ready.
+        """Events had the outcome "ok", and their HTTP responses with status 200 are about to be written.
 
-        The same as `event_done` and `http_response` for each, at a fraction of the cost.
+        Same as `event_done` and `http_response` for each, at a fraction of the cost.
         """
 
 
 class Observer(Protocol):
-    """Watches a listener."""
+    """Observes a listener."""
 
     def route_added(self, route: Route) -> RouteObserver:
-        """`route` was registered; the result will be told of its events."""
+        """`route` was registered. Return the observer of its events."""
 
     def not_found(self) -> None:
-        """An event, of any source, matched no route."""
+        """An event, from any source, matched no route."""
 
     def http_not_found(self, samples: HTTPSamples) -> None:
-        """Requests matched no route, and their HTTP responses with the status 404 are ready.
+        """Requests matched no route, and their HTTP responses with status 404 are about to be written.
 
-        The same as `not_found` and `http_unrouted` for each, at a fraction of the cost.
+        Same as `not_found` and `http_unrouted` for each, at a fraction of the cost.
         """
 
     def http_unrouted(self, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
-        """An HTTP response that no route made (404, 405, a protocol error) is ready to be written.
+        """An HTTP response without a route (404, 405, a protocol error) is about to be written.
 
-        `method` is the name that the client sent, or "" where none could be read: hostile text.
+        `method` is untrusted text from the client, or "" if none could be parsed.
         """
 
 
@@ -96,4 +96,4 @@ class _NullObserver:
 
 
 NULL_OBSERVER: Observer = _NullObserver()
-"""The observer of a listener that nobody watches (`--no-metrics`)."""
+"""Does nothing (`--no-metrics`)."""

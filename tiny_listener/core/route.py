@@ -1,4 +1,4 @@
-"""A route: a pattern, the handler that serves it, and what was planned for the two together."""
+"""A route: a pattern, its handler, and the handler's injection plan."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Route:
     """A pattern and its handler.
 
     :param path: the pattern, such as `"GET:/user/{username}"`
-    :param fn: the handler, `async def`; an async generator function is called, not awaited: its result streams
-    :param opts: whatever the application wants to find again under `opts`
-    :param name: the name of the route; the handler's by default
-    :raises RouteError: the pattern is malformed, or an argument of the handler cannot be planned
-    :raises PathParamsError: the handler asks for a parameter that the pattern lacks
+    :param fn: the handler, `async def`; for an async generator function the iterator becomes the result, a stream
+    :param opts: options of the application, stored as `opts`
+    :param name: the name of the route; by default that of the handler
+    :raises RouteError: the pattern is malformed, or an argument of the handler cannot be injected
+    :raises PathParamsError: the handler uses a path parameter that the pattern does not have
     :raises TypeError: the handler is not `async def`
     """
 
@@ -43,36 +43,36 @@ class Route:
         self.pattern: Final = self._parse()
         self._regex: re.Pattern[str] | None = None
         self.is_http = False
-        """Whether it is known that HTTP requests may find it; see `http.routing.is_http`."""
+        """Whether the route is known to match HTTP requests; see `http.routing.is_http`."""
         self.observer: RouteObserver = NULL_OBSERVER.route_added(self)
         self.hook: Final = _AsyncGenHook(fn, self.convertors) if is_async_gen_func(fn) else Hook(fn, self.convertors)
         self.call: Call = self.hook.call
 
     @property
     def where(self) -> str:
-        """The handler and its place in the source: `hello (http_web.py:12)`."""
+        """The handler and its place in the source, such as `hello (http_web.py:12)`."""
         return where(self.fn) if callable(self.fn) else repr(self.fn)
 
     @property
     def convertors(self) -> Mapping[str, Convertor]:
-        """The convertors of the pattern's parameters, by name, in their order."""
+        """The convertors of the pattern's parameters by name, in order."""
         return self.pattern.convertors
 
     @property
     def path_regex(self) -> re.Pattern[str]:
-        """The regular expression that matches exactly what the pattern matches."""
+        """A regular expression equivalent to the pattern."""
         if self._regex is None:
             self._regex = compile_path(self.path)[0]
         return self._regex
 
     def match(self, path: str) -> PathParams | None:
-        """Return the converted parameters when this route's pattern matches the whole of `path`."""
+        """Return the converted parameters if the pattern matches all of `path`, else None."""
         found = self.path_regex.match(path)
         if found is None:
             return None
         try:
             return {name: self.convertors[name].convert(text) for name, text in found.groupdict().items()}
-        except ValueError:  # a convertor of the application's own refuses the text
+        except ValueError:  # an application's convertor rejects the text
             return None
 
     def _parse(self) -> Pattern:
@@ -86,7 +86,7 @@ class Route:
 
 
 class _AsyncGenHook(Hook):
-    """A handler that yields: the iterator that it makes is the event's result."""
+    """An async generator handler. Its iterator is the event's result."""
 
     __slots__ = ()
 

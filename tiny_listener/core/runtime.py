@@ -1,4 +1,4 @@
-"""Running a listener: what its process gives it, and the run in this thread until a signal or itself ends it."""
+"""Runs a listener in the current thread until it stops or a signal stops it; `Host` describes the process around it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _running: dict[int, Listener[Any]] = {}
 
 @dataclass(slots=True)
 class Host:
-    """The process around a listener: what it lends, what it is told, and its terms."""
+    """What the process provides to a listener: sockets, callbacks and limits."""
 
     observer: Observer = NULL_OBSERVER
     sockets: SocketProvider | None = None
@@ -39,13 +39,13 @@ class Host:
     signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     """Signals that begin a graceful shutdown; a second one ends it at once."""
     graceful_timeout: float = 30.0
-    """Seconds that running events may take after a shutdown began."""
+    """Seconds that events in flight may take once the drain has begun."""
     drain_delay: float = 0.0
-    """Seconds from a shutdown's beginning until nothing new is accepted."""
+    """Seconds from the beginning of a shutdown until nothing new is accepted."""
     slot: int = 0
-    """The stable number of this worker, 0 to N - 1."""
+    """The stable number of this worker: 0 to N - 1."""
     last_resort: LastResort | None = None
-    """Ends the process when a stop takes too long; None: the process is the application's, which `run()` returns to."""
+    """Ends the process if a stop takes too long; None if `run()` must return to the application."""
 
 
 def run_listener(listener: Listener[Any]) -> None:
@@ -74,27 +74,27 @@ def run_listener(listener: Listener[Any]) -> None:
 
 
 def _leave(listener: Listener[Any], exit_code: int) -> None:
-    """The application has left the loop, which runs again: what is in flight finishes."""
+    """Begin a shutdown after the application ended the loop. The loop runs again to finish what is in flight."""
     if listener.host.last_resort is not None:
         listener.host.last_resort.exit_code = exit_code
     listener.lifecycle.begin_stop(listener.host)
 
 
 def _share_sockets(loop: asyncio.AbstractEventLoop, listener: Listener[Any]) -> None:
-    """Let the loop take its listening sockets from the supervisor, if there is one."""
+    """Make the loop get its listening sockets from the supervisor, if there is one."""
     if listener.host.sockets is None:
         return
     if not isinstance(loop, ServerLoop):
         raise ListenerError(
             f"{type(listener).__name__}.setup_event_loop() returned a {type(loop).__qualname__}, which would bind "
-            "sockets of its own in each worker: return super().setup_event_loop(), or "
-            "tiny_listener.new_event_loop(), when there is more than one worker"
+            "separate sockets in each worker: return super().setup_event_loop(), or "
+            "tiny_listener.new_event_loop(), to run more than one worker"
         )
     loop.socket_provider = listener.host.sockets
 
 
 class StopSignals:
-    """Lets signals begin the graceful shutdown of a listener; a second signal ends it at once."""
+    """Begins the graceful shutdown of a listener on a signal; a second signal ends it at once."""
 
     def __init__(self, listener: Listener[Any]) -> None:
         self._listener = listener
@@ -102,7 +102,7 @@ class StopSignals:
         self._stopping: asyncio.Future[None] | None = None  # the loop keeps only weak references to tasks
 
     def install(self) -> None:
-        """Handle the signals of the listener's host (main thread only; elsewhere nothing is done)."""
+        """Handle the signals of the listener's host. Does nothing outside the main thread."""
         if not is_main_thread():
             return
         loop, host = asyncio.get_event_loop(), self._listener.host
@@ -114,7 +114,7 @@ class StopSignals:
             loop.add_signal_handler(sig, self._on_signal, sig)
 
     def _on_signal(self, sig: signal.Signals, at_once: bool | None = None) -> None:
-        """A signal came; without a last resort, which counts them, a second one says "at once"."""
+        """Handle a signal. `at_once` comes from the last resort, which counts signals; otherwise count them here."""
         hurry = self._was_signalled if at_once is None else at_once
         self._was_signalled = True
         self._stopping = asyncio.ensure_future(self._stop(sig, hurry=hurry))
@@ -130,7 +130,7 @@ class StopSignals:
 def get_current_running_listener() -> Listener[Any]:
     """Return the listener that runs in this thread.
 
-    :raises ListenerNotFound: none does
+    :raises ListenerNotFound: no listener runs in this thread
     """
     try:
         return _running[threading.get_ident()]

@@ -1,4 +1,4 @@
-"""A source of events: a server, a subscription, a clock. A listener opens its sources, drains them, and ends them."""
+"""A source of events, such as a server, a subscription or a timer. The listener opens, drains and aborts it."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ logger = logging.getLogger("tiny_listener")
 
 
 class Source:
-    """Takes events in from outside. Subclass it, define `open`, and give it to `Listener.add_source`.
+    """Receives events from outside. Subclass it, define `open`, and pass it to `Listener.add_source`.
 
-    A listener has any number of sources. It opens them in the order in which they were added, and is ready when each
-    `open` has returned. When a shutdown begins, each is told to `drain`; those that are not done within the graceful
-    timeout are told to `abort`. Events that a source triggers with `listener.trigger_event` or `listener.dispatch_now`
-    are waited for by the listener itself, before its sources: one may close its connection in `wait_drained`.
+    A listener can have any number of sources. It opens them in the order in which they were added, and is ready when
+    every `open` has returned. At shutdown it calls `drain` on each source, and `abort` on those that do not finish
+    within the graceful timeout. It waits for events triggered with `listener.trigger_event` or `listener.dispatch_now`
+    before it waits for the sources, so a source may close its connection in `wait_drained`.
     """
 
     name = "source"
-    """What the log calls it."""
+    """Its name in the log."""
 
     async def open(self, listener: Listener[Any]) -> None:
-        """Connect, listen, subscribe. Return when events are taken in.
+        """Connect, listen or subscribe. Return when events can arrive.
 
-        What it raises ends the listener, and with it the worker: a source that reconnects does so in `run`.
+        An exception ends the listener and its worker. A source that reconnects should do so in `run`.
 
-        :param listener: to trigger events at
+        :param listener: the listener to trigger events with
         """
         raise NotImplementedError(f"{type(self).__name__} must define `async def open(self, listener)`")
 
     async def run(self) -> None:
-        """Take events in for as long as the listener runs, where nothing calls the source. Returns at once by default.
+        """Receive events in a loop, for sources without callbacks. By default it returns at once.
 
-        It begins when every source is open, and is cancelled when the drain has ended, before the shutdown callbacks.
-        What it raises ends the listener.
+        It starts when every source is open, and is cancelled after the drain, before the shutdown callbacks. An
+        exception ends the listener.
         """
 
     @property
     def in_flight(self) -> int:
-        """Events that it has taken in and that have not ended, other than those that the listener counts itself."""
+        """Number of its events in flight, without those that the listener itself counts."""
         return 0
 
     @property
     def open_connections(self) -> int:
-        """How many connections clients have with it."""
+        """Number of open client connections."""
         return 0
 
     def drain(self) -> None:
-        """Take nothing new; let what is in flight finish."""
+        """Accept no new events; let those in flight finish."""
 
     async def wait_drained(self) -> None:
-        """Return when nothing is in flight any more."""
+        """Wait until nothing is in flight."""
 
     def abort(self) -> list[str]:
-        """Drop what is still in flight; return a description of each event or connection, for the log."""
+        """Drop what is still in flight. Return a description of each dropped event or connection, for the log."""
         return []
 
 
@@ -129,9 +129,9 @@ class GuardedSource(Source):
 
 
 async def take_in(listener: Listener[Any]) -> None:
-    """Open the sources of a listener one after the other, then run them, and its `listen()`, side by side.
+    """Open the sources of a listener in order, then run them and `listen()` concurrently.
 
-    :raises Exception: what one of them raised
+    :raises Exception: raised by one of them
     """
     listener.lifecycle.opens = True
     if not listener.sources:
@@ -140,10 +140,10 @@ async def take_in(listener: Listener[Any]) -> None:
     with listener.lifecycle.opening():
         for source in listener.sources:
             await listener.open_source(source)
-        await asyncio.sleep(0)  # the loop tells of the last servers in its next iteration
-        listener.lifecycle.has_servers = False  # those of `listen()` are still to come
+        await asyncio.sleep(0)  # the loop reports the last servers in its next iteration
+        listener.lifecycle.has_servers = False  # `listen()` has not opened its servers yet
     listening = asyncio.ensure_future(listener.listen())
-    listening.add_done_callback(lambda _: listener.ready())  # though sources run on
+    listening.add_done_callback(lambda _: listener.ready())  # sources may run on
     running = [listening, *(asyncio.ensure_future(_run(source, listener)) for source in listener.sources)]
     try:
         await asyncio.gather(*running)

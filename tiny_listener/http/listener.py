@@ -1,4 +1,4 @@
-"""The listener whose events are HTTP requests."""
+"""A listener for HTTP requests."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["HTTPListener"]
 class HTTPListener(Listener[CTX]):
     """A listener that serves HTTP/1.1.
 
-    `@app.get("/user/{name}")` is short for `@app.on_event("GET:/user/{name}")`: requests go the way of all
-    events, with the same router, hooks, error handlers and metrics.
+    `@app.get("/user/{name}")` is short for `@app.on_event("GET:/user/{name}")`: requests are events, with the same
+    router, hooks, error handlers and metrics.
 
-    :param settings: how to listen, and the limits; the command line has the last word
-    :param options: fields of `HTTPSettings`, in place of or on top of `settings`
+    :param settings: addresses and limits; the command line overrides them
+    :param options: fields of `HTTPSettings`; they override `settings`
     """
 
     source_class: ClassVar[type[HTTPSource]] = HTTPSource
-    """What serves its requests."""
+    """The class of its HTTP source."""
 
     def __init__(self, settings: HTTPSettings | None = None, **options: Any) -> None:
         super().__init__()
@@ -34,22 +34,22 @@ class HTTPListener(Listener[CTX]):
 
     @property
     def settings(self) -> HTTPSettings:
-        """How to listen, and the limits."""
+        """Addresses and limits."""
         return self.http.settings
 
     def configure(self, **options: Any) -> None:
-        """Replace some of the settings, before the listener runs.
+        """Replace some of the settings before the listener runs.
 
-        :raises TypeError: there is no such setting
+        :raises TypeError: a setting does not exist
         """
         self.http.settings = dataclasses.replace(self.http.settings, **options)
 
     def route(self, method: str, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Register the decorated function for requests of a method and a path.
+        """Register the decorated function for requests with a method and a path.
 
         :param path: a pattern that begins with a slash
-        :param name: the route's name; the function's by default
-        :param opts: kept as `route.opts`; `max_body` limits the body, in bytes
+        :param name: the name of the route; by default the function's name
+        :param opts: stored as `route.opts`; `max_body` limits the body, in bytes
         :raises ValueError: the path does not begin with a slash
         """
         if not path.startswith("/"):
@@ -86,14 +86,14 @@ class HTTPListener(Listener[CTX]):
         return self.route("DELETE", path, name=name, **opts)
 
     def options(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve OPTIONS, which is otherwise answered with the methods that a path allows; see `route`."""
+        """Serve OPTIONS; see `route`. Without such a route the response lists the allowed methods of the path."""
         return self.route("OPTIONS", path, name=name, **opts)
 
     async def listen(self) -> None:
         """Open the HTTP source.
 
         :raises OSError: a listening socket cannot be opened
-        :raises CannotLoad: TLS is asked for, and its files are not what they should be
+        :raises CannotLoad: the TLS files cannot be loaded
         """
         await self.open_source(self.http)
 

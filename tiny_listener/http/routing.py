@@ -1,4 +1,4 @@
-"""From the head of a request to the event it stands for, or to the reason why there is none."""
+"""Maps the head of a request to its event, or to a refusal."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ new = object.__new__
 
 @final
 class Refusal:
-    """A response that no handler makes.
+    """A response without a handler.
 
     :param status: its status code
     :param detail: one line for the client
-    :param allow: the methods that would have been right
-    :param close: whether the connection ends with it
+    :param allow: the allowed methods
+    :param close: whether to close the connection after it
     """
 
     __slots__ = ("allow", "body", "close", "status")
 
     route: None = None
-    """What tells it from an event."""
+    """Distinguishes it from an event."""
 
     def __init__(self, status: int, detail: str = "", allow: str | None = None, *, close: bool = False) -> None:
         self.status = status
@@ -52,15 +52,15 @@ class Refusal:
 
 
 NOT_FOUND = Refusal(404, "Page Not Found")
-"""Of an event that nobody handles; who answers so counts it."""
+"""The response to a path without a route. The caller that sends it must count it."""
 
 
 def is_http(route: Route) -> bool:
-    """Whether HTTP requests may find a route: one of a registered method (`GET:/user/{name}`), or that
-    `HTTPListener.route` made. Otherwise any client could name, as its method and path, an event of another source.
+    """Whether HTTP requests may match a route: it has a registered method (`GET:/user/{name}`), or `HTTPListener.route`
+    created it. Without this check a client could trigger the event of another source by its method and path.
 
-    An HTTP route begins with literal text, and the router tries literal text before parameters: when it finds another
-    route, no HTTP route matches.
+    An HTTP route begins with literal text, and the router tries literal text before parameters. So if the router finds
+    another route, no HTTP route matches.
     """
     if not route.is_http:
         method, _, path = route.path.partition(":")
@@ -70,9 +70,9 @@ def is_http(route: Route) -> bool:
 
 @final
 class Routing:
-    """Finds the events that the requests of a listener stand for.
+    """Finds the events for the requests of a listener.
 
-    :param listener: whose routes serve them
+    :param listener: its routes serve the requests
     """
 
     def __init__(self, listener: Listener[Any]) -> None:
@@ -82,27 +82,27 @@ class Routing:
 
     def _refuse(self, method: str, path: str) -> Refusal:
         allowed = self._methods.allowed(path, method)
-        if not allowed and path != "*":  # PERF: what scanners send
+        if not allowed and path != "*":  # PERF: the common case, mostly from scanners
             return NOT_FOUND
         return _refuse(method, path, allowed)
 
     def find_event(self, request: Request) -> Event[Any] | Refusal:
-        """Return the event that a request stands for, or why there is none; sets the request's path.
+        """Return the event for a request, or a refusal. Sets the request's path.
 
-        :raises Exception: what a convertor of the application's raised
+        :raises Exception: raised by an application's convertor
         """
         match = self._match
         method = request.method
         path = request.target
         is_encoded = "%" in path
-        if is_encoded or "?" in path or "#" in path or path[0] != "/":  # PERF: most have none of it
+        if is_encoded or "?" in path or "#" in path or path[0] != "/":  # PERF: most have none of these
             try:
                 path = path_of(method, path)
             except ProtocolError as exc:
                 return Refusal(exc.status, exc.detail, close=True)
             authority = authority_of(request.target)
             if authority is not None:
-                # RFC 9112 section 3.2.2: it is the one that is asked for, whatever Host says.
+                # RFC 9112 section 3.2.2: the authority in the target overrides Host.
                 host = [(b"host", authority.encode("ascii"))]
                 request.fields = host + [field for field in request.fields if field[0] != b"host"]
         found = match(f"{method}:{path}")
@@ -135,10 +135,10 @@ class Routing:
 
 
 class _Methods:
-    """Knows which methods a path may have.
+    """Finds the allowed methods of a path.
 
-    PERF: a path that no route serves is what scanners send; to ask the router for each method that there is would
-    make it cost many times what a hit does.
+    PERF: scanners send paths without a route. Asking the router for every method would make a miss cost many times as
+    much as a hit.
     """
 
     def __init__(self, router: Router[Route]) -> None:
@@ -147,7 +147,7 @@ class _Methods:
         self._served: list[str] = []
 
     def allowed(self, path: str, missed: str) -> list[str]:
-        """Return the methods by which routes serve a path, in the order of METHODS; `missed` is known to be none."""
+        """Return the methods that have a route for a path, in the order of METHODS. `missed` is known to have none."""
         if self._version != self._router.version:
             self._version = self._router.version
             starts = [route.path.partition("{")[0] for route in self._router]

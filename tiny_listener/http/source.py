@@ -1,4 +1,4 @@
-"""HTTP as a source of events: listening sockets, and the server of their connections."""
+"""HTTP as a source of events: its listening sockets and their server."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ logger = logging.getLogger("tiny_listener")
 
 
 class HTTPSource(Source):
-    """Serves HTTP/1.1: each request is an event of the listener that opens it.
+    """Serves HTTP/1.1. Each request becomes an event of the listener that opens the source.
 
-    An `HTTPListener` has one. More of them, given to `add_source`, listen at further addresses.
+    An `HTTPListener` has one. Add more with `add_source` to listen on further addresses.
 
-    :param settings: how to listen, and the limits
+    :param settings: addresses and limits
     """
 
     name = "http"
     title = "HTTP server"
-    """What the log calls it when it listens."""
+    """Its name in the log line when it listens."""
     server_class = HTTPServer
-    """What makes its connections."""
+    """The class of its server."""
 
     def __init__(self, settings: HTTPSettings | None = None) -> None:
         self.settings = settings or HTTPSettings()
         self.server: HTTPServer | None = None
-        """None until it is opened."""
+        """None until the source is opened."""
         self.listening: asyncio.AbstractServer | None = None
 
     async def open(self, listener: Listener[Any]) -> None:
-        """Open the listening sockets that the settings name.
+        """Open the listening sockets of the settings.
 
         :raises OSError: one of them cannot be opened
-        :raises CannotLoad: TLS is asked for, and its files are not what they should be
+        :raises CannotLoad: the TLS files cannot be loaded
         """
         tls = tls_context(self.settings)
         self.server = self.server_class(listener, self.settings)

@@ -1,7 +1,7 @@
-"""One HTTP/1 connection: its reader, its pipeline of requests, its transport, and the table of its life.
+"""One HTTP/1 connection: its reader, its pipeline of requests, its transport, and its state.
 
-What arrives is kept by the server until all that this loop iteration brings is there; the fast path takes it, or the
-intake, which puts requests into the pipeline.
+The server collects the received bytes of all connections until the end of the loop iteration. Then the fast path
+processes them, or the intake, which puts requests into the pipeline.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["HTTPConnection"]
 logger = logging.getLogger("tiny_listener")
 
 MAX_WAITING = 64 * 1024
-"""Bytes that are read at once, not at the end of the iteration: what comes in such pieces may have to be stopped."""
+"""Longer pieces are processed at once, not at the end of the iteration: reading may have to pause after them."""
 IDLE = State.IDLE
 
 
@@ -60,25 +60,25 @@ class HTTPConnection(asyncio.Protocol):
         self.client: tuple[str, int] | None = None
         """Address and port of the peer; None on a unix socket."""
         self.state = IDLE
-        """Where it is in its life; in IDLE nothing waits here, so that what arrives may take the fast path."""
+        """The state. In IDLE nothing is pending, so new bytes may take the fast path."""
         self.last_active = server.now
-        """When something was last read or answered, on the loop's clock; up to a sweep of the server too early."""
+        """Time of the last read or response, on the loop's clock; too early by up to one sweep period."""
         self.lingers_since = 0.0
         self._departure: Departure | None = None
         self._blocked: asyncio.Future[None] | None = None  # while the client takes no bytes
         self.writing = WriteProgress(server.now)
 
     def step(self, new: State) -> None:
-        """Go on to a state.
+        """Change the state.
 
-        :raises IllegalConnectionStep: it cannot follow on the present one
+        :raises IllegalConnectionStep: the table has no such transition
         """
         if new not in STEPS[self.state]:
             raise IllegalConnectionStep(self.state, new)
         self.state = new
 
     def fail(self, error: BaseException) -> None:
-        """Something that concerns this connection alone has failed, by a fault of the server's: log it, and end it."""
+        """Log an internal error that concerns only this connection, and close the connection."""
         exchange = self.pipeline.exchange
         what = "" if exchange is None or exchange.event is None else f" at {exchange.event.route.path!r}"
         try:
@@ -109,9 +109,9 @@ class HTTPConnection(asyncio.Protocol):
             self.server.work()
 
     def eof_received(self) -> bool:
-        """See `asyncio.Protocol`: what was asked for is still answered before the connection closes."""
+        """See `asyncio.Protocol`. Requests that were received are still answered before the connection closes."""
         try:
-            self.server.work()  # what arrived before
+            self.server.work()  # for the bytes received before
             self.intake.has_ended = True
             self._see_the_end()
         except BaseException as exc:
@@ -125,7 +125,7 @@ class HTTPConnection(asyncio.Protocol):
         if self._departure is not None:
             self._departure.tell()
         exchange = self.pipeline.exchange
-        if self.scheme == "https":  # TLS has no half-closed connections: nothing reaches the client any more
+        if self.scheme == "https":  # TLS has no half-closed connections: nothing can reach the client
             self.intake.disconnect()
             self.take_no_more()
             if exchange is not None:
@@ -138,7 +138,7 @@ class HTTPConnection(asyncio.Protocol):
         self.settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.BaseProtocol`: what was asked for is still done, though nobody will see the answer."""
+        """See `asyncio.BaseProtocol`. Requests that were received are still handled, though no client is left."""
         self.server.connections.discard(self)
         try:
             if self.state not in ENDED:
@@ -150,7 +150,7 @@ class HTTPConnection(asyncio.Protocol):
             self.server.connection_closed()
 
     def _end_waiting(self) -> None:
-        """The connection is lost: nobody may wait for it any more."""
+        """The connection is lost: end everything that waits for it."""
         self.intake.has_ended = True
         self.intake.disconnect()
         self.take_no_more()
@@ -189,7 +189,7 @@ class HTTPConnection(asyncio.Protocol):
         return self.server.scheme
 
     def origin_of(self, request: Request) -> Origin:
-        """Return where a request came from, as the peer, or proxies that are trusted, say."""
+        """Return the origin of a request: from trusted proxies, or else the peer."""
         proxies = self.server.proxies
         if proxies is None:
             return Origin(self.client, self.scheme)
@@ -198,30 +198,30 @@ class HTTPConnection(asyncio.Protocol):
     # --- answering ------------------------------------------------------------------------------
 
     def handles(self) -> None:
-        """A request is in flight."""
+        """A request is now in flight."""
         if self.state not in ENDED and self.state is not State.HANDLING:
             self.step(State.HANDLING)
 
     def take_no_more(self) -> None:
-        """The response that is about to be written is the last: whatever else came is not answered."""
+        """Answer no request after the current one."""
         self.pipeline.take_no_more()
         exchange = self.pipeline.exchange
         self.intake.take_no_more(None if exchange is None else exchange.request.arriving)
 
     def exchange_ended(self, exchange: Exchange) -> None:
-        """The request in flight has its response, or will have none."""
+        """The request in flight was answered or dropped."""
         self.pipeline.ended(exchange)
         self.last_active = self.server.now
         if exchange.request.arriving is not None:
             self.intake.unwanted(exchange.request.arriving)
         if exchange.was_suspended:
-            # This may be within the handler's task: the next request must not begin in its name.
+            # This may run in the handler's task, and the next request must not begin in that task.
             self.server.call_soon(self.go_on)
         elif not self.pipeline.is_held:
             self.settle()
 
     def go_on(self) -> None:
-        """Answer what waits, and see what is waited for then."""
+        """Answer the queued requests, then update the state."""
         try:
             self.pipeline.answer()
             self.settle()
@@ -229,7 +229,7 @@ class HTTPConnection(asyncio.Protocol):
             self.fail(exc)
 
     def settle(self) -> None:
-        """See what the connection waits for, and go on to that state; close when it waits for nothing."""
+        """Change to the state that fits what the connection waits for; close it if it waits for nothing."""
         if self.state in ENDED:
             return
         reader, pipeline = self.reader, self.pipeline
@@ -254,35 +254,37 @@ class HTTPConnection(asyncio.Protocol):
     # --- writing --------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Write soon: with all that is ready at the end of this loop iteration."""
+        """Queue bytes; they are written at the end of this loop iteration."""
         if self.state not in ENDED:
             self.server.outbox.add(self, data)
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the client takes no bytes at present."""
+        """Whether writing is blocked because the client does not read."""
         return self._blocked is not None
 
     async def writable(self) -> None:
-        """Wait until the client takes bytes again, or is gone."""
+        """Wait until the client reads again, or is gone."""
         if self._blocked is not None:
             await self._blocked
 
     def write_failed(self, error: BaseException) -> None:
-        """The transport refused what was to be written."""
-        if not self.transport.is_closing():  # else the client was faster, and `connection_lost` follows
+        """The transport raised on a write."""
+        if not self.transport.is_closing():  # otherwise the client closed first, and `connection_lost` follows
             self.fail(error)
 
     # --- the end --------------------------------------------------------------------------------
 
     def answered_last(self) -> None:
-        """The last request that will come was answered on the fast path: close, when that is written."""
+        """The fast path answered the last request of the connection: close it once the response is written."""
         self.pipeline.takes_more = False
         self.step(State.CLOSING)
         self.server.outbox.closing.append(self)
 
     def _close_when_written(self) -> None:
-        """Close, for everything is answered; but let a client read the last response that may still be sending."""
+        """Close, since everything is answered. Linger if the client may still be sending, so that it can read the
+        last response.
+        """
         reader = self.reader
         knows = self.intake.has_ended or reader.is_over or (reader.is_idle and self.server.draining)
         self.server.outbox.flush()
@@ -294,16 +296,16 @@ class HTTPConnection(asyncio.Protocol):
             self.linger(self.server.now)
 
     def linger(self, since: float) -> None:
-        """Close this side, and discard what comes until the client has closed its side, or for a while.
+        """Close the sending side, and discard input until the client closes its side or the limit is over.
 
-        :param since: from when on the time to linger counts
+        :param since: start of the linger time, on the loop's clock
         """
         if not self.transport.can_write_eof():  # TLS has no half-closed connections
             self.close()
             return
-        # RFC 9112 section 9.6: the kernel resets a socket that is closed while bytes are unread, or still come, and a
-        # reset takes from the client what it has not read yet: the very response that says what was wrong. So close
-        # this side first and discard what comes, until the client has closed its side, or for a while.
+        # RFC 9112 section 9.6: if a socket is closed while input is unread or still arrives, the kernel sends a reset.
+        # A reset discards what the client has not read yet, such as the response that explains the error. So close
+        # the sending side first, and discard input for a while.
         self.step(State.LINGERING)
         self.lingers_since = since
         self.last_active = self.server.now
@@ -314,19 +316,19 @@ class HTTPConnection(asyncio.Protocol):
             self.transport.abort()
 
     def close(self) -> None:
-        """Close, when the client has taken what is written."""
+        """Close once the client has read what was written."""
         self.server.outbox.flush()
         if self.state not in ENDED:
             self.step(State.CLOSING)
         self.close_transport()
 
     def close_transport(self) -> None:
-        """Close the transport; it writes first what it has."""
+        """Close the transport; it first writes its buffer."""
         self.writing.restart(self.server.now)
         self.transport.close()
 
     def abort_transport(self) -> None:
-        """End the connection at once: its response is incomplete, and must not look complete."""
+        """End the connection at once, because its response is incomplete and must not look complete."""
         self.server.outbox.flush()
         self.take_no_more()
         if self.state not in ENDED:
@@ -334,7 +336,7 @@ class HTTPConnection(asyncio.Protocol):
         self.transport.abort()
 
     def abort(self) -> str | None:
-        """Drop the connection with what is in flight; return what that was, None for nothing."""
+        """Drop the connection and its request in flight. Return a description of the request, or None."""
         what = None
         exchange = self.pipeline.exchange
         if exchange is not None:
@@ -350,33 +352,33 @@ class HTTPConnection(asyncio.Protocol):
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the client closed its side, or the connection is lost."""
+        """Whether the client has closed its side, or the connection is lost."""
         has_left = self._departure is not None and self._departure.has_left
         return self.intake.has_ended or has_left or bool(self.transport.is_closing())
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is taken in or written any more."""
+        """Whether the connection accepts and writes nothing more."""
         return self.state in ENDED
 
     @property
     def is_free(self) -> bool:
-        """Whether no request is in flight or waits, and the client takes what is written."""
+        """Whether no request is in flight or queued, and writing is not blocked."""
         return self.pipeline.exchange is None and not self.pipeline and self._blocked is None and not self.is_over
 
     @property
     def is_lost(self) -> bool:
-        """Whether nothing that is written can reach the client any more."""
+        """Whether writes can no longer reach the client."""
         return self.state is State.DEAD or bool(self.transport.is_closing())
 
     @property
     def departure(self) -> Departure:
-        """What waits for the client to go."""
+        """The waiters for the client's disconnect, created on first use."""
         if self._departure is None:
             self._departure = Departure(self)
         return self._departure
 
     async def disconnected(self) -> None:
-        """Return when the client closed its side, or the connection is lost."""
+        """Wait until the client closes its side or the connection is lost."""
         if not self.is_disconnected:
             await self.departure.wait()

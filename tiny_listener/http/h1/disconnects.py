@@ -1,4 +1,4 @@
-"""The departure of a client, as those see it who wait for it: handlers, and streams that nobody may be reading."""
+"""Detects the disconnect of a client, for handlers that wait for it and for streams that the client may not read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["Departure"]
 
 GONE_GRACE = 0.5
-"""Seconds that a stream may wait for its next piece once the client has closed its side. Such a client may still read;
-but most are gone, and TCP cannot tell before the next byte is sent."""
+"""Seconds that a stream may wait for its next piece after the client has closed its side. The client may still read,
+but most are gone, and TCP cannot tell until the next byte is sent."""
 
 
 class Departure:
-    """Waits for the client of one connection to go."""
+    """The waiters for the disconnect of one client."""
 
     __slots__ = ("_connection", "_piece_at", "_waiters", "has_left")
 
@@ -26,11 +26,11 @@ class Departure:
         self._connection = connection
         self._waiters: list[asyncio.Future[None]] = []
         self.has_left = False
-        """Whether the client is known to have closed its side, though what it sent before was not read yet."""
-        self._piece_at: float | None = None  # when a stream last had a piece, once the client has closed its side
+        """Whether the client is known to have closed its side while its input is not fully read."""
+        self._piece_at: float | None = None  # time of the stream's last piece, once the client has closed its side
 
     async def wait(self) -> None:
-        """Return when the client has closed its side, or the connection is lost."""
+        """Wait until the client closes its side or the connection is lost."""
         waiter = self._connection.server.loop.create_future()
         self._waiters.append(waiter)
         try:
@@ -40,19 +40,19 @@ class Departure:
                 self._waiters.remove(waiter)
 
     def tell(self) -> None:
-        """The client has closed its side, or the connection is lost."""
+        """Wake the waiters: the client has closed its side, or the connection is lost."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def watch_stream(self) -> None:
-        """The client has closed its side while a response is streamed: cancel that, once it waits for too long."""
+        """Cancel the streamed response once it waits too long for its next piece: the client has closed its side."""
         self._piece_at = self._connection.server.loop.time()
         self._look()
 
     def stream_progressed(self) -> None:
-        """The stream had a piece."""
+        """The stream has produced a piece."""
         if self._piece_at is not None:
             self._piece_at = self._connection.server.loop.time()
 
@@ -65,7 +65,7 @@ class Departure:
             return
         loop = connection.server.loop
         left = self._piece_at + GONE_GRACE - loop.time()
-        if left > 0 or connection.is_blocked:  # a client that takes nothing has a limit of its own
+        if left > 0 or connection.is_blocked:  # `write_timeout` limits a client that does not read
             loop.call_later(max(left, GONE_GRACE / 4), self._look, context=connection.server.context)
         else:
             exchange.cancel_response()

@@ -1,8 +1,8 @@
-"""A request and its response, from the handler to the last byte: all that the fast path does not do in one piece.
+"""A request and its response on the slow path, from the handler to the last byte.
 
-Whatever happens, a request ends in `Exchange.end`, and every way leads there: a result, an exception of any class, a
-cancellation, a client that is gone, a time limit, a drain. What a handler returns is made into bytes before its event
-is counted, so an event whose result cannot be sent has failed.
+Every request ends in `Exchange.end`, after a result, any exception, a cancellation, a disconnect, a timeout or a
+drain. The result is converted to bytes before the event is counted, so an event whose result cannot be sent counts as
+failed.
 """
 
 from __future__ import annotations
@@ -42,11 +42,10 @@ INTERNAL_ERROR = Refusal(500, HTTPStatus(500).phrase)
 
 
 class Exchange:
-    """One request in flight; its connection has no other until this one has ended.
+    """The request in flight of a connection, and its response.
 
-    :param connection: where it came from
-    :param request: its head is read
-    :param target: the event that it stands for, or the reason why there is none
+    :param request: the request; its head is parsed
+    :param target: its event, or the refusal if it has none
     """
 
     __slots__ = (
@@ -73,20 +72,20 @@ class Exchange:
         self.target = target
         self.event: Event[Any] | None = target if target.route is not None else None
         self.began = perf_counter()
-        """When the handling began, on the clock of perf_counter."""
-        self._seconds = 0.0  # that hooks and handler took
+        """Start of the handling, on the clock of perf_counter."""
+        self._seconds = 0.0  # duration of hooks and handler
         self._observe: Observe = (
             connection.server.observer.http_unrouted if self.event is None else self.event.route.observer.http_response
         )
         self.was_suspended = False
-        """Whether the handler or the response took longer than one call."""
-        self._handler: Suspended | None = None  # while it is suspended
+        """Whether the handler or the response did not finish within one call."""
+        self._handler: Suspended | None = None  # the handler while it is suspended
         self._context: Context | None = None  # the handler's context variables
-        self._task: asyncio.Task[None] | None = None  # that prepares or sends a response
+        self._task: asyncio.Task[None] | None = None  # prepares or sends the response
         self._task_has_begun = False
-        self._is_cancelled = False  # by the server: that is no failure of the handler's
+        self._is_cancelled = False  # by the server: this is not a failure of the handler
         self._is_concluded = self.event is None
-        self._length: int | None = None  # bytes of a response that comes in pieces, where they are announced
+        self._length: int | None = None  # content length of a streamed response, if known
 
     def __repr__(self) -> str:
         return repr(self.request)
@@ -94,7 +93,7 @@ class Exchange:
     # --- the handler ------------------------------------------------------------------------------
 
     def handle(self) -> None:
-        """Answer; if it takes longer than this call, `resumed` or the end of a task follows."""
+        """Answer the request. `resumed` follows if the handler suspends, `_task_ended` if the response does."""
         event = self.event
         server = self.connection.server
         if event is None:
@@ -115,16 +114,16 @@ class Exchange:
                 self.conclude(value, None)
 
     def wait_for(self, handler: Suspended) -> None:
-        """The handler has suspended; `resumed` follows."""
+        """The handler has suspended. `resumed` follows."""
         self.was_suspended = True
         self._handler = handler
 
     def take_context(self) -> None:
-        """The handler, which the fast path ran, has just ended: keep its context variables."""
+        """The handler has just ended on the fast path: store its context variables."""
         self._context = self.connection.server.pool.context
 
     def resumed(self, value: Any, error: BaseException | None) -> None:
-        """The handler, which had suspended, has ended."""
+        """The suspended handler has ended."""
         self._handler = None
         self._context = self.connection.server.pool.context
         try:
@@ -133,10 +132,10 @@ class Exchange:
             self.connection.fail(exc)
 
     def conclude(self, value: Any, error: BaseException | None) -> None:
-        """Hooks and handler have ended: make the response, count the event, and write.
+        """Hooks and handler have ended: create the response, count the event, and write.
 
-        :param value: what was returned
-        :param error: what was raised
+        :param value: the returned value
+        :param error: the raised exception
         """
         event = self.event
         assert event is not None
@@ -151,7 +150,7 @@ class Exchange:
         self._respond(response)
 
     def _response_to_value(self, event: Event[Any], value: Any) -> Response:
-        if value is None and event.error is not None:  # an error handler looked, and answered nothing
+        if value is None and event.error is not None:  # the error handler returned nothing
             raised = event.error
             return raised.response() if isinstance(raised, HTTPError) else INTERNAL_ERROR.response()
         try:
@@ -164,13 +163,13 @@ class Exchange:
             self.connection.take_no_more()  # this is the last response
             return Refusal(error.status, error.detail).response()
         if isinstance(error, ClientDisconnectedError):
-            return Refusal(400, str(error)).response()  # its client may have closed its own side only
+            return Refusal(400, str(error)).response()  # the client may have closed only its sending side
         if isinstance(error, HTTPError):
             try:
                 make = error.response
                 response = make() if self._context is None else self._context.run(make)
                 if not isinstance(response, Response):
-                    raise TypeError(f"response() of an error returned {type(response).__name__}, which is no Response")
+                    raise TypeError(f"response() of an error returned {type(response).__name__}, not a Response")
             except BaseException as exc:
                 return self._failed(exc)
             if error.status >= 500:
@@ -180,7 +179,7 @@ class Exchange:
         return INTERNAL_ERROR.response()
 
     def _refused(self, error: HTTPError) -> Response:
-        """What prepares the response has raised one."""
+        """Preparing the response raised an HTTPError: return its response."""
         try:
             if error.status >= 500:
                 self._failed(error)
@@ -189,7 +188,7 @@ class Exchange:
             return self._failed(exc)
 
     def _failed(self, error: BaseException) -> Response:
-        """What the handler returned cannot be sent: the event has failed. Return the response that says so."""
+        """The result of the handler cannot be sent: mark the event as failed, and return a 500."""
         event = self.event
         if event is not None and not self._is_concluded:
             event.result = None
@@ -198,7 +197,7 @@ class Exchange:
         return INTERNAL_ERROR.response()
 
     def _report(self, error: BaseException) -> None:
-        """Log a failure of the application's, once, with its route."""
+        """Log a failure of the application once, with its route."""
         if self._is_cancelled and isinstance(error, asyncio.CancelledError):
             return
         if self.event is not None:
@@ -208,7 +207,7 @@ class Exchange:
         self.connection.server.on_failure(self.connection, error)
 
     def conclude_event(self) -> None:
-        """Count the event; whatever it becomes is known now, and before a client can see it."""
+        """Count the event. Its outcome is final, and the client has not seen it yet."""
         if not self._is_concluded:
             self._is_concluded = True
             assert self.event is not None
@@ -219,7 +218,7 @@ class Exchange:
     # --- the response -----------------------------------------------------------------------------
 
     def _respond(self, response: Response) -> None:
-        """Write a response, or begin to."""
+        """Write a response, or start to stream it."""
         if isinstance(response, DeferredResponse):
             self._go_on_in(State.RESPONDING)
             self._start(self._prepare(response))
@@ -228,7 +227,7 @@ class Exchange:
             self._start(self._stream(response))
 
     def _go_on_in(self, state: State) -> None:
-        if self.connection.state in ENDED:  # nobody wants the rest
+        if self.connection.state in ENDED:  # the response is no longer needed
             self._is_cancelled = True
         else:
             self.connection.step(state)
@@ -236,10 +235,10 @@ class Exchange:
                 self.connection.departure.watch_stream()
 
     def _write(self, response: Response) -> bool:
-        """Write a response that is whole, or the head of one that comes in pieces; return whether it was whole."""
+        """Write a whole response, or the head of a streamed one. Return whether it was whole."""
         close, method, version = self._is_last, self.request.method, self.request.version
         if self.request.arriving is not None:
-            self.request.arriving.expects_continue = False  # an interim response comes before the final one, or never
+            self.request.arriving.expects_continue = False  # no 100 (Continue) after the final response
         try:
             written = first_bytes(response, method, version, close=close)
         except BaseException as exc:
@@ -263,20 +262,20 @@ class Exchange:
 
     @property
     def _is_last(self) -> bool:
-        """Whether the connection ends with this response."""
+        """Whether the connection closes after this response."""
         request = self.request
         if not request.keep_alive or self.connection.pipeline.is_last:
             return True
-        body = request.arriving  # whether a body will come that the client was not asked to send is not known
+        body = request.arriving  # not asked for its body by 100 (Continue), the client may or may not send it
         return body is not None and body.expects_continue and not body.is_complete
 
-    # --- a response that takes a task ----------------------------------------------------------------
+    # --- a response that needs a task ----------------------------------------------------------------
 
     def _start(self, coro: Coroutine[Any, Any, None]) -> None:
-        """Run what prepares or sends the response, with the handler's context variables."""
+        """Prepare or send the response in a task, with the handler's context variables."""
         server = self.connection.server
         self.was_suspended = True
-        # Not by the loop's task factory: one of an application's may take no context.
+        # Not by the loop's task factory: an application's factory may not accept a context.
         self._task = asyncio.Task(coro, loop=server.loop, context=self._context or server.pool.new_context())
         self._task.add_done_callback(self._task_ended)
 
@@ -287,7 +286,7 @@ class Exchange:
                 raise asyncio.CancelledError
             ready = await response.prepare(self.request)
             if isinstance(ready, DeferredResponse):
-                raise TypeError(f"prepare() returned {type(ready).__name__}, which is to be prepared itself")
+                raise TypeError(f"prepare() returned {type(ready).__name__}, which needs a prepare() itself")
         except HTTPError as exc:
             ready = self._refused(exc)
         except BaseException as exc:
@@ -311,11 +310,11 @@ class Exchange:
         finally:
             if type(body) is FileBody:
                 await body.aclose()
-            elif getattr(body, "ag_frame", body) is not None:  # a generator that has ended needs no more
+            elif getattr(body, "ag_frame", body) is not None:  # an exhausted generator needs no close
                 self.connection.server.run_aside(self._close(body))
 
     def _stream_failed(self, error: BaseException) -> None:
-        """A response ended early: so does its connection (RFC 9112 section 8: it must not look complete)."""
+        """A response ended early: end the connection, so that it does not look complete (RFC 9112 section 8)."""
         event = self.event
         is_gone = not self.is_wanted
         if event is not None and not self._is_concluded:
@@ -334,8 +333,8 @@ class Exchange:
                 self._report(exc)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        """What prepared or sent the response has ended, or never began."""
-        if self.connection.pipeline.exchange is not self:  # what came too late concerns no later request
+        """The response's task has ended, or was cancelled before it began."""
+        if self.connection.pipeline.exchange is not self:  # too late: a later request is in flight
             return
         try:
             if task.cancelled() or task.exception() is not None:
@@ -349,28 +348,28 @@ class Exchange:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the client may still read what is sent."""
+        """Whether the client may still read the response."""
         return not (self._is_cancelled or self.connection.is_lost)
 
     @property
     def is_streaming(self) -> bool:
-        """Whether a task prepares or sends the response."""
+        """Whether a task is preparing or sending the response."""
         return self._task is not None
 
     @property
     def is_suspended(self) -> bool:
-        """Whether the handler, or the response, is waited for."""
+        """Whether the handler or the response is pending."""
         return self._handler is not None or self._task is not None
 
     def cancel_response(self) -> None:
-        """The client is gone: nobody wants the rest of the response."""
+        """Stop sending the response, because the client is gone."""
         if self._task is not None:
             self._is_cancelled = True
-            if self._task_has_begun:  # a task that never began would run no `finally`
+            if self._task_has_begun:  # if cancelled earlier, the coroutine would not run its `finally`
                 self._task.cancel()
 
     def cancel(self) -> None:
-        """Cancel the handler, or the response; end at once where neither is waited for."""
+        """Cancel the handler or the response; end at once if neither is pending."""
         self._is_cancelled = True
         if self._handler is not None:
             self._handler.cancel()
@@ -379,7 +378,7 @@ class Exchange:
             self.end()
 
     def end(self) -> None:
-        """The one end of a request. A second call changes nothing."""
+        """End the request. A second call has no effect."""
         if self.connection.pipeline.exchange is self:
             self._task = self._handler = None
             if not self._is_concluded:  # it was dropped

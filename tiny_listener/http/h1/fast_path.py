@@ -1,14 +1,14 @@
-"""The fast path of a request: all of it in one piece, from its bytes to the bytes of its response.
+"""The fast path: one function turns the bytes of a request into the bytes of its response.
 
-It handles a request that is whole, on a connection where nothing waits (`State.IDLE`), whose handler does not suspend
-and returns a whole response or raises an `HTTPError`, or that no route serves. One function does for all that a loop
-iteration brought what `Intake`, `Pipeline` and `Exchange` do step by step, so that most requests cost few calls.
+It serves a complete request on a connection where nothing is pending (`State.IDLE`), if its handler does not suspend
+and returns a whole response or raises an `HTTPError`, or if no route matches. One function does the work of `Intake`,
+`Pipeline` and `Exchange` for all requests of a loop iteration, so that most requests need few calls.
 
-It falls back to them for everything else. Up to the handler's call it has had no side effect then: bytes were looked
-at, and are read again. From there on the exchange takes over where it is.
+Everything else falls back to the slow path. Before the handler's call the fast path has no side effects, so the slow
+path parses the same bytes again. After it, the exchange continues from there.
 
-The walls: a connection that fails ends alone, and the others are served; one connection has a share of an iteration,
-and what it sent beyond that is read in the next one.
+Isolation: an error ends only its connection, and the others are served. Each connection has a limited share of a loop
+iteration; the rest of its bytes are parsed in the next one.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SHARE", "FastPath", "serve_slowly"]
 
 MAX_SHARE = 64
-"""Pipelined requests of one connection that an iteration serves; they take less than a millisecond."""
+"""Maximum pipelined requests of one connection in a loop iteration; they take less than a millisecond."""
 MAX_SHARED_BYTES = 32 * 1024
-"""Bytes of them: a request line that is all escapes takes a millisecond."""
+"""Maximum bytes of these requests: a request line full of escapes takes a millisecond."""
 SLOW = 0.005
-"""Seconds from which each request is looked at for a trace that it is an example of."""
+"""Requests that take more seconds than this are checked for a trace, to be recorded as exemplars."""
 NOT_FOUND_START = (404, TEXT)
 
 
 def serve_slowly(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
-    """Let the connections read for themselves: the slow path, for all of them. Raises nothing."""
+    """Serve all connections on the slow path. Never raises."""
     for connection, data in arrived:
         try:
             connection.intake.read(data)
@@ -57,14 +57,14 @@ def serve_slowly(arrived: list[tuple[HTTPConnection, bytes]]) -> None:
 
 @final
 class FastPath:
-    """Serves requests of a server's connections on the fast path, and leaves the others to them.
+    """Serves the requests of a server on the fast path, and passes the others to the slow path.
 
-    :param server: whose connections they are
+    :param server: the server of the connections
     """
 
     def __init__(self, server: HTTPServer) -> None:
         self._server = server
-        # PERF: bound once; a pass over few connections would spend 150 ns on it.
+        # PERF: bound once; binding takes 150 ns, which matters in a pass over few connections.
         self._find_event = server.routing.find_event
         self._run = server.pool.run
         self._hooks = server.hooks
@@ -75,7 +75,7 @@ class FastPath:
         self._limit = server.limit_concurrency or 0
         self._max_body = server.settings.max_body
         self._access_log = server.access_log
-        # Otherwise samples are counted at the end of the iteration, together.
+        # Otherwise samples are counted in one batch at the end of the iteration.
         self._counts_alone = bool(server.access_log or server.hooks.watchers)
 
     def _count_with_trace(self, request: Any, observer: RouteObserver, seconds: float) -> bool:
@@ -93,8 +93,8 @@ class FastPath:
         if self._access_log:
             self._server.log_access(request, status, seconds)
 
-    def serve(self, arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901 - PERF: see the module's text
-        """Serve what connections received. Raises nothing."""
+    def serve(self, arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901 - PERF: see the module docstring
+        """Serve the received bytes of connections. Never raises."""
         server = self._server
         find_event = self._find_event
         run = self._run
@@ -107,10 +107,10 @@ class FastPath:
         max_body = self._max_body
         access_log = self._access_log
         idle = State.IDLE
-        ok = 200 if self._counts_alone else 0  # the status 200; 0 where it is counted with others
-        clock = perf_counter()  # when the request began, which is when the last one ended
+        ok = 200 if self._counts_alone else 0  # status 200; 0 if it is counted in a batch
+        clock = perf_counter()  # start of the request, which is the end of the previous one
         now = server.now
-        notable = 0.0  # how long one takes that is looked at for a trace: the first, and after it the slow ones
+        notable = 0.0  # seconds from which a request is checked for a trace: the first one, then slow ones
         answer: bytes | None
         error: BaseException | None = None
         together_with: list[bytes] = []
@@ -131,7 +131,7 @@ class FastPath:
                     method = request.method
                     try:
                         event = find_event(request)
-                    except BaseException:  # a convertor of the application's
+                    except BaseException:  # raised by an application's convertor
                         reader.roll_back()
                         break
                     if event.route is None:
@@ -153,7 +153,7 @@ class FastPath:
                         try:
                             if hooks.present:
                                 value = run(run_hooks(event, hooks), resumed)
-                            else:  # a handler costs a third less without the coroutine that would run its hooks
+                            else:  # PERF: a handler costs a third less without the coroutine that runs hooks
                                 value = run(route.call(event), resumed)
                             if type(value) is str:
                                 answer = plain_bytes(OK_TEXT, value.encode())
@@ -164,7 +164,7 @@ class FastPath:
                                 if status == 200:
                                     status = ok
                         except BaseException as exc:
-                            # What has no bytes is looked at again by the exchange, which says so.
+                            # If it cannot be converted to bytes, the exchange tries again and logs the error.
                             answer = None
                             if value is None:
                                 error = exc
@@ -189,7 +189,7 @@ class FastPath:
                         seconds = ended - clock
                         if not status:
                             if event.auto_done:
-                                if event.waiters is None:  # what `done` does where nobody waits
+                                if event.waiters is None:  # PERF: the same as `done` without waiters
                                     event.is_done = True
                                 else:
                                     event.done()
@@ -197,7 +197,7 @@ class FastPath:
                                 notable = SLOW
                             else:
                                 notable = SLOW
-                                # PERF: an exception in a function as long as this costs as much as a request.
+                                # PERF: catching a KeyError in a function this long costs as much as a request.
                                 pending = samples.get(route.observer)
                                 if pending is None:
                                     pending = samples[route.observer] = []
@@ -212,8 +212,8 @@ class FastPath:
                     began, position = position, reader.position
                     if reader.is_over:
                         answer = closing(answer)
-                        size = position  # nobody is to see what may follow
-                    # Responses to requests that came together leave together; but they may not pile up.
+                        size = position  # ignore the bytes that follow
+                    # Responses to pipelined requests are written together, up to a limit.
                     if began and entries and entries[-1][1] is together_with:
                         together_with.append(answer)
                         if len(together_with) == MAX_UNWRITTEN:
@@ -241,10 +241,10 @@ class FastPath:
 
 
 def whole_error(event: AnyEvent, error: HTTPError, context: Context) -> tuple[int, bytes | None]:
-    """Return the status and the bytes of the response that was raised, and let its event have failed with it.
+    """Return the status and the bytes of a raised response, and mark its event as failed.
 
-    :param context: that of the request (contextvars), in which the response is made
-    :returns: None for the bytes when they cannot be made, or when the failure is to be logged: by the exchange
+    :param context: the context (contextvars) of the request, in which the response is created
+    :returns: None for the bytes if the exchange must handle the error: they cannot be created, or it must be logged
     """
     try:
         response = context.run(error.response)

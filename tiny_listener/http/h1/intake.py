@@ -1,4 +1,4 @@
-"""What a connection takes in: heads, which become requests of its pipeline, and the bodies that follow them."""
+"""The reading half of a connection: it parses heads into requests for the pipeline, and feeds their bodies."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ __all__ = ["Intake"]
 logger = logging.getLogger("tiny_listener")
 
 MAX_QUEUE = 32
-"""Pipelined requests that may wait; then reading pauses."""
+"""Queued pipelined requests above which reading pauses."""
 MAX_BUFFERED = 256 * 1024
-"""Bytes of a body that may wait for the handler; then reading pauses. As much as uvloop reads at once."""
+"""Buffered body bytes above which reading pauses. As much as uvloop reads at once."""
 MAX_DISCARDED = 64 * 1024 * 1024
-"""Bytes that are discarded: four times the longest body that is taken by default. nginx and Apache limit time alone;
-but time is no limit to a client on the same machine."""
+"""Maximum bytes to discard: four times the default `max_body`. nginx and Apache limit only the time, but a client on
+the same machine can send a lot in that time."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Intake:
     """The reading half of a connection.
 
-    :ivar head_since: when the head began that is being read, on the loop's clock
-    :ivar has_ended: whether the client will send nothing more
-    :ivar is_paused: whether nothing is read
+    :ivar head_since: start of the current head, on the loop's clock
+    :ivar has_ended: whether the client has closed its sending side
+    :ivar is_paused: whether reading is paused
     """
 
     __slots__ = ("_connection", "_discarded", "_incoming", "has_ended", "head_since", "is_paused", "reader")
@@ -46,7 +46,7 @@ class Intake:
         self.reader = RequestReader(connection.server.settings, connection.server.grammar, H1Request)
         self.head_since = 0.0
         self.has_ended = False
-        self._incoming: IncomingBody | None = None  # the body that is being read
+        self._incoming: IncomingBody | None = None  # the body being received
         self.is_paused = False
         self._discarded = 0  # bytes
 
@@ -54,16 +54,16 @@ class Intake:
 
     @property
     def wants_more(self) -> bool:
-        """Whether anything that may still come is of use: further requests, or the rest of a body."""
+        """Whether further input is needed: more requests, or the rest of a body."""
         return self._connection.pipeline.takes_more or self._incoming is not None
 
     @property
     def awaits_body(self) -> bool:
-        """Whether the client is to send the rest of a body, and may."""
+        """Whether the client is expected to send the rest of a body, and reading is not paused."""
         return self.reader.in_body and not self.is_paused and self.wants_more
 
     def read(self, data: bytes) -> None:
-        """Take in what arrived and did not take the fast path."""
+        """Process received bytes on the slow path."""
         connection = self._connection
         connection.last_active = now = connection.server.now
         if not self.wants_more:
@@ -90,20 +90,20 @@ class Intake:
         finally:
             pipeline.is_held = False
         if events or not was_in_head:
-            self.head_since = now  # a head that is being read began with these bytes
+            self.head_since = now  # an incomplete head began with these bytes
         if self.has_ended:
             self.end()
         pipeline.answer()
         connection.settle()
 
     def read_later(self, data: bytes) -> None:
-        """Keep bytes that begin with a head: there was no time for them in this iteration."""
+        """Keep bytes that begin with a head for the next iteration."""
         self.reader.keep(data)
         self.head_since = self._connection.server.now
         self._connection.settle()
 
     def read_on(self) -> bytes:
-        """Read the bytes that there was no time for; or return them, if the fast path may have them."""
+        """Process the left-over bytes, or return them if the fast path may process them."""
         connection = self._connection
         if connection.is_free and not self.has_ended:
             kept = self.reader.take_kept()
@@ -114,7 +114,7 @@ class Intake:
         return b""
 
     def _discard(self, data: bytes) -> None:
-        """Discard what nobody wants, up to a limit."""
+        """Discard unneeded input; abort the connection above the limit."""
         self._discarded += len(data)
         if self._discarded > MAX_DISCARDED:
             self._connection.transport.abort()
@@ -127,7 +127,7 @@ class Intake:
                 self.take_violation(BodyTooLargeError(body.max_size))
 
     def _take(self, request: H1Request) -> None:
-        """Put a request into the pipeline, with the event that it stands for or the reason why there is none."""
+        """Put a request into the pipeline, with its event or its refusal."""
         connection = self._connection
         pipeline, server = connection.pipeline, connection.server
         if not pipeline.takes_more:
@@ -136,7 +136,7 @@ class Intake:
         request.started = perf_counter()
         try:
             target = server.routing.find_event(request)
-        except BaseException as exc:  # a convertor of the application's
+        except BaseException as exc:  # raised by an application's convertor
             log_safely(logger, logging.ERROR, "Routing %r failed", request, exc_info=exc)
             target = INTERNAL_ERROR
         limit = server.settings.max_body
@@ -153,18 +153,18 @@ class Intake:
         pipeline.put(request, target)
 
     def take_violation(self, error: ProtocolError) -> None:
-        """The client broke the protocol, or a limit."""
+        """The client violated the protocol or exceeded a limit."""
         pipeline = self._connection.pipeline
         body, self._incoming = self._incoming, None
         if body is not None:
-            # The request itself is broken in its body: its handler is told, and its answer is the last.
+            # The error is in the body of a request: its handler gets the error, and its response is the last.
             body.fail(error)
             pipeline.takes_more = False
         elif pipeline.takes_more:
             pipeline.refuse(error.status, error.detail, "HEAD" if error.is_head else "")
 
     def time_out_body(self) -> bool:
-        """The client stalls within a body; return whether there is a request that can be answered so."""
+        """The body stalled. Return whether there is a request to answer with the error."""
         pipeline = self._connection.pipeline
         if self._incoming is None or (pipeline.exchange is None and not pipeline):
             return False
@@ -172,7 +172,7 @@ class Intake:
         return True
 
     def end(self) -> None:
-        """The client will send nothing more, and all of it has been read, unless there was no time for some of it."""
+        """The client has closed its sending side. Does nothing while left-over bytes remain to be parsed."""
         if self.reader.has_more:
             return
         self.disconnect()
@@ -188,21 +188,21 @@ class Intake:
         if body is not None:
             body.disconnect()
 
-    # --- what becomes of bodies --------------------------------------------------------------------
+    # --- bodies ------------------------------------------------------------------------------------
 
     def take_no_more(self, current: IncomingBody | None) -> None:
-        """No further request is answered, so no other body than that of the request in flight is wanted."""
+        """Drop the incoming body unless it belongs to the request in flight: no further request is answered."""
         if self._incoming is not current:
             self._incoming = None
 
     def unwanted(self, body: IncomingBody) -> None:
-        """The response is out before the body was in: the rest is discarded."""
+        """The response was sent before the body was complete: discard the rest of the body."""
         body.fail(ProtocolError(400, "the body was not wanted"))
         if not self._connection.pipeline.takes_more and self._incoming is body:
             self._incoming = None
 
     def body_taken(self) -> None:
-        """The handler took what had arrived of a body."""
+        """The handler has read the buffered part of a body."""
         self.regulate()
 
     def body_wanted(self, body: IncomingBody) -> None:
@@ -216,7 +216,7 @@ class Intake:
     # --- backpressure -----------------------------------------------------------------------------
 
     def regulate(self) -> None:
-        """Pause or resume reading, by what waits; and read on what there was no time for."""
+        """Pause or resume reading, depending on what is queued; schedule left-over bytes."""
         connection = self._connection
         if connection.is_over:
             return
@@ -238,6 +238,6 @@ class Intake:
                 connection.server.outside(connection.transport.resume_reading)
 
     def linger(self) -> None:
-        """Read again, to discard what still comes."""
+        """Resume reading, to discard further input."""
         self._discarded = 0
         self._connection.server.outside(self._connection.transport.resume_reading)

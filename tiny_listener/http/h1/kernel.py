@@ -1,4 +1,4 @@
-"""What the kernel knows of a connection, and the event loop does not tell: it is asked without reading a byte."""
+"""Asks the kernel about a connection what the event loop does not report, without reading from it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 __all__ = ["Peer", "has_unread", "look_for_peer"]
 
 POLLRDHUP: int = getattr(select, "POLLRDHUP", 0)
-"""poll(2): the peer has closed its side; on Linux alone."""
+"""poll(2): the peer has closed its side. Linux only."""
 
 
 class Peer(Enum):
-    """What is known of the other side of a connection."""
+    """The state of the peer of a connection."""
 
     THERE = "there"
     HAS_CLOSED_ITS_SIDE = "has closed its side"
@@ -24,7 +24,7 @@ class Peer(Enum):
 
 
 def look_for_peer(transport: Any) -> Peer:
-    """Return what has become of the client of a transport that does not read: no event loop sees it then."""
+    """Return the state of a transport's client. Needed while reading is paused: then event loops do not report it."""
     socket = transport.get_extra_info("socket")
     if socket is None:
         return Peer.THERE
@@ -40,7 +40,7 @@ def look_for_peer(transport: Any) -> Peer:
 
 
 def has_unread(transport: Any) -> bool:
-    """Whether bytes of a client wait in the kernel (ioctl_tty(2), FIONREAD)."""
+    """Whether the kernel has unread bytes of a client (ioctl_tty(2), FIONREAD)."""
     socket = transport.get_extra_info("socket")
     if socket is None:
         return False

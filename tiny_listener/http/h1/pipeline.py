@@ -1,4 +1,4 @@
-"""The requests of one connection: answered in their order, one `Exchange` at a time, while those behind it wait."""
+"""The pipelined requests of one connection. They are answered in order, one `Exchange` at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_SHARED_TIME = 0.005
 
 
 class Pipeline:
-    """The requests that a connection has taken in."""
+    """The queued requests of a connection, and the one in flight."""
 
     __slots__ = ("_connection", "_queue", "exchange", "is_held", "takes_more")
 
@@ -31,25 +31,25 @@ class Pipeline:
         self.exchange: Exchange | None = None
         """The request in flight."""
         self.takes_more = True
-        """Whether requests are taken in; otherwise what comes is discarded."""
+        """Whether requests are accepted; otherwise input is discarded."""
         self.is_held = False
-        """Whether somebody settles the connection's state in the end; see `HTTPConnection.settle`."""
+        """Whether the caller will call `HTTPConnection.settle`, so that nested calls must not."""
 
     def __len__(self) -> int:
-        """Return how many requests wait behind the one in flight."""
+        """Return the number of requests queued behind the one in flight."""
         return len(self._queue)
 
     @property
     def is_last(self) -> bool:
-        """Whether the response that is about to be written is the connection's last."""
+        """Whether the next response is the last of the connection."""
         return not self._queue and (not self.takes_more or not self._connection.server.keeps_alive)
 
     def put(self, request: H1Request, target: Event[Any] | Refusal) -> None:
-        """Take a request in, to be answered by `answer`."""
+        """Queue a request."""
         self._queue.append((request, target))
 
     def refuse(self, status: int, detail: str, method: str = "") -> None:
-        """Queue a last response that no request stands behind, and take in no further."""
+        """Queue an error response without a request as the last response, and accept no more requests."""
         request = H1Request(method, "", 1, b"")
         request.connection = self._connection
         request.started = perf_counter()
@@ -57,8 +57,8 @@ class Pipeline:
         self.takes_more = False
 
     def answer(self) -> None:
-        """Answer what waits, in order, until a request has to be waited for, or the connection has had its share of
-        this loop iteration.
+        """Answer the queued requests in order, until one suspends, writing is blocked, or the connection has used its
+        share of this loop iteration.
         """
         if self.is_held:
             return
@@ -74,7 +74,7 @@ class Pipeline:
             self.is_held = False
 
     def begin(self, request: H1Request, target: Event[Any] | Refusal) -> Exchange:
-        """Make a request the one in flight; or its refusal, when as many are in flight as may be."""
+        """Put a request in flight, or a refusal if `limit_concurrency` is reached."""
         server = self._connection.server
         exchanges, limit = server.exchanges, server.limit_concurrency
         if limit is not None and len(exchanges) >= limit:
@@ -86,29 +86,29 @@ class Pipeline:
         return exchange
 
     def suspended(self, request: H1Request, event: Event[Any], handler: Suspended) -> None:
-        """The handler of a request that took the fast path has suspended; its task goes on with it."""
+        """A handler has suspended on the fast path. Its task continues it."""
         exchange = self.begin(request, event)
         exchange.began = request.started
         exchange.wait_for(handler)
 
     def conclude(self, request: H1Request, event: Event[Any], value: Any, error: BaseException | None) -> None:
-        """A request that took the fast path has a response that is not written there."""
+        """A handler has ended on the fast path, with a response that the fast path cannot write."""
         exchange = self.begin(request, event)
         exchange.began = request.started
         exchange.take_context()
         exchange.conclude(value, error)
 
     def resumed(self, value: Any, error: BaseException | None) -> None:
-        """The handler of a request that took the fast path, which had suspended, has ended."""
+        """The handler that had suspended on the fast path has ended."""
         if self.exchange is not None:
             self.exchange.resumed(value, error)
 
     def take_no_more(self) -> None:
-        """The response that is about to be written is the last: whatever else came is not answered."""
+        """Make the next response the last: drop the queued requests and accept no more."""
         self.takes_more = False
         self._queue.clear()
 
     def ended(self, exchange: Exchange) -> None:
-        """The request in flight has its response, or will have none."""
+        """The request in flight was answered or dropped."""
         self.exchange = None
         self._connection.server.exchange_ended(exchange)

@@ -1,4 +1,4 @@
-"""A request of HTTP/1: what handlers see of it, and what the connection needs to know."""
+"""An HTTP/1 request: the handlers' `Request`, plus what the connection needs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["H1Request"]
 
 
 class H1Request(Head, Request):
-    """One request, made by the reader."""
+    """One request, created by the reader."""
 
     @property
     def recorded_trace_id(self) -> str | None:
         """See `Request`."""
-        # PERF: a tenth of what it costs to read the fields.
+        # PERF: costs a tenth of parsing the fields.
         if self.traced_as is None and b"\ntraceparent:" not in self.raw.lower():
             return None
         return super().recorded_trace_id

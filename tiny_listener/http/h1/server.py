@@ -1,4 +1,4 @@
-"""The HTTP server of one process: its connections, what they share, and their end."""
+"""The HTTP server of one source: its connections, their shared state, and their drain."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ logger = logging.getLogger("tiny_listener")
 access_logger = logging.getLogger("tiny_listener.access")
 
 RESTING = 2.0
-"""Seconds between two sweeps while there is no connection: as often as the process wakes for other things."""
+"""Seconds between two sweeps while there is no connection: no more wake-ups than the process has anyway."""
 DRAIN_TICK = 0.1
-"""Seconds between two looks in a drain."""
+"""Seconds between two passes over the idle connections in a drain."""
 
 
 class HTTPServer:
-    """The HTTP/1.1 connections of one source: what they share, and their drain.
+    """The HTTP/1.1 connections of one source, their shared state, and their drain.
 
-    :param listener: whose routes serve the requests
-    :param settings: limits and times
+    :param listener: its routes serve the requests
+    :param settings: limits and timeouts
     """
 
     # PERF: CPython keeps the attributes of an object with more than 30 of them in a dict.
@@ -97,51 +97,51 @@ class HTTPServer:
         self.listener = listener
         self.settings = settings
         self.scheme = "http" if settings.ssl_certfile is None else "https"
-        """That of all its connections."""
+        """The scheme of all its connections."""
         kind = settings.proxy_headers
         self.proxies = None if kind is None else Proxies(kind, settings.forwarded_allow_ips)
-        """Whose word is taken for where requests come from."""
+        """The trusted proxies, whose forwarded headers are used; None: no headers are used."""
         self.loop = asyncio.get_running_loop()
         self.context = copy_context()
-        """The context (contextvars) of what the server does for many connections at once."""
+        """The context (contextvars) of work that concerns many connections."""
         self.grammar = Grammar()
         self.connections: set[HTTPConnection] = set()
         self.handshaking: weakref.WeakSet[HTTPConnection] = weakref.WeakSet()
-        """Connections that TLS has not let through yet; of those that fail their handshake nothing more is heard."""
+        """Connections in their TLS handshake. A weak set, because a failed handshake is never reported."""
         self.exchanges: set[Exchange] = set()
-        """The requests in flight; those of the fast path begin and end within one call, and are not among them."""
+        """Requests in flight. Requests on the fast path begin and end within one call and are not included."""
         self.draining = False
         self.keeps_alive = settings.keep_alive_timeout > 0
-        """Whether a connection goes on when all that was asked on it is answered."""
+        """Whether a connection stays open after its requests are answered."""
         self.limit_concurrency = settings.limit_concurrency
         shared = listener.event_pool.tasks
         self.pool = shared or TaskPool(self.loop)
-        self._owns_pool = shared is None  # where the listener does not run, as in a test client
+        self._owns_pool = shared is None  # the listener does not run, as in a test client
         self.hooks = listener.hooks
         self.life = listener.lifecycle
         self.observer: Observer = listener.host.observer
         self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
-        """Told of each failure of the application's that was logged; a test client raises it."""
+        """Called for each logged failure of the application; a test client raises it."""
         self.access_log = settings.access_log
         self.arrived: list[tuple[HTTPConnection, bytes]] = []
-        """What was received and not read yet; the first to put something in calls `will_work`."""
+        """Received bytes that are not parsed yet. The connection that adds the first entry calls `will_work`."""
         self._aside: set[asyncio.Task[None]] = set()
         self._reading_on: dict[HTTPConnection, None] = {}
-        """Connections that keep bytes there was no time for in this iteration."""
+        """Connections with bytes left over from this iteration, because their share of its time was used up."""
         self.samples: dict[RouteObserver, HTTPSamples] = {}
-        """What the observers of routes are told before anything is written;"""
+        """Samples of the fast path by route observer, reported before anything is written."""
         self.missed: HTTPSamples = []
-        """and the observer of the listener, of requests that no route serves."""
+        """Samples of requests without a route, reported to the observer of the listener."""
         self.outbox = Outbox(self.call_soon, self._count)
         self.routing = Routing(listener)
         self._fast_path = FastPath(self)
         self.takes_fast_path = self.keeps_alive
-        """Otherwise connections read for themselves: a response that is its connection's last leaves the fast path."""
+        """False if each response is the last of its connection, as in a drain: the slow path serves those."""
         self._will_work = False
-        # PERF: as `call_soon`, without a frame of Python.
+        # PERF: the same as `call_soon`, without a Python frame.
         self._plan_work = partial(self.loop.call_soon, self._work_as_planned, context=self.context)
         self.now = self.loop.time()
-        """The loop's clock, as of the last sweep: exact enough for limits of seconds, and costs nothing."""
+        """The loop's clock at the last sweep. It costs nothing and is precise enough for limits of seconds."""
         self._drained: asyncio.Future[None] | None = None
         times = (
             settings.header_timeout,
@@ -156,7 +156,7 @@ class HTTPServer:
         self._drainer: asyncio.TimerHandle | None = None
 
     def __call__(self) -> HTTPConnection:
-        """Make the protocol of a new connection."""
+        """Create the protocol of a new connection."""
         if self.life.on_activity is not None:
             self.life.on_activity()
         if self._rests:
@@ -169,7 +169,7 @@ class HTTPServer:
         return connection
 
     def log_access(self, request: Request, status: int, seconds: float) -> None:
-        """Write the access log's line of one response."""
+        """Write the access log line of a response."""
         client = "-"
         if request.client is not None:
             host, port = request.client
@@ -214,30 +214,30 @@ class HTTPServer:
     def _is_busy(self) -> bool:
         return bool(self.connections or self.handshaking or self.exchanges)
 
-    # --- an iteration of the loop: all that can be read is read, then answered, then written -------
+    # --- a loop iteration: first read from all connections, then answer, then write -----------------
 
-    # PERF: a system call leaves cold caches behind. Between two of them the same Python takes two to three times
-    # as long as it does for one request after the other; and a client that is woken once reads many responses.
+    # PERF: a system call leaves cold caches behind. Python code between two system calls takes two to three times as
+    # long as the same code for a batch of requests. Also, a client that wakes once reads many responses.
 
-    # NOTE: each of these passes over many connections has the same wall: what one of them raises ends that connection
-    # alone (`HTTPConnection.fail`), and what the pass needs to go on is done in `finally`.
+    # NOTE: passes over many connections isolate failures: an exception ends only its connection
+    # (`HTTPConnection.fail`), and `finally` does what the next pass needs.
 
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
-        """Call a function in the next iteration, in a context (contextvars) of no request's."""
+        """Call a function in the next loop iteration, outside the context (contextvars) of any request."""
         self.loop.call_soon(function, *args, context=self.context)
 
     def outside(self, function: Callable[..., object], *args: object) -> None:
-        """Call a function in a context (contextvars) of no request's: what keeps the context in which it was called."""
+        """Call a function outside the context (contextvars) of any request, because it stores the current context."""
         self.context.copy().run(function, *args)
 
     def run_aside(self, coro: Coroutine[Any, Any, None]) -> None:
-        """Run what ends a response that cannot be sent; it raises nothing."""
+        """Run the cleanup of a response body in a separate task. The coroutine must not raise."""
         task = asyncio.Task(coro, loop=self.loop, context=self.pool.new_context())
         self._aside.add(task)  # the loop keeps only weak references to tasks
         task.add_done_callback(self._aside.discard)
 
     def will_work(self) -> None:
-        """Let connections read at the end of this loop iteration."""
+        """Schedule `work` for the end of this loop iteration."""
         if not self._will_work:
             self._will_work = True
             if self.life.on_activity is not None:
@@ -249,15 +249,15 @@ class HTTPServer:
         self.work()
 
     def will_read_on(self, connection: HTTPConnection) -> None:
-        """Let a connection read in the next iteration what it kept, before anything else of it."""
+        """Let a connection parse its left-over bytes in the next loop iteration, before any new ones."""
         self._reading_on[connection] = None
         self.will_work()
 
     def work(self) -> None:
-        """Let the connections read what arrived, and write what they have.
+        """Process the received bytes of all connections, then write their responses.
 
-        Within a pass, by a handler that runs the event loop itself, nothing is read: what arrives meanwhile on the
-        handler's own connection is not to be answered before it.
+        A handler that runs the event loop itself may call this within a pass. Then nothing is parsed, because new
+        requests on the handler's connection must not be answered before its own.
         """
         if (self.arrived or self._reading_on) and not self.outbox.is_held:
             arrived = self.arrived.copy()
@@ -279,7 +279,7 @@ class HTTPServer:
         self.outbox.flush()
 
     def _read_on(self) -> list[tuple[HTTPConnection, bytes]]:
-        """Let the connections read on for which there was no time; return what the fast path may have."""
+        """Let connections continue with left-over bytes; return the bytes that the fast path may process."""
         reading_on, self._reading_on = self._reading_on, {}
         kept = []
         for connection in reading_on:
@@ -290,7 +290,7 @@ class HTTPServer:
         return [entry for entry in kept if entry[1]]
 
     def _count(self) -> None:
-        """Count what the fast path served: who sees a response finds it counted."""
+        """Count the requests of the fast path. Called before the write, so a client finds its response counted."""
         samples = self.samples
         try:
             for observer, of_route in samples.items():
@@ -307,7 +307,7 @@ class HTTPServer:
     def _sweep(self) -> None:
         try:
             tick()
-            self.work()  # what arrived is no connection's idleness
+            self.work()  # a connection with received bytes is not idle
             self.now = now = self.loop.time()
             for connection in list(self.connections):
                 try:
@@ -318,40 +318,40 @@ class HTTPServer:
             self._plan_sweep(rests=not self._is_busy)
 
     def _plan_sweep(self, *, rests: bool) -> None:
-        """Sweep at the next tick; seldom while there is nothing to look at."""
+        """Sweep at the next tick; less often while there are no connections."""
         self._rests = rests
         period = max(self._period, RESTING) if rests else self._period
         self._sweeper = call_at_next_tick(self.loop, period, self._sweep)
 
-    # --- what `HTTPSource` asks of it --------------------------------------------------------------------
+    # --- used by `HTTPSource` ----------------------------------------------------------------------------
 
     @property
     def in_flight(self) -> int:
-        """See `Source`: the requests in flight."""
+        """See `Source`: requests in flight."""
         return len(self.exchanges)
 
     @property
     def open_connections(self) -> int:
-        """See `Source`; with those whose client may still be sending after its last response."""
+        """See `Source`; includes lingering connections."""
         return len(self.connections)
 
     @property
     def lingering(self) -> list[HTTPConnection]:
-        """Connections that have their last response, and whose clients may still be sending."""
+        """Connections that were sent their last response and whose client may still be sending."""
         return [connection for connection in self.connections if connection.state is State.LINGERING]
 
     def drain(self) -> None:
-        """Close idle connections one after the other, and every other with its last answer."""
+        """Close idle connections one after the other, and the others after their last response."""
         self.work()
         self.draining, self.keeps_alive, self.takes_fast_path = True, False, False
         self._drain_idle(self.loop.time())
 
     def _drain_idle(self, began: float) -> None:
-        """Look again and again which connections may be closed by now."""
+        """Close the connections whose time has come; repeat every `DRAIN_TICK`."""
         try:
-            self.work()  # what arrived is no connection's idleness
+            self.work()  # a connection with received bytes is not idle
             self.now = now = self.loop.time()
-            slack = 1.5 * self._period  # stamps are those of a sweep
+            slack = 1.5 * self._period  # timestamps are those of the last sweep
             for connection in list(self.connections):
                 try:
                     part(connection, now, began, slack)
@@ -364,14 +364,14 @@ class HTTPServer:
             self._drainer = self.loop.call_later(DRAIN_TICK, self._drain_idle, began)
 
     async def wait_drained(self) -> None:
-        """Return when no connection is left, and no request in flight."""
+        """Wait until no connection is open and no request is in flight."""
         if self._is_busy:
             self._drained = self.loop.create_future()
             await self._drained
         self._close()
 
     def abort(self) -> list[str]:
-        """Drop all connections; return what was in flight."""
+        """Drop all connections. Return a description of each request that was in flight."""
         self._close()
         dropped = []
         for connection in list(self.connections):
@@ -379,7 +379,7 @@ class HTTPServer:
                 dropped.append(connection.abort())
             except BaseException as exc:
                 connection.fail(exc)
-        for exchange in list(self.exchanges):  # of clients that are gone
+        for exchange in list(self.exchanges):  # their clients are gone
             if exchange.connection not in self.connections:
                 exchange.cancel()
                 dropped.append(repr(exchange))

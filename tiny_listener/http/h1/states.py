@@ -1,25 +1,25 @@
-"""The life of a connection, as a table of named states. Pure.
+"""The states of a connection and their transitions. Pure.
 
     IDLE ──> HEAD ──> HANDLING ──> STREAMING ──┐
      ^ ^──────────────┘  │  └────> RESPONDING ─┤──> IDLE, HEAD, BODY, HANDLING
      └───────────────────┴──────── BODY <──────┘
     any ──> CLOSING, LINGERING ──> DEAD              and any ──> DEAD
 
-Each state says what the connection waits for, and so which limit of time holds (`HTTPSettings`):
+Each state defines what the connection waits for, and which timeout of `HTTPSettings` applies:
 
 | state | waits for | limit |
 |---|---|---|
 | IDLE | the first byte of a request | `keep_alive_timeout` |
 | HEAD | the rest of a head | `header_timeout`, from the head's first byte |
-| HANDLING | the handler; while that waits for its body, the client | `body_timeout` |
-| STREAMING | the next piece of a response; or the client, which takes none | `write_timeout` |
-| RESPONDING | a response that is being prepared; or the client, which takes nothing | `write_timeout` |
-| BODY | the rest of a body that nobody wants any more | `body_timeout` |
-| CLOSING | the client, to take what is written | `write_timeout` |
-| LINGERING | the client, to end its side; what it sends is discarded | `linger_time`, `linger_timeout` |
+| HANDLING | the handler, or the client while the handler waits for the body | `body_timeout` |
+| STREAMING | the next piece of a response, or the client to read | `write_timeout` |
+| RESPONDING | a response being prepared, or the client to read | `write_timeout` |
+| BODY | the rest of a body that is discarded | `body_timeout` |
+| CLOSING | the client to read what was written | `write_timeout` |
+| LINGERING | the client to close its side; its input is discarded | `linger_time`, `linger_timeout` |
 | DEAD | nothing | |
 
-In each state bytes that were written and that the client does not take are limited by `write_timeout`.
+In every state `write_timeout` limits how long the client may leave written bytes unread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["ENDED", "STEPS", "IllegalConnectionStep", "State"]
 
 
 class State(Enum):
-    """Where a connection is in its life."""
+    """The state of a connection."""
 
     IDLE = "idle"
     HEAD = "reading a head"
@@ -59,13 +59,13 @@ STEPS: dict[State, frozenset[State]] = {
     State.LINGERING: frozenset({State.DEAD}),
     State.DEAD: frozenset(),
 }
-"""To which states each may go on."""
+"""Allowed transitions by state."""
 ENDED = _ENDS
-"""States in which no request is taken in any more and nothing is written."""
+"""States in which no request is accepted and nothing is written."""
 
 
 class IllegalConnectionStep(ListenerError):  # noqa: N818
-    """A step that the table does not have: a fault of the server. It ends that connection, and no other."""
+    """A transition that is not in the table: an internal error. It ends only that connection."""
 
     def __init__(self, old: State, new: State) -> None:
         super().__init__(f"a connection that is {old.value} cannot become {new.value}")

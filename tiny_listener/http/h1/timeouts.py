@@ -1,4 +1,4 @@
-"""Which limit of time a connection has passed, by the state that it is in (see the table in `states`). Pure."""
+"""Decides which timeout a connection has exceeded in its state (see the table in `states`). Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Overdue", "WriteProgress", "overdue"]
 
 
 class Overdue(Enum):
-    """What a client was too slow with."""
+    """The timeout that a client has exceeded."""
 
     IDLE = "no request came"
     HEAD = "the head was not complete"
@@ -25,17 +25,17 @@ class Overdue(Enum):
 def overdue(
     state: State, now: float, settings: HTTPSettings, *, active: float, since: float, awaits_body: bool, draining: bool
 ) -> Overdue | None:
-    """Return what the client is too slow with; None while it is in time. `WriteProgress` has the limit of writing.
+    """Return the exceeded timeout, or None. `WriteProgress` handles the write timeout.
 
     All times are on the loop's clock, in seconds.
 
-    :param active: when something was last read or answered
-    :param since: when the head began that is being read, or when lingering began
-    :param awaits_body: whether the rest of a body is waited for
-    :param draining: whether the server drains
+    :param active: time of the last read or response
+    :param since: start of the current head, or of the linger time
+    :param awaits_body: whether the connection waits for the rest of a body
+    :param draining: whether the server is draining
     """
     if state is State.IDLE:
-        # Without keep-alive it is the first request that is waited for.
+        # Without keep-alive the connection waits for its first request.
         limit = settings.keep_alive_timeout or settings.header_timeout
         return Overdue.IDLE if now - active > limit else None
     if state is State.HEAD:
@@ -49,28 +49,28 @@ def overdue(
 
 
 class WriteProgress:
-    """Whether the client takes what was written; it is looked at now and then.
+    """Measures for how long a client has read nothing of what was written.
 
-    :param now: on the loop's clock, as all times here
+    :param now: the time on the loop's clock, like all times here
     """
 
     __slots__ = ("_is_waited_for", "_taken_at", "unsent")
 
     def __init__(self, now: float) -> None:
         self.unsent = 0
-        """Bytes that the client had not taken at the last look."""
+        """Unsent bytes at the last check."""
         self._is_waited_for = False
         self._taken_at = now
 
     def restart(self, now: float) -> None:
-        """The client has taken something, or begins to have something to take."""
+        """The client has read something, or the first bytes were written."""
         self._taken_at = now
 
     def look(self, unsent: int, now: float, *, is_blocked: bool) -> float:
-        """Return for how many seconds the client has taken nothing; 0.0 when it need not.
+        """Return for how many seconds the client has read nothing; 0.0 if nothing is unsent.
 
-        :param unsent: bytes that the transport still has
-        :param is_blocked: whether the client takes no bytes, of the transport's or of a file's that the kernel sends
+        :param unsent: bytes in the transport's write buffer
+        :param is_blocked: whether writing is blocked, from the buffer or from a file by sendfile(2)
         """
         is_waited_for = unsent > 0 or is_blocked
         if not is_waited_for or unsent < self.unsent or not (self._is_waited_for or is_blocked):

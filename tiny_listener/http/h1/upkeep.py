@@ -1,4 +1,4 @@
-"""What is done for a connection as time goes by: its limits of time, and its end in a drain."""
+"""Periodic work on a connection: enforcing its timeouts, and closing it in a drain when it is idle."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["enforce_limits", "part"]
 
 GOLDEN = 0.6180339887498949
-"""The golden ratio's fraction: multiples of it spread evenly between 0 and 1."""
+"""The fractional part of the golden ratio: its multiples modulo 1 are spread evenly."""
 
 
 def enforce_limits(connection: HTTPConnection, now: float) -> None:
-    """Enforce the limits of time; called about once a second.
+    """Enforce the timeouts of a connection. Called about once a second.
 
-    :param now: on the loop's clock
+    :param now: the time on the loop's clock
     """
     settings, writing = connection.server.settings, connection.writing
     had_unsent = writing.unsent
@@ -33,7 +33,7 @@ def enforce_limits(connection: HTTPConnection, now: float) -> None:
     if connection.intake.is_paused and connection.pipeline.exchange is not None:
         _look_for_the_client(connection)
     if connection.state is State.LINGERING and (unsent or had_unsent):
-        connection.lingers_since = connection.last_active = now  # the time to linger begins when all of it is sent
+        connection.lingers_since = connection.last_active = now  # the linger time begins when everything is sent
     late = overdue(
         connection.state,
         now,
@@ -51,14 +51,14 @@ def enforce_limits(connection: HTTPConnection, now: float) -> None:
     elif late is Overdue.BODY and connection.intake.time_out_body():
         connection.go_on()
     elif late is Overdue.LINGERING and connection.lingers_since != -inf and has_unread(connection.transport):
-        # This loop stood still, not the client. The next iteration discards what came: to close now would reset it.
+        # This loop was blocked, not the client. The next iteration discards the input; closing now would send a reset.
         connection.lingers_since = -inf
     elif late is not None:
         connection.transport.abort()
 
 
 def _look_for_the_client(connection: HTTPConnection) -> None:
-    """Nothing is read from the client, so that the event loop does not say when it leaves."""
+    """Ask the kernel whether the client has disconnected. The event loop does not report it while reading is paused."""
     peer = look_for_peer(connection.transport)
     if peer is Peer.GONE or (peer is Peer.HAS_CLOSED_ITS_SIDE and connection.scheme == "https"):
         connection.transport.abort()
@@ -69,14 +69,14 @@ def _look_for_the_client(connection: HTTPConnection) -> None:
 
 
 def part(connection: HTTPConnection, now: float, began: float, slack: float) -> None:
-    """Close in a drain, when nothing is in flight and it is time to; see `parting`.
+    """Close an idle connection in a drain when its time has come; see `drain_schedule`.
 
-    :param began: when the drain began, on the loop's clock
-    :param slack: seconds by which stamps of before may be too early
+    :param began: start of the drain, on the loop's clock
+    :param slack: seconds by which earlier timestamps may be too early
     """
     if connection.state is not State.IDLE:
         return
-    share = hash(connection) * GOLDEN % 1.0  # PERF: as good as drawn by chance, and kept nowhere
+    share = hash(connection) * GOLDEN % 1.0  # PERF: as good as a random number, and needs no storage
     has_asked = bool(connection.reader.position)
     if now < leaves_at(began, last_active=connection.last_active, slack=slack, has_asked=has_asked, share=share):
         return
@@ -84,11 +84,11 @@ def part(connection: HTTPConnection, now: float, began: float, slack: float) -> 
 
 
 def _leave(connection: HTTPConnection, now: float) -> None:
-    """Close an idle connection, unless a request has come that nobody has read yet: the next iteration reads it."""
+    """Close an idle connection, unless it has unread bytes: the next iteration reads them."""
     if has_unread(connection.transport):
         return
     settings = connection.server.settings
     limit = settings.linger_timeout if connection.server.draining else settings.linger_time
     connection.pipeline.takes_more = False
-    # A request that is on its way now meets no reset: it is discarded, and its client finds the connection closed.
+    # A request that arrives now causes no reset: it is discarded, and its client sees a closed connection.
     connection.linger(now - max(0.0, limit - PARTING_LINGER))

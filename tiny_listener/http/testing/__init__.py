@@ -1,6 +1,6 @@
-"""Ask an application in process, without a socket: the same connection, server and router, over memory.
+"""Send requests to an application in process, without a socket, through the real connection, server and router.
 
-`TestClient` is for plain tests; `httpx_transport` is for those that run in a loop of their own.
+`TestClient` is for synchronous tests, `httpx_transport` for tests that run in an event loop.
 """
 
 from .client import TestClient, httpx_transport
