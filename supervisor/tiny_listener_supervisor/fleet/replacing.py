@@ -1,8 +1,9 @@
-"""A new worker for an old one. The new one is ready, and has lived through its probation, before the old one drains.
+"""Replaces workers. The new worker is ready, and has passed its probation, before the old one drains.
 
-A reload begins with one slot, or a few (`--reload-batch`): no other gets new code until a worker with it has passed.
-Then the others follow, as many as the batch booting at a time, and each old worker waits for its own successor to
-pass. If one does not, all that have not passed are withdrawn: a slot whose worker serves old code keeps it.
+A reload begins with one slot, or a few (`--reload-batch`). No other slot gets new code until a worker with it has
+passed. Then the others follow, with as many workers booting at the same time as the batch allows; each old worker
+drains when its own successor has passed. If one fails, all successors that have not passed are withdrawn, and the slots
+whose workers serve old code keep it.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ __all__ = ["Replacer", "may_begin"]
 logger = logging.getLogger("tiny_listener.supervisor")
 
 RELOAD = "reload"
-"""Why slots are replaced a few at a time."""
+"""The reason for which a batch of slots is replaced at the same time."""
 RETRY_AFTER = 30.0
-"""Seconds until a worker that is due is tried again, when its successor could not boot."""
+"""Seconds until a worker that is due for replacement is tried again after its successor failed to boot."""
 
 
 def may_begin(reason: str, batch: int, *, booting: int, on_probation: int, replacing: int, proven: bool) -> bool:
-    """Decide whether one slot more may get a successor now.
+    """Decide whether one more slot may get a successor now.
 
-    :param reason: why it is due; only those that a reload replaces need not go one by one
-    :param batch: how many slots a reload replaces at a time
-    :param booting: workers with the newest code that are not ready; older code may hang, and nobody waits for it
+    :param reason: why it is due; only a reload replaces several slots at the same time
+    :param batch: number of slots that a reload replaces at the same time
+    :param booting: workers with the newest code that are not ready; older code may hang, and is not waited for
     :param on_probation: workers with the newest code that are ready, and have not passed
     :param replacing: slots with a successor that has not taken over
     :param proven: whether any worker with the newest code has passed
@@ -48,7 +49,7 @@ def may_begin(reason: str, batch: int, *, booting: int, on_probation: int, repla
 
 
 class Replacer:
-    """Gives slots successors: to a reload a few at a time, otherwise one after the other.
+    """Gives slots successors: a batch at the same time in a reload, otherwise one after the other.
 
     :param rollout: told when a reload fails because a successor could not even be forked
     :param starter: forks successors, and workers into slots that are empty
@@ -81,7 +82,7 @@ class Replacer:
         self._replacing: dict[Slot, str] = {}
 
     def replace_all(self) -> None:
-        """Replace every worker that there is: a reload."""
+        """Replace every worker: a reload."""
         # Code that is out of date by now need not be tried any longer. Its slots come first, so that reloads which
         # come faster than they end reach every slot.
         for slot in reversed(self._slots):
@@ -100,8 +101,8 @@ class Replacer:
         self.replace_next()
 
     def _end_boot(self, slot: Slot) -> None:
-        """End a worker that boots with code of before a reload, in a slot where none serves: it may hang, and the
-        newest code need not wait for that.
+        """End a worker that boots with code from before a reload, in a slot where no worker serves. It may hang, and
+        the newest code must not wait for that.
         """
         worker = slot.worker
         if worker is not None and worker.state is WorkerState.STARTING and worker.version < self._starter.version:
@@ -109,13 +110,13 @@ class Replacer:
             self._ender.drain_or_kill(slot, worker)
 
     def replace(self, slot: Slot, reason: str) -> None:
-        """Replace a slot's worker, when its turn comes."""
+        """Replace the worker of a slot, when its turn comes."""
         if slot not in self._replacing and all(slot is not due for due, _ in self._due):
             self._due.append((slot, reason))
             self.replace_next()
 
     def replace_next(self) -> None:
-        """Begin with whoever is due, if it need not wait for those that are being replaced."""
+        """Start to replace the slots that are due, unless they must wait for replacements in progress."""
         while self._due and not self._starter.stopped:
             slot, reason = self._due[0]
             if not self._may_begin(reason):
@@ -136,7 +137,7 @@ class Replacer:
                     self.give_up(slot, words)
 
     def _has_newest(self, slot: Slot, reason: str) -> bool:
-        """Whether a slot that waits for a reload has got a worker of it meanwhile, because the old one ended."""
+        """Whether a slot that waits for a reload already has a worker with its code, because the old one ended."""
         return reason == RELOAD and slot.worker is not None and 0 < self._starter.version <= slot.worker.version
 
     def _may_begin(self, reason: str) -> bool:
@@ -155,7 +156,7 @@ class Replacer:
         )
 
     def ready(self, slot: Slot, worker: Worker) -> None:
-        """A worker is ready: it takes over, now or after its probation."""
+        """A worker is ready. It takes over now, or after its probation."""
         if worker is slot.successor:
             if self._probation is None or not slot.is_ready:  # the worker it was to replace serves no more
                 if self._probation is not None:
@@ -173,7 +174,7 @@ class Replacer:
             self._probation.begin(slot, worker)
 
     def passed(self, slot: Slot, worker: Worker) -> None:
-        """A worker has lived through its probation."""
+        """A worker has passed its probation."""
         self._proven = max(self._proven, worker.version)
         if worker is slot.successor:
             self.hand_over(slot)
@@ -181,7 +182,7 @@ class Replacer:
             self.replace_next()
 
     def hand_over(self, slot: Slot) -> None:
-        """Let the successor serve, which is ready."""
+        """Let the ready successor take over the slot."""
         left = slot.promote()
         if left is not None:
             self._ender.drain_or_kill(slot, left)
@@ -192,7 +193,7 @@ class Replacer:
         self.replace_next()
 
     def step_in(self, slot: Slot) -> bool:
-        """The worker that serves is gone, or drains: let its successor serve, if that is ready; return whether it is.
+        """The serving worker is gone or drains. Let its successor take over if that is ready; return whether it is.
 
         Its probation goes on.
         """
@@ -203,7 +204,7 @@ class Replacer:
         return True
 
     def end_what_boots(self) -> None:
-        """End workers that may have read code from before a change; who develops does not wait for them."""
+        """Kill booting workers that may have read code from before a change. With --reload nothing waits for them."""
         for slot in self._slots:
             for worker in slot.workers():
                 if worker.state is WorkerState.STARTING:
@@ -211,20 +212,20 @@ class Replacer:
                     worker.process.kill()
 
     def start_over(self, slot: Slot) -> None:
-        """A worker did not boot, with code that is out of date since: the slot tries the newest."""
+        """A worker with stale code did not boot: start one with the newest code."""
         self._replacing.pop(slot, None)
         self._starter.start(slot)
         self.replace_next()
 
     def give_up(self, slot: Slot, words: str) -> None:
-        """A successor could not boot: whoever serves goes on."""
+        """A successor could not boot. The serving worker continues."""
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         self.fail_boot(slot, words)
         if slot.worker is None:
             self._starter.start(slot)
 
     def fail_boot(self, slot: Slot, words: str) -> None:
-        """The newest code did not boot in this slot: no other slot gets it from this reload."""
+        """The newest code did not boot in this slot. No other slot gets it in this reload."""
         self.call_off()
         if any(other.is_ready for other in self._slots):
             logger.error(
@@ -233,7 +234,7 @@ class Replacer:
             )  # fmt: skip
 
     def fail_probation(self, slot: Slot, worker: Worker, words: str, code: int) -> None:
-        """A worker ended on probation: who has the old code keeps it.
+        """A worker ended on probation. Slots with the old code keep it.
 
         :param words: how it ended
         :param code: its exit code, or minus the number of the signal that killed it; 0 unless it is known
@@ -252,7 +253,7 @@ class Replacer:
         )  # fmt: skip
 
     def call_off(self) -> None:
-        """Replace nobody: successors that have not taken over are withdrawn."""
+        """Cancel all replacements. Successors that have not taken over are withdrawn."""
         self._due.clear()
         for slot in self._slots:
             if slot.worker is not None:  # otherwise it is the only one that the slot has
@@ -260,7 +261,7 @@ class Replacer:
         self._replacing.clear()
 
     def _withdraw(self, slot: Slot) -> None:
-        """Let a successor go that has not taken over."""
+        """Drain a successor that has not taken over."""
         self._replacing.pop(slot, None)
         successor = slot.withdraw()
         if successor is not None:
@@ -268,7 +269,7 @@ class Replacer:
             self._ender.drain_or_kill(slot, successor)
 
     def forget(self, slot: Slot) -> None:
-        """A slot is retired: nobody there is replaced, and whoever else is due need not wait for it."""
+        """A slot is retired. It is not replaced, and other slots that are due do not wait for it."""
         self._due = deque(due for due in self._due if due[0] is not slot)
         self._replacing.pop(slot, None)
         self.replace_next()
