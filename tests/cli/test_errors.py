@@ -111,7 +111,7 @@ def test_one_line_and_the_exit_code(args: list[str], code: int, message: str, wo
         ("broken_listen:app", "RuntimeError: broken in listen"),
         ("broken_os:app", "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'"),
         ("exits:app", "RuntimeError: exits:app called sys.exit(7) while it was imported"),
-        ("registers_twice:app", "Route 'hello' of hello (registers_twice.py:13) exists already"),
+        ("registers_twice:app", "Route 'hello' of hello (registers_twice.py:13) already exists"),
         ("registers_sync:app", "TypeError: hello (registers_sync.py:8) is not a coroutine function"),
     ],
 )
