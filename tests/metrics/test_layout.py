@@ -23,7 +23,7 @@ WORDS = {m[1]: int(m[2]) for m in re.finditer(r"^\| `(\w+)` \| (\d+) \|", PAGE, 
 
 def shown_row() -> bytes:
     """The row that the page shows."""
-    size = re.search(r"The row above is one of (\d+) bytes", PAGE)
+    size = re.search(r"The row above has (\d+) bytes", PAGE)
     assert size is not None
     memory = bytearray(int(size[1]))
     for line in DUMP.finditer(PAGE):
