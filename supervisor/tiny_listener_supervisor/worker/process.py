@@ -153,7 +153,7 @@ class SocketClient:
         asyncio.get_running_loop().add_reader(self._channel.fileno(), self._hear)
 
     async def acquire(self, addresses: Sequence[ListenAddress]) -> list[socket.socket]:
-        """Return a socket for each address; see `tiny_listener.core.runtime.SocketProvider`."""
+        """Return a socket for each address; see `tiny_listener.net.provider.SocketProvider`."""
         wanted = [self._address(address) for address in addresses]
         self._next_id += 1
         future: asyncio.Future[list[int]] = asyncio.get_running_loop().create_future()
