@@ -100,7 +100,7 @@ def test_a_reload_whose_fork_fails_leaves_the_old_workers_and_the_next_one_works
         workers = server.workers()
         where.write_text("EAGAIN")
         server.process.send_signal(signal.SIGHUP)
-        words = "The new worker 0 cannot be forked (Resource temporarily unavailable): the old ones keep serving"
+        words = "The new worker 0 cannot be forked (Resource temporarily unavailable): the old workers keep serving"
         wait_for(lambda: words in server.log)
         assert server.workers() == workers
         server.process.send_signal(signal.SIGTTIN)
@@ -118,7 +118,7 @@ def test_a_worker_that_dies_before_it_is_ready(tmp_path: Path) -> None:
         os.kill(server.workers()[0], signal.SIGKILL)
         wait_for(lambda: server.log.count("exited with code 9 after") >= 2)
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "exited with code 9 before it was ready: the old ones keep serving" in server.log)
+        wait_for(lambda: "exited with code 9 before it was ready: the old workers keep serving" in server.log)
         gate.unlink()
 
 

@@ -73,7 +73,7 @@ def test_code_that_ends_on_probation_replaces_nobody(
         done = reload(server)
         assert (done.returncode, done.stdout) == (1, "")
         assert re.match(rf"Error: the reload failed: worker 0 {re.escape(words)}.*as soon as it was ready", done.stderr)
-        assert "those who have the old code keep serving" in server.log
+        assert "the workers with the old code keep serving" in server.log
         wait_for(lambda: server.workers() == first)
         assert server.is_ready()
         assert versions(server) == {"1"}
@@ -240,7 +240,7 @@ def test_a_successor_by_recycling_is_on_probation_too(version: Path) -> None:
         first = server.workers()
         version.write_text("ends,kill,0.5,all")
         wait_for(lambda: server.get("/")[0] == 200 and "is being replaced: it has dispatched" in server.log)
-        wait_for(lambda: "as soon as it was ready: those who have the old code keep serving" in server.log)
+        wait_for(lambda: "as soon as it was ready: the workers with the old code keep serving" in server.log)
         wait_for(lambda: server.workers() == first)
         assert server.is_ready()
         assert reload_status(server) is None

@@ -103,7 +103,7 @@ def test_a_syntax_error_waits_for_the_next_change(file: Path, workers: int) -> N
     with serving("hello:app", "--reload", "--workers", str(workers), cwd=file.parent) as server:
         first = serving_workers(server)
         save(file, BROKEN)
-        wait_for(lambda: "before it was ready: the old ones keep serving" in server.log)
+        wait_for(lambda: "before it was ready: the old workers keep serving" in server.log)
         assert says(server, "one")
         assert serving_workers(server) == first
         assert server.log.count("SyntaxError") == 1
@@ -137,7 +137,7 @@ def test_a_worker_that_dies_is_replaced_unless_its_code_is_broken_by_now(file: P
         os.kill(first.pop(), signal.SIGKILL)
         wait_for(lambda: "Worker 0 killed by SIGKILL" in server.log and server.is_ready())
         save(file, BROKEN)
-        wait_for(lambda: "the old ones keep serving" in server.log)
+        wait_for(lambda: "the old workers keep serving" in server.log)
         os.kill(serving_workers(server).pop(), signal.SIGKILL)
         wait_for(lambda: "before it was ready: waiting for the next change\n" in server.log)
         assert server.log.count("SyntaxError") == 1

@@ -83,7 +83,7 @@ def test_a_new_version_that_cannot_boot_leaves_the_old_one_serving(version: Path
         first = server.workers()
         version.write_text("broken")
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "before it was ready: the old ones keep serving" in server.log)
+        wait_for(lambda: "before it was ready: the old workers keep serving" in server.log)
         assert server.log.count("RuntimeError: this version is broken") == 1
         assert server.workers() == first
         assert versions(server) == {"1"}
@@ -152,7 +152,7 @@ def test_new_code_that_dies_once_it_is_ready_does_not_reach_every_worker(version
         version.write_text("dies")
         with load(server) as outcomes:
             server.process.send_signal(signal.SIGHUP)
-            wait_for(lambda: "as soon as it was ready: those who have the old code keep serving" in server.log)
+            wait_for(lambda: "as soon as it was ready: the workers with the old code keep serving" in server.log)
             seen = outcomes["200"]
             wait_for(lambda: outcomes["200"] > seen + 200)
         assert len(first & set(server.workers())) >= 3, server.log
@@ -239,7 +239,7 @@ def test_a_successor_that_does_not_get_ready_is_killed_by_the_boot_limit_alone(v
         version.write_text(str(tmp_path / "fifo"))  # its import waits until somebody writes there
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "is not ready after 3 s (--boot-timeout): killing it" in server.log)
-        wait_for(lambda: "was killed after 3 s (--boot-timeout) before it was ready: the old ones keep" in server.log)
+        wait_for(lambda: "was killed after 3 s (--boot-timeout) before it was ready: the old workers keep" in server.log)
         wait_for(lambda: server.workers() == workers)
         assert "been blocked" not in server.log
         assert versions(server) == {"1"}

@@ -292,7 +292,7 @@ def test_certificates_are_read_anew_on_hup(tmp_path: Path) -> None:
         first = serial_of(server.port)
         Path(key).write_text("broken")
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: "the old ones keep serving" in server.log)
+        wait_for(lambda: "the old workers keep serving" in server.log)
         assert f"Error: --ssl-keyfile {key}: it has no private key in PEM format" in server.log
         assert serial_of(server.port) == first
         make_certificate(tmp_path)

@@ -229,7 +229,7 @@ class Replacer:
         self.call_off()
         if any(other.is_ready for other in self._slots):
             logger.error(
-                "The new worker %d %s: the old ones keep serving", slot.number, words,
+                "The new worker %d %s: the old workers keep serving", slot.number, words,
                 extra={"slot": slot.number, "reason": words},
             )  # fmt: skip
 
@@ -248,7 +248,7 @@ class Replacer:
         self.call_off()
         slot.not_before = asyncio.get_running_loop().time() + RETRY_AFTER
         logger.error(
-            "Worker %d %s as soon as it was ready: those who have the old code keep serving", slot.number, words,
+            "Worker %d %s as soon as it was ready: the workers with the old code keep serving", slot.number, words,
             extra={"slot": slot.number, "pid": worker.pid, "reason": words, "duration": round(lived, 3)},
         )  # fmt: skip
 
