@@ -239,7 +239,7 @@ def test_a_successor_that_does_not_get_ready_is_killed_by_the_boot_limit_alone(v
         version.write_text(str(tmp_path / "fifo"))  # its import waits until somebody writes there
         server.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "is not ready after 3 s (--boot-timeout): killing it" in server.log)
-        wait_for(lambda: "was killed after 3 s (--boot-timeout) before it was ready: the old workers keep" in server.log)
+        wait_for(lambda: "was killed after 3 s (--boot-timeout) before it was ready: the old workers" in server.log)
         wait_for(lambda: server.workers() == workers)
         assert "been blocked" not in server.log
         assert versions(server) == {"1"}
