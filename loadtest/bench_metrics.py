@@ -38,7 +38,7 @@ from tiny_listener_metrics.series import HTTP_DURATION
 from tiny_listener_metrics.values import ValueStore, value_class
 
 if TYPE_CHECKING:
-    from tiny_listener.core.route import Route
+    from tiny_listener.core.registration import Route
 
 MAX_EVENT_NS: Final = 300
 MAX_RESPONSE_NS: Final = 350  # it has a method and a status to look up

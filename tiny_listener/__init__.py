@@ -7,7 +7,7 @@ from .core.dispatch import EventTask
 from .core.event import Event
 from .core.injection import Data, Depends, Hook, Param, check_coro_func, depend
 from .core.listener import Listener
-from .core.route import Route
+from .core.registration import EventGroup, NamedEvent, Route
 from .core.runtime import get_current_running_listener, is_main_thread
 from .core.source import Source
 from .errors import (
@@ -45,6 +45,7 @@ __all__ = [
     "EventAlreadyDone",
     "EventAlreadyExists",
     "EventDataError",
+    "EventGroup",
     "EventNotFound",
     "EventTask",
     "HandlerExit",
@@ -52,6 +53,7 @@ __all__ = [
     "Listener",
     "ListenerError",
     "ListenerNotFound",
+    "NamedEvent",
     "Param",
     "PathParamsError",
     "Route",

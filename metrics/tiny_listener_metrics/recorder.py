@@ -25,7 +25,7 @@ from .series import (
 
 if TYPE_CHECKING:
     from tiny_listener.core.observer import HTTPSamples, Outcome
-    from tiny_listener.core.route import Route
+    from tiny_listener.core.registration import Route
 
     from .row import RowWriter
     from .series import Family

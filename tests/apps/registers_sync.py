@@ -5,6 +5,6 @@ from tiny_listener.http import HTTPListener
 app = HTTPListener()
 
 
-@app.get("/a")
+@app.get("/a")  # type: ignore[type-var]
 def hello() -> None:
     """Do nothing."""

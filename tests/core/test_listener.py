@@ -96,7 +96,7 @@ def test_injection_of_every_kind(app: App, runner: asyncio.Runner) -> None:
     async def handler(
         name: Annotated[str, Param],
         event: Event | None,
-        nothing: object,
+        ratio: float = 0.5,
         default: int = 3,
         *,
         wrapped: str = Depends(outer),
@@ -104,12 +104,12 @@ def test_injection_of_every_kind(app: App, runner: asyncio.Runner) -> None:
         again: str = Depends(inner, use_cache=False),
         **rest: Any,
     ) -> tuple[Any, ...]:
-        return name, event is not None, nothing, default, wrapped, direct, again, rest
+        return name, event is not None, ratio, default, wrapped, direct, again, rest
 
     async def main() -> Any:
         return await app.trigger_event("x bob")
 
-    assert runner.run(main()) == ("bob", True, None, 3, "<BOB>", "BOB", "BOB", {})
+    assert runner.run(main()) == ("bob", True, 0.5, 3, "<BOB>", "BOB", "BOB", {})
     assert calls == ["bob", "bob"]  # once for both that share the cache, once for the one that does not
 
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_injected_at_run_time(app: App, runner: asyncio.Runner) -
     async def hook(name: Param) -> None: ...
 
     async def main() -> None:
-        with pytest.raises(EventDataError, match=r"handler .* asks for the data item 'item'.*\(it has: other\)"):
+        with pytest.raises(EventDataError, match=r"handler .*data 'item': missing.*\(it has: other\)"):
             await app.trigger_event("x", data={"other": 1})
         app.add_before_event_hook(hook)
         with pytest.raises(PathParamsError, match=r"hook .* 'name', which the pattern 'x' lacks"):
@@ -212,8 +212,8 @@ def test_routes_can_be_removed(app: App) -> None:
     @app.on_event("x")
     async def first() -> None: ...
 
-    app.add_on_event_hook(first, "y", name="second", color="red")
-    assert app.get_route("second").opts == {"color": "red"}
+    app.add_on_event_hook(first, "y", name="second", extra={"color": "red"})
+    assert app.get_route("second").opts == {"extra": {"color": "red"}}
     assert app.remove_on_event_hook(first)
     assert app.remove_on_event_hook("second")
     assert not app.remove_on_event_hook("second")

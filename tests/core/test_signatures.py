@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from tiny_listener.core.signatures import EMPTY, is_async_gen_func, is_coro_func, parameters_of, where
+from tiny_listener.core.injection.signatures import EMPTY, is_async_gen_func, is_coro_func, parameters_of, where
 from tiny_listener.errors import RouteError
 
 

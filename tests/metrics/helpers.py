@@ -13,7 +13,7 @@ from tiny_listener_metrics import FAMILIES, Ledger, Recorder, Row, Series, forma
 from tiny_listener_metrics.series import OUTCOMES
 
 if TYPE_CHECKING:
-    from tiny_listener.core.route import Route
+    from tiny_listener.core.registration import Route
 
 T = TypeVar("T")
 

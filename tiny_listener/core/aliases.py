@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ else:
     CTX = TypeVar("CTX")
     CTX_co = TypeVar("CTX_co", covariant=True)
 
-__all__ = ["CTX", "AnyEvent", "CTX_co", "CoroFunc", "F", "PathParams"]
+__all__ = ["CTX", "AnyEvent", "CTX_co", "CoroFunc", "F", "H", "PathParams"]
 
 PathParams: TypeAlias = dict[str, Any]
 """Path parameters of an event: converted values by name."""
@@ -33,4 +33,8 @@ AnyEvent: TypeAlias = Any
 Call: TypeAlias = Callable[[AnyEvent], Coroutine[Any, Any, Any]]
 """A planned function: it takes the event, resolves the arguments and returns the coroutine."""
 
-F = TypeVar("F", bound="Callable[..., Any]")
+F = TypeVar("F", bound="Callable[..., Coroutine[Any, Any, Any] | AsyncIterator[Any]]")
+"""A handler: a coroutine function, or an async generator function."""
+
+H = TypeVar("H", bound="Callable[..., Coroutine[Any, Any, Any]]")
+"""A hook: a coroutine function."""

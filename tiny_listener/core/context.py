@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .dispatch import EventTask
     from .event import Event
     from .listener import Listener
-    from .route import Route
+    from .registration import NamedEvent, Route
 
 __all__ = ["Context", "Contexts", "Scope"]
 
@@ -82,7 +82,7 @@ class Context:
 
     def trigger_event(
         self,
-        path: str,
+        path: str | NamedEvent,
         timeout: float | None = None,
         data: dict[str, Any] | None = None,
     ) -> EventTask:

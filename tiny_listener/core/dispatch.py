@@ -7,69 +7,24 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import HandlerExit
 from ..process.safe_logging import log_safely
 from ..process.tracebacks import without_our_frames
+from .injection import clean_up
+from .injection.signatures import where
 
 if TYPE_CHECKING:
     from contextvars import Context as ContextVars
 
     from .aliases import AnyEvent
-    from .injection import Hook
+    from .hooks import Hooks
     from .observer import Outcome
 
-__all__ = ["EventTask", "Hooks", "Watcher", "conclude", "dispatch", "log_failure", "outcome_of", "run_hooks"]
+__all__ = ["EventTask", "conclude", "dispatch", "log_failure", "outcome_of", "run_hooks", "run_to_the_end"]
 
 logger = logging.getLogger("tiny_listener")
-
-
-class Watcher(Protocol):
-    """Is called before and after each event of a listener. The methods must not raise."""
-
-    def began(self, event: AnyEvent) -> None:
-        """Called before the hooks of an event, in the context (contextvars) of that event."""
-
-    def ended(self, event: AnyEvent) -> None:
-        """Called when an event has its result or its error."""
-
-
-class Hooks:
-    """The hooks of a listener by kind, in the order of registration."""
-
-    __slots__ = ("after", "before", "dispatched", "on_error", "present", "watchers")
-
-    def __init__(self) -> None:
-        self.before: list[Hook] = []
-        self.after: list[Hook] = []
-        self.on_error: list[tuple[type[BaseException], Hook]] = []
-        self.present = False
-        """Whether there is any hook or watcher."""
-        self.dispatched = 0
-        """Number of dispatched events, whatever their outcome."""
-        self.watchers: list[Watcher] = []
-        """Called when an event begins and when it has ended."""
-
-    def add_watcher(self, watcher: Watcher) -> None:
-        """Add a watcher. Call it before the listener runs, because the server configures its fast path by it."""
-        self.watchers.append(watcher)
-        self.present = True
-
-    def add_before(self, hook: Hook) -> None:
-        """Run a hook before each handler."""
-        self.before.append(hook)
-        self.present = True
-
-    def add_after(self, hook: Hook) -> None:
-        """Run a hook after each event that did not fail."""
-        self.after.append(hook)
-        self.present = True
-
-    def add_on_error(self, kind: type[BaseException], hook: Hook) -> None:
-        """Run a hook when an event fails with an exception of class `kind`."""
-        self.on_error.append((kind, hook))
-        self.present = True
 
 
 async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
@@ -84,45 +39,81 @@ async def dispatch(event: AnyEvent, hooks: Hooks, timeout: float | None = None) 
         raise HandlerExit(event.route.where, exc) from exc
     finally:
         conclude(event, hooks, perf_counter() - started)
+        if event.route.has_exits:
+            await clean_up(event)
+
+
+async def run_to_the_end(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+    """The same as `run_hooks`, with the cleanup of dependencies."""
+    try:
+        return await run_hooks(event, hooks, timeout)
+    finally:
+        await clean_up(event)
 
 
 async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None) -> Any:  # noqa: ASYNC109
     """Run hooks and handler of an event, and return its result.
 
-    After-hooks run only if nothing failed. All matching error handlers run, in order. They suppress the error, and the
-    first value that is not None becomes the event's result.
+    A before-hook may answer, with a value such as an HTTP `Response`: then the handler does not run. After-hooks run
+    only if nothing failed. All matching error handlers run, in order. They suppress the error, and the first value that
+    is not None becomes the event's result.
 
-    :param timeout: seconds that the handler may take; hooks are not included
-    :raises BaseException: raised by the handler or a hook, if no error handler matches
+    :param timeout: seconds that the handler may take, instead of those of the route; hooks are not included
+    :raises BaseException: raised by the handler or a hook, if no error handler matches, or if those fail themselves
     """
     limit = None
+    route = event.route
     for watcher in hooks.watchers:
         watcher.began(event)
     try:
-        for hook in hooks.before:
-            await hook.call(event)
-        if timeout is None:
-            event.result = await event.route.call(event)
+        for hook in route.before:
+            if hook.of_requests and not event.is_request:
+                continue
+            value = await hook.call(event)
+            if value is not None and getattr(value, "is_answer", False):
+                event.result = value
+                break
         else:
-            async with asyncio.timeout(timeout) as limit:
-                event.result = await event.route.call(event)
-        for hook in hooks.after:
-            await hook.call(event)
+            timeout = timeout if timeout is not None else route.timeout
+            if timeout is None:
+                event.result = await route.call(event)
+            else:
+                async with asyncio.timeout(timeout) as limit:
+                    event.result = await route.call(event)
+        for hook in route.after:
+            if not hook.of_requests or event.is_request:
+                await hook.call(event)
     except (asyncio.CancelledError, GeneratorExit) as exc:
         # The task is being cancelled, so error handlers must not be awaited.
         event.fail(exc, outcome_of(exc))
         raise
     except BaseException as exc:
-        event.fail(exc, "timeout" if limit is not None and limit.expired() else "error")
-        handlers = [hook for kind, hook in hooks.on_error if isinstance(exc, kind)]
-        if not handlers:
+        event.fail(exc, "timeout" if limit is not None and limit.expired() else outcome_of(exc))
+        if not await _handle_error(event, exc):
             raise
-        event.result = None
-        for hook in handlers:
-            value = await hook.call(event)
-            if event.result is None:
-                event.result = value
     return event.result
+
+
+async def _handle_error(event: AnyEvent, error: BaseException) -> bool:
+    """Run the error handlers that match. Return whether one of them has handled the error."""
+    event.result = None
+    is_handled = False
+    for kind, hook in event.route.on_error:
+        if not isinstance(error, kind) or (hook.of_requests and not event.is_request):
+            continue
+        try:
+            value = await hook.call(event)
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as exc:
+            # The original error stays the event's: this one must not hide it.
+            message = "The error handler %s failed on %r"
+            log_safely(logger, logging.ERROR, message, where(hook.fn), event.route.path, exc_info=exc)
+            continue
+        is_handled = True
+        if event.result is None:
+            event.result = value
+    return is_handled
 
 
 def outcome_of(error: BaseException) -> Outcome:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .aliases import PathParams
     from .listener import Listener
     from .observer import Outcome
-    from .route import Route
+    from .registration import Route
 
 __all__ = ["Event"]
 
@@ -94,18 +94,25 @@ class Event(Generic[CTX]):
             # Created on first use, so that an event that never uses its context does not pay for one.
             self._ctx = self.listener.new_ctx()
             self._ctx.adopt(self)
-            if self._cache is not None:
-                self._ctx.cache.update(self._cache)
         return self._ctx
 
     @property
     def cache(self) -> dict[Any, Any]:
-        """Results of dependencies by function: the cache of the context, see `Depends`."""
-        if self._ctx is not None:
-            return self._ctx.cache
-        if self._cache is None:  # PERF: dependencies alone do not need a context
+        """Results of dependencies by function: each runs once for an event, see `Depends`."""
+        if self._cache is None:
             self._cache = {}
         return self._cache
+
+    @property
+    def is_request(self) -> bool:
+        """Whether the event came from a request of a source such as HTTP."""
+        return getattr(self.data.get("request"), "is_request", False) is True
+
+    def sibling(self, route: Route) -> Event[CTX]:
+        """Return an event of another route with the same context, data and parameters."""
+        if self._ctx is not None:
+            return self._ctx.new_event(route, self.data, self.params)
+        return Event(None, route, self.data, self.params, self.listener)
 
     def prevent_auto_done(self) -> None:
         """Let the application call `done()`, which may be long after the handler has returned.
@@ -174,7 +181,13 @@ class Event(Generic[CTX]):
             raise EventAlreadyDone(f"Event {self.route.path!r} is done: trigger a new one")
         if params is not None:
             self.params = params
-        self.result = await self.route.call(self)
+        try:
+            self.result = await self.route.call(self)
+        finally:
+            if self.route.has_exits:
+                from .injection import clean_up  # noqa: PLC0415 - injection needs this class
+
+                await clean_up(self)
         return self.result
 
     def __repr__(self) -> str:

@@ -88,6 +88,7 @@ class Lifecycle:
         self.state = State.NEW
         self.startup: list[CoroFunc] = []
         self.shutdown: list[CoroFunc] = []
+        self.lifespans: list[CoroFunc] = []  # left after the callbacks, in reverse order
         self.sources: list[Source] = []
         """Open sources, in the order in which they were opened."""
         self.running: set[EventTask] = set()
@@ -361,7 +362,7 @@ class Lifecycle:
         """Run the shutdown callbacks in order, within the rest of the graceful timeout plus `CALLBACKS`."""
         loop = asyncio.get_running_loop()
         last = max(self._deadline, loop.time()) + CALLBACKS
-        for callback in self.shutdown:
+        for callback in (*self.shutdown, *reversed(self.lifespans)):
             name = getattr(callback, "__name__", callback)
             ending = asyncio.create_task(_call(callback, name), name=f"shutdown callback {name}")
             if not await self._until_deadline(ending, min(last, loop.time() + CALLBACK)):

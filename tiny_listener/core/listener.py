@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, get_args
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
-from ..errors import ContextNotFound, EventAlreadyExists, EventNotFound, ListenerError
+from ..errors import ContextNotFound, EventNotFound, ListenerError
 from ..net.loop import new_event_loop
-from ..router import Router
-from .aliases import CTX, F
+from .aliases import CTX, H
 from .context import Context, Contexts, Scope
-from .dispatch import EventTask, Hooks, dispatch
+from .dispatch import EventTask, dispatch
 from .draining import Draining
 from .event import Event
 from .event_pool import EventPool
-from .injection import Hook, check_coro_func
+from .hooks import Hooks
+from .injection import check_coro_func
+from .injection.overrides import Overrides
 from .lifecycle import Lifecycle
-from .route import Route
+from .lifespan import Lifespan, LifespanFunction
+from .registration import Definition, NamedEvent, Registrar, Route, RouteTable
 from .runtime import Host, StopSignals, run_listener
 from .source import Source, take_in
 
@@ -29,8 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener"]
 
+L = TypeVar("L", bound=LifespanFunction)
 
-class Listener(Generic[CTX]):
+
+class Listener(Registrar, Generic[CTX]):
     """Registers handlers by event path and dispatches events to them.
 
     Events come from sources: add them with `add_source()`, or open them in the `listen()` of a subclass.
@@ -40,13 +46,18 @@ class Listener(Generic[CTX]):
 
     def __init__(self) -> None:
         self.ctxs: Contexts[CTX] = Contexts()
-        self.routes: dict[str, Route] = {}
-        self.host = Host()
-        self.router: Router[Route] = Router()
         self.hooks = Hooks()
+        self.table = RouteTable(self.hooks)
+        self.routes = self.table.by_name
+        self.router = self.table.router
+        self.host = Host()
         self.lifecycle = Lifecycle()
         self.event_pool = EventPool(self.hooks)
         self.sources: list[Source] = []
+        self.state = SimpleNamespace()
+        """The application's own: attributes of any names."""
+        self.overrides = Overrides()
+        """Replaced dependencies; see `override`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Take the context class from `class App(Listener[MyContext])`."""
@@ -81,86 +92,58 @@ class Listener(Generic[CTX]):
 
     # --- registration ---------------------------------------------------------------------------
 
-    def on_event(self, path: str = "{_:path}", *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Register the decorated function as the handler of a pattern; see `add_on_event_hook`."""
-
-        def register(fn: F) -> F:
-            self.add_on_event_hook(fn, path, name=name, **opts)
-            return fn
-
-        return register
-
     def add_on_event_hook(self, fn: CoroFunc, path: str = "{_:path}", *, name: str | None = None, **opts: Any) -> Route:
-        """Register a handler.
+        """Register a handler and return its route; see `Registrar.add_on_event_hook`."""
+        return self.define(Definition(path, fn, name, opts))
 
-        :param path: the pattern of the events to handle; every event by default
-        :param name: the name of the route; by default the function's name
-        :param opts: stored as `route.opts`
-        :raises EventAlreadyExists: a route with this name exists
-        :raises RouteError: the pattern is malformed or already registered, or an argument cannot be injected
-        :raises TypeError: the handler is not `async def`
-        """
-        route = Route(path, fn, opts, name)
-        known = self.routes.get(route.name)
-        if known is not None:
-            raise EventAlreadyExists(
-                f"Route {route.name!r} of {route.where} already exists, registered by {known.where} "
-                f"for {known.path!r}; rename the function, or give one of them a name=..."
-            )
-        self.router.add(route)
-        self.routes[route.name] = route
+    def define(self, definition: Definition) -> Route:
+        """Register a handler and return its route; see `Registrar`."""
+        route = super().define(definition)
+        assert route is not None
+        return route
+
+    def _take(self, definition: Definition) -> Route:
+        route = self.table.add(definition)
         route.observer = self.host.observer.route_added(route)
         return route
 
     def remove_on_event_hook(self, name: str | CoroFunc) -> bool:
         """Remove a handler by its function or its route's name. Return False if there is no such handler."""
-        if isinstance(name, str):
-            route = self.routes.get(name)
-        else:
-            route = next((route for route in self.routes.values() if route.fn == name), None)
-        if route is None:
-            return False
-        del self.routes[route.name]
-        self.router.remove(route)
-        return True
+        return self.table.remove(name)
 
-    def before_event(self, fn: F) -> F:
-        """Run the decorated function before the handler of each event."""
-        self.add_before_event_hook(fn)
-        return fn
+    @contextlib.contextmanager
+    def override(self, dependency: Callable[..., Any], replacement: Callable[..., Any]) -> Iterator[None]:
+        """Use another function instead of a dependency while the block runs, for tests.
 
-    def add_before_event_hook(self, fn: CoroFunc) -> None:
-        """Run `fn` before the handler of each event."""
-        self.hooks.add_before(Hook(fn))
-
-    def after_event(self, fn: F) -> F:
-        """Run the decorated function after each event that did not fail."""
-        self.add_after_event_hook(fn)
-        return fn
-
-    def add_after_event_hook(self, fn: CoroFunc) -> None:
-        """Run `fn` after each event that did not fail, in its handler or a hook."""
-        self.hooks.add_after(Hook(fn))
-
-    def on_error(self, exc: type[BaseException]) -> Callable[[F], F]:
-        """Run the decorated function when an event fails with `exc` or a subclass of it."""
-
-        def register(fn: F) -> F:
-            self.add_on_error_hook(fn, exc)
-            return fn
-
-        return register
-
-    def add_on_error_hook(self, fn: CoroFunc, exc: type[BaseException]) -> None:
-        """Run `fn` when an event fails with `exc`. The value it returns becomes the event's result.
-
-        :raises TypeError: `exc` is not an exception class
+        :param dependency: the function in `Depends(...)`
+        :param replacement: its arguments are injected likewise
+        :raises TypeError: it is not a coroutine function, nor an async generator function
         """
-        if not (isinstance(exc, type) and issubclass(exc, BaseException)):
-            raise TypeError(f"on_error() takes an exception class, not {exc!r}: write @app.on_error(ValueError)")
-        self.hooks.add_on_error(exc, Hook(fn))
+        try:
+            with self.overrides.replaced(dependency, replacement):
+                self._plan_hooks()
+                yield
+        finally:
+            self._plan_hooks()
 
-    def startup(self, fn: F) -> F:
+    def _plan_hooks(self) -> None:
+        for route in self.routes.values():
+            route.plan_hooks(may_exit=self.overrides.may_exit)
+
+    def lifespan(self, fn: L) -> L:
+        """Run the decorated async generator around the life of the listener: up to its `yield` at startup, the rest at
+        shutdown, after the shutdown callbacks.
+
+        What it yields, if it is a dict, becomes attributes of `state`. Lifespans are left in reverse order.
+
+        :raises TypeError: it is neither an async generator function nor one that returns an async context manager
+        """
+        lifespan = Lifespan(fn, self)
+        self.lifecycle.startup.append(lifespan.enter)
+        self.lifecycle.lifespans.append(lifespan)
+        return fn
+
+    def startup(self, fn: H) -> H:
         """Run the decorated function before `listen()`."""
         self.add_startup_callback(fn)
         return fn
@@ -169,7 +152,7 @@ class Listener(Generic[CTX]):
         """Run `fn` before `listen()`."""
         self.lifecycle.startup.append(check_coro_func(fn))
 
-    def shutdown(self, fn: F) -> F:
+    def shutdown(self, fn: H) -> H:
         """Run the decorated function at shutdown, after the events in flight have finished."""
         self.add_shutdown_callback(fn)
         return fn
@@ -238,31 +221,37 @@ class Listener(Generic[CTX]):
 
         :raises EventNotFound: no route has this name
         """
-        try:
-            return self.routes[name]
-        except KeyError:
-            raise EventNotFound(f"No route is named {name!r}") from None
+        return self.table.get(name)
 
     def match_route(self, path: str) -> tuple[Route, PathParams]:
         """Return the route whose pattern matches all of `path`, and its converted parameters. This counts nothing.
 
         :raises EventNotFound: no pattern matches
         """
-        found = self.router.match(path)
-        if found is None:
-            raise EventNotFound(f"No handler is registered for the event {path!r}")
-        return found
+        return self.table.match(path)
+
+    def event(self, pattern: str, /, **params: Any) -> NamedEvent:
+        """Name an event by its pattern and the values of its parameters, to trigger it.
+
+        No text is made and parsed again, so a value is never taken for something else, whatever characters it has.
+
+        :param pattern: as it was registered, with the prefixes of its groups
+        :raises EventNotFound: no route has this pattern
+        :raises PathParamsError: a parameter is missing, or does not exist
+        :raises TypeError: a value has another type than its convertor returns
+        """
+        return self.table.name(pattern, params)
 
     def trigger_event(
         self,
-        path: str,
+        path: str | NamedEvent,
         cid: str | None = None,
         timeout: float | None = None,
         data: dict[str, Any] | None = None,
     ) -> EventTask:
         """Trigger an event. Its hooks and its handler run in a new task; return that task.
 
-        :param path: the event's text, which must match a pattern
+        :param path: the event's text, which must match a pattern; or its name, from `event()`
         :param cid: the id of its context, which is created if it does not exist; None: a new context
         :param timeout: seconds that the handler may take before it ends with TimeoutError
         :param data: passed to hooks and handler as `event.data`
@@ -271,13 +260,15 @@ class Listener(Generic[CTX]):
         ctx = None if cid is None else self.ctxs.get(cid) or self.new_ctx(cid)
         return self.trigger_in(ctx, path, timeout, data)
 
-    def trigger_in(self, ctx: CTX | None, path: str, timeout: float | None, data: dict[str, Any] | None) -> EventTask:
+    def trigger_in(
+        self, ctx: CTX | None, path: str | NamedEvent, timeout: float | None, data: dict[str, Any] | None
+    ) -> EventTask:
         """Trigger an event in a context, or in a new one; see `trigger_event`."""
         return self.run_event(self._event_of(ctx, path, data), timeout)
 
-    def _event_of(self, ctx: CTX | None, path: str, data: dict[str, Any] | None) -> Event[Any]:
+    def _event_of(self, ctx: CTX | None, path: str | NamedEvent, data: dict[str, Any] | None) -> Event[Any]:
         try:
-            route, params = self.match_route(path)
+            route, params = self.table.match(path)
         except EventNotFound:
             self.host.observer.not_found()
             raise
@@ -286,7 +277,7 @@ class Listener(Generic[CTX]):
 
     def dispatch_now(
         self,
-        path: str,
+        path: str | NamedEvent,
         data: dict[str, Any] | None = None,
         *,
         cid: str | None = None,

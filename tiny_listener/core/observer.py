@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from .route import Route
+    from .registration import Route
 
 __all__ = ["KNOWN_METHODS", "NULL_OBSERVER", "Observer", "Outcome", "RouteObserver"]
 

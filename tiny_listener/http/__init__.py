@@ -2,11 +2,12 @@
 
 from .body.files import FileResponse
 from .body.forms import Form, Upload
-from .body.json import Body
 from .body.streaming import StreamingResponse
 from .errors import BodyConsumedError, BodyTooLargeError, ClientDisconnectedError, HTTPError, ProtocolError
 from .headers import Headers
+from .injection import Body, Cookie, Header, InvalidRequest, Query
 from .listener import HTTPListener
+from .registration import Group
 from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
@@ -17,14 +18,19 @@ __all__ = [
     "BodyConsumedError",
     "BodyTooLargeError",
     "ClientDisconnectedError",
+    "Cookie",
     "FileResponse",
     "Form",
+    "Group",
     "HTTPError",
     "HTTPListener",
     "HTTPSettings",
     "HTTPSource",
+    "Header",
     "Headers",
+    "InvalidRequest",
     "ProtocolError",
+    "Query",
     "Request",
     "Response",
     "StreamingResponse",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..core.aliases import CTX, F
+from ..core.aliases import CTX
 from ..core.listener import Listener
+from .registration import Verbs
 from .settings import HTTPSettings
 from .source import HTTPSource
 
 __all__ = ["HTTPListener"]
 
 
-class HTTPListener(Listener[CTX]):
+class HTTPListener(Verbs, Listener[CTX]):
     """A listener that serves HTTP/1.1.
 
     `@app.get("/user/{name}")` is short for `@app.on_event("GET:/user/{name}")`: requests are events, with the same
@@ -43,51 +43,6 @@ class HTTPListener(Listener[CTX]):
         :raises TypeError: a setting does not exist
         """
         self.http.settings = dataclasses.replace(self.http.settings, **options)
-
-    def route(self, method: str, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Register the decorated function for requests with a method and a path.
-
-        :param path: a pattern that begins with a slash
-        :param name: the name of the route; by default the function's name
-        :param opts: stored as `route.opts`; `max_body` limits the body, in bytes
-        :raises ValueError: the path does not begin with a slash
-        """
-        if not path.startswith("/"):
-            raise ValueError(f"the path {path!r} must begin with a slash: /{path}")
-
-        def register(fn: F) -> F:
-            self.add_on_event_hook(fn, f"{method}:{path}", name=name, **opts).is_http = True
-            return fn
-
-        return register
-
-    def get(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve GET, and HEAD with it; see `route`."""
-        return self.route("GET", path, name=name, **opts)
-
-    def head(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve HEAD; see `route`."""
-        return self.route("HEAD", path, name=name, **opts)
-
-    def post(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve POST; see `route`."""
-        return self.route("POST", path, name=name, **opts)
-
-    def put(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve PUT; see `route`."""
-        return self.route("PUT", path, name=name, **opts)
-
-    def patch(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve PATCH; see `route`."""
-        return self.route("PATCH", path, name=name, **opts)
-
-    def delete(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve DELETE; see `route`."""
-        return self.route("DELETE", path, name=name, **opts)
-
-    def options(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
-        """Serve OPTIONS; see `route`. Without such a route the response lists the allowed methods of the path."""
-        return self.route("OPTIONS", path, name=name, **opts)
 
     async def listen(self) -> None:
         """Open the HTTP source.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
+from ..core.injection.resolvers import Phase, Resolver
 from ..errors import EventDataError
 from .body.forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .errors import BodyConsumedError, HTTPError
@@ -53,6 +54,8 @@ class Request:
     _cookies: dict[str, str] | None = None
     _origin: Origin | None = None
     _form: Form | None = None
+    is_request = True
+    """Tells the core that an event with this came from a request."""
     _body_is_kept = False
     """Whether `body()` was called."""
     _is_streamed = False
@@ -68,6 +71,11 @@ class Request:
         if not isinstance(request, cls):
             raise EventDataError(f"The event {event.route.path!r} came from no HTTP request, so it has no Request")
         return request
+
+    @classmethod
+    def plan_argument(cls, *, is_optional: bool) -> Resolver:
+        """Return the resolver of an argument annotated with this class; see `injection.planner`."""
+        return _TheRequest(cls, is_optional=is_optional)
 
     @property
     def query_string(self) -> str:
@@ -246,6 +254,31 @@ class Request:
 
     def __repr__(self) -> str:
         return f"Request({self.method} {self.target!r})"
+
+
+class _TheRequest(Resolver):
+    """The request of an event; None for another event if the argument is optional."""
+
+    __slots__ = ("_is_optional", "_kind")
+    phase = Phase.PATH
+
+    def __init__(self, kind: type[Request], *, is_optional: bool) -> None:
+        self._kind = kind
+        self._is_optional = is_optional
+
+    @property
+    def of_requests(self) -> bool:
+        """See `Resolver`."""
+        return not self._is_optional
+
+    def __call__(self, event: Any) -> Any:
+        """See `Resolver`.
+
+        :raises EventDataError: the event came from no request, and the argument is not optional
+        """
+        if self._is_optional and not isinstance(event.data.get("request"), self._kind):
+            return None
+        return self._kind.from_event(event)
 
 
 def decode_json(decode: Callable[[bytes], Any], data: bytes) -> Any:

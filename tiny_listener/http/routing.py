@@ -13,11 +13,11 @@ from .target import SLASH, authority_of, path_of, unmask
 
 if TYPE_CHECKING:
     from ..core.listener import Listener
-    from ..core.route import Route
+    from ..core.registration import Route
     from ..router import Router
     from .request import Request
 
-__all__ = ["NOT_FOUND", "Refusal", "Routing", "is_http"]
+__all__ = ["NOT_FOUND", "Refusal", "Routing", "is_http", "is_request_pattern"]
 
 new = object.__new__
 
@@ -62,10 +62,15 @@ def is_http(route: Route) -> bool:
     An HTTP route begins with literal text, and the router tries literal text before parameters. So if the router finds
     another route, no HTTP route matches.
     """
-    if not route.is_http:
-        method, _, path = route.path.partition(":")
-        route.is_http = method in REGISTERED_METHODS and path.startswith("/")
+    if not route.is_http:  # registered before HTTP was imported
+        route.is_http = is_request_pattern(route.path)
     return route.is_http
+
+
+def is_request_pattern(path: str) -> bool:
+    """Whether a pattern begins with a registered method and a path."""
+    method, _, rest = path.partition(":")
+    return method in REGISTERED_METHODS and rest.startswith("/")
 
 
 @final

@@ -88,6 +88,10 @@ class Router(Generic[R]):
         self._routes[route.pattern.key] = route
         self.version += 1
 
+    def get(self, pattern: Pattern) -> R | None:
+        """Return the route that matches the same texts as `pattern`; None if there is none."""
+        return self._routes.get(pattern.key)
+
     def remove(self, route: R) -> None:
         """Unregister `route`. Raises RouteError if it is not registered."""
         if self._routes.get(route.pattern.key) is not route:

@@ -8,19 +8,22 @@ failed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ...core.dispatch import conclude, log_failure, outcome_of, run_hooks
+from ...core.dispatch import conclude, log_failure, outcome_of
 from ...process.safe_logging import forget_frames, log_safely
 from ...process.task_pool import Suspended
 from ..body.file_body import FileBody
 from ..errors import ClientDisconnectedError, HTTPError, ProtocolError
 from ..response import NO_CONTENT, DeferredResponse, Response, as_response
 from ..routing import NOT_FOUND, Refusal
+from .cleanup import run_event
 from .states import ENDED, State
 from .writing.response_stream import send_body
 from .writing.wire import first_bytes
@@ -53,6 +56,7 @@ class Exchange:
         "_handler",
         "_is_cancelled",
         "_is_concluded",
+        "_is_sent",
         "_length",
         "_observe",
         "_seconds",
@@ -85,6 +89,7 @@ class Exchange:
         self._task_has_begun = False
         self._is_cancelled = False  # by the server: this is not a failure of the handler
         self._is_concluded = self.event is None
+        self._is_sent: asyncio.Future[None] | None = None  # the handler's coroutine waits for it, to clean up
         self._length: int | None = None  # content length of a streamed response, if known
 
     def __repr__(self) -> str:
@@ -102,7 +107,7 @@ class Exchange:
             self._respond(self.target.response())  # type: ignore[union-attr]
             return
         try:
-            value = server.pool.run(run_hooks(event, server.hooks), self.resumed)
+            value = server.pool.run(run_event(event, server.hooks), self.resumed)
         except BaseException as exc:
             self._context = server.pool.context
             self.conclude(None, exc)
@@ -125,11 +130,28 @@ class Exchange:
     def resumed(self, value: Any, error: BaseException | None) -> None:
         """The suspended handler has ended."""
         self._handler = None
+        if self._is_sent is not None:  # so has the cleanup after it
+            self.end()
+            return
         self._context = self.connection.server.pool.context
         try:
             self.conclude(value, error)
         except BaseException as exc:
             self.connection.fail(exc)
+
+    async def respond_within(self, value: Any, error: BaseException | None) -> None:
+        """Respond from the coroutine of the handler, which is not over yet. Return when the response is sent, or the
+        client is gone, even if the coroutine is cancelled meanwhile.
+        """
+        self._is_sent = sent = self.connection.server.loop.create_future()
+        self._context = copy_context()
+        try:
+            self.conclude(value, error)
+        except BaseException as exc:
+            self.connection.fail(exc)
+        while not sent.done():
+            with contextlib.suppress(asyncio.CancelledError):  # by `cancel`, which ends the response too
+                await asyncio.shield(sent)
 
     def conclude(self, value: Any, error: BaseException | None) -> None:
         """Hooks and handler have ended: create the response, count the event, and write.
@@ -164,6 +186,10 @@ class Exchange:
             return Refusal(error.status, error.detail).response()
         if isinstance(error, ClientDisconnectedError):
             return Refusal(400, str(error)).response()  # the client may have closed only its sending side
+        if event.outcome == "timeout":
+            message = "Event %r exceeded its timeout of %g s in %s"
+            log_safely(logger, logging.WARNING, message, event.route.path, event.route.timeout, event.route.where)
+            return Refusal(504, HTTPStatus(504).phrase).response()
         if isinstance(error, HTTPError):
             try:
                 make = error.response
@@ -378,12 +404,17 @@ class Exchange:
             self.end()
 
     def end(self) -> None:
-        """End the request. A second call has no effect."""
+        """End the request, unless its handler still has to clean up. A second call has no effect."""
         if self.connection.pipeline.exchange is self:
-            self._task = self._handler = None
+            self._task = None
             if not self._is_concluded:  # it was dropped
                 assert self.event is not None
                 if self.event.error is None:
                     self.event.outcome = "cancelled"
                 self.conclude_event()
+            if self._handler is not None and self._is_sent is not None:  # `resumed` follows
+                if not self._is_sent.done():
+                    self._is_sent.set_result(None)
+                return
+            self._handler = None
             self.connection.exchange_ended(self)

@@ -16,12 +16,13 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, final
 
-from ...core.dispatch import conclude, run_hooks
+from ...core.dispatch import conclude
 from ...process.safe_logging import forget_frames
 from ...process.task_pool import Suspended
 from ..errors import HTTPError, ProtocolError
 from ..response import OK_TEXT, TEXT, Response
 from ..routing import NOT_FOUND
+from .cleanup import run_event
 from .pipeline import MAX_SHARED_TIME
 from .states import State
 from .writing.outbox import MAX_UNWRITTEN
@@ -151,10 +152,10 @@ class FastPath:
                         value = None
                         status = ok
                         try:
-                            if hooks.present:
-                                value = run(run_hooks(event, hooks), resumed)
-                            else:  # PERF: a handler costs a third less without the coroutine that runs hooks
+                            if route.is_plain:  # PERF: a handler costs a third less without hooks' coroutine
                                 value = run(route.call(event), resumed)
+                            else:
+                                value = run(run_event(event, hooks), resumed)
                             if type(value) is str:
                                 answer = plain_bytes(OK_TEXT, value.encode())
                             elif type(value) is Suspended or not (whole := whole_response(value)):

@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
-from ..errors import RouteError
+from ...errors import RouteError
 
 __all__ = ["EMPTY", "Parameter", "function_name", "is_async_gen_func", "is_coro_func", "parameters_of", "where"]
 

@@ -1,0 +1,37 @@
+"""Dependencies that are replaced for a while, in tests."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .dependencies import Dependency
+
+__all__ = ["Overrides"]
+
+
+class Overrides(dict[Callable[..., Any], Dependency]):
+    """The replaced dependencies of a listener: what to use instead, by their functions."""
+
+    @property
+    def may_exit(self) -> bool:
+        """Whether one of them has a cleanup."""
+        return any(dependency.is_generator for dependency in self.values())
+
+    @contextlib.contextmanager
+    def replaced(self, fn: Callable[..., Any], replacement: Callable[..., Any]) -> Iterator[None]:
+        """Use another function while the block runs.
+
+        :raises TypeError: it is neither a coroutine function nor an async generator function
+        """
+        other = Dependency(replacement)
+        before = self.get(fn)
+        self[fn] = other
+        try:
+            yield
+        finally:
+            if before is None:
+                del self[fn]
+            else:
+                self[fn] = before
