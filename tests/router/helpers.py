@@ -220,7 +220,7 @@ Step = tuple[int, str, int, str, int]
 Parse = tuple[tuple[Step, ...], tuple[str, ...]]
 """How good a reading of a text is (lower is better), and the pieces of its parameters."""
 
-_PLACES = {"uuid": 1, "int": 2, "float": 3, "str": 6, "path": 7}
+_PLACES = {"uuid": 1, "int": 2, "float": 3, "str": 6, "word": 7, "text": 8, "path": 9}
 
 
 def _place(tokens: Sequence[Token], index: int) -> tuple[int, str]:

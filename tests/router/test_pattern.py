@@ -90,7 +90,7 @@ def test_key_is_the_same_up_to_the_names_of_parameters(one: str, other: str, sam
         ("{a:}", 'unknown convertor ""', 4),
         ("{a:itn}", 'unknown convertor "itn"; did you mean "int"?', 4),
         ("{a:strng}", 'unknown convertor "strng"; did you mean "str"?', 4),
-        ("{a:xyz}", 'unknown convertor "xyz" (known: float, int, path, str, uuid)', 4),
+        ("{a:xyz}", 'unknown convertor "xyz" (known: float, int, path, str, text, uuid, word)', 4),
         ("{a:int:int}", 'unknown convertor "int:int"', 4),
         ("{a}/{b}/{a:int}", 'a second parameter "a"', 10),
         ("{_}{_}", 'a second parameter "_"', 5),

@@ -13,8 +13,8 @@ from tiny_listener.router import CONVERTOR_TYPES, Convertor, Router, compile_pat
 from tiny_listener.router.pattern import Literal
 from tiny_listener.router.trie import Trie
 
-ALPHABET = "ab/1.-:"
-KINDS = ["str", "int", "float", "path", "twos", "word"]
+ALPHABET = "ab/1.-: \n"
+KINDS = ["str", "int", "float", "path", "twos", "ab", "word", "text"]
 
 literals = st.text(ALPHABET, min_size=1, max_size=3)
 kinds = st.sampled_from(KINDS)
@@ -42,7 +42,9 @@ PIECES = {
     "float": st.sampled_from(["1", "1.1", "11.1", "1.11"]),
     "path": st.text(ALPHABET, max_size=3),
     "twos": st.sampled_from(["a1", "ba"]),
-    "word": st.text("ab", min_size=1, max_size=3),
+    "ab": st.text("ab", min_size=1, max_size=3),
+    "word": st.text("ab/1", min_size=1, max_size=3),
+    "text": st.text("ab /", min_size=1, max_size=3),
 }
 
 
@@ -69,7 +71,7 @@ def _text_convertors() -> object:
         for name in ("int", "float"):
             patch.setitem(CONVERTOR_TYPES, name, CONVERTOR_TYPES[name]._replace(convert=str))
         patch.setitem(CONVERTOR_TYPES, "twos", Convertor("[ab][1a]", str))
-        patch.setitem(CONVERTOR_TYPES, "word", Convertor("[ab]+", str))
+        patch.setitem(CONVERTOR_TYPES, "ab", Convertor("[ab]+", str))
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Any
 
@@ -30,6 +31,14 @@ def check_app_string(app: str) -> None:
     :raises click.UsageError: it is not of the form MODULE:ATTRIBUTE
     """
     module, colon, attribute = app.partition(":")
+    if app.startswith("/") or app.rpartition(":")[0].startswith("/"):
+        path = app.partition(":")[0]
+        folder, _, file = path.rpartition("/")
+        name = file.removesuffix(".py") or "http_web"
+        raise click.UsageError(
+            f"{app!r} is a file, and an application is MODULE:ATTRIBUTE in a folder: "
+            f"--app-dir {folder or '/'} {name}:{attribute or 'app'}"
+        )
     if (
         module.endswith(".py")
         or not colon
@@ -41,9 +50,10 @@ def check_app_string(app: str) -> None:
         raise click.UsageError(f"{app!r} is not of the form MODULE:ATTRIBUTE, such as http_web:app{hint}")
 
 
-def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
+def load(app: str, app_dir: str, http_options: dict[str, Any], *, is_factory: bool = False) -> Listener[Any]:
     """Import an application and pass it the options of the command line.
 
+    :param is_factory: whether the attribute is a function that returns the application
     :raises CannotLoad: the module or attribute does not exist, or is not a Listener
     :raises WrongOptions: the options do not apply to it
     :raises Exception: raised by the application while it is imported
@@ -59,13 +69,36 @@ def load(app: str, app_dir: str, http_options: dict[str, Any]) -> Listener[Any]:
     except SystemExit as exc:  # it would end the process, or each worker, without any message
         error = RuntimeError(f"{app} called sys.exit({exc.code!r}) while it was imported")
         raise error.with_traceback(exc.__traceback__) from None
+    if is_factory:
+        listener = _make(app, listener)
     if isinstance(listener, type) and issubclass(listener, Listener):
         raise CannotLoad(f"{app} is a class: make an instance of it, app = {listener.__name__}()")
+    if inspect.isroutine(listener):
+        raise CannotLoad(f"{app} is a function: if it returns the application, add --factory")
     if not isinstance(listener, Listener):
         raise CannotLoad(f"{app} is not a tiny_listener.Listener, but of type {type(listener).__name__}")
     if http_options:
         _configure(app, listener, http_options)
     return listener
+
+
+def _make(app: str, factory: Any) -> Any:
+    """Call a factory.
+
+    :raises CannotLoad: it cannot be called without arguments, or it is a coroutine function
+    """
+    if not callable(factory):
+        raise CannotLoad(f"{app} is no factory but of type {type(factory).__name__}: omit --factory")
+    if inspect.iscoroutinefunction(factory):
+        raise CannotLoad(f"{app} is `async def`, and no loop runs yet: a factory is a plain function")
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as exc:
+        raise CannotLoad(f"{app} is called without arguments, and {exc}: give them defaults") from None
+    made = factory()
+    if not isinstance(made, Listener):
+        raise CannotLoad(f"{app}() returned {type(made).__name__}, not a tiny_listener.Listener")
+    return made
 
 
 def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> None:

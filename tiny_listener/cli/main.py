@@ -22,7 +22,7 @@ from .values import HostNames, Permissions, Seconds, Whole
 __all__ = ["command", "main"]
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Application": ("app_dir", "config", "check", "routes"),
+    "Application": ("app_dir", "config", "factory", "check", "routes"),
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "uds_mode", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
@@ -97,6 +97,9 @@ class Command(click.Command):
     type=click.Choice(["import", "start"]),
     metavar="[=start]",
     help="Import and validate the application, and exit; with =start also start and stop it, on a private address.",
+)
+@click.option(
+    "--factory", is_flag=True, help="MODULE:ATTRIBUTE is a function without arguments that returns the application."
 )
 @click.option("--routes", is_flag=True, help="Print the routes in matching order, and exit.")
 @click.option(

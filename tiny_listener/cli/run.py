@@ -57,7 +57,7 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     http_options = {name: options[name] for name in HTTP_OPTIONS & given}
 
     def load_app() -> Listener[Any]:
-        return load(app, options["app_dir"], http_options)
+        return load(app, options["app_dir"], http_options, is_factory=options["factory"])
 
     if options["routes"] or options["check"] == "import":
         return _show(app, load_app, routes=options["routes"])

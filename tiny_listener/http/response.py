@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -61,6 +62,8 @@ class Response:
     """
 
     __slots__ = ("body", "content_type", "headers", "status")
+    is_answer: ClassVar[bool] = True
+    """Tells the core that a hook which returns this answers the event."""
 
     def __init__(
         self,
@@ -229,7 +232,15 @@ def _field(name: str, value: str) -> tuple[bytes, bytes]:
         raise ValueError(f"the value of the header {name!r} has a character beyond Latin-1: {value!r}") from None
 
 
-json_bytes = msgspec.json.Encoder().encode
+def _plain_value(value: Any) -> Any:
+    """Return what JSON can encode for a value that msgspec does not know: a model of pydantic within others."""
+    dump = getattr(value, "model_dump", None)
+    if dump is None or isinstance(value, type):
+        raise TypeError(f"JSON has no {type(value).__name__}")
+    return dump(mode="json")
+
+
+json_bytes = msgspec.json.Encoder(enc_hook=_plain_value).encode
 
 
 def as_body(value: Any) -> tuple[tuple[int, bytes], bytes] | None:
@@ -244,8 +255,29 @@ def as_body(value: Any) -> tuple[tuple[int, bytes], bytes] | None:
     if isinstance(value, (dict, list, tuple, int, float, msgspec.Struct)) or (
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     ):
+        if isinstance(value, tuple):
+            _refuse_status(value)
         return OK_JSON, json_bytes(value)
+    if hasattr(value, "model_dump_json") and not isinstance(value, type):
+        return OK_JSON, value.model_dump_json().encode()
     return None
+
+
+def _refuse_status(value: tuple[Any, ...]) -> None:
+    """Refuse a body and its status in a tuple, as Flask takes them: here a tuple is JSON.
+
+    :raises TypeError: it is one
+    """
+    if (
+        len(value) in (2, 3)
+        and type(value[1]) is int
+        and 100 <= value[1] <= 599
+        and not isinstance(value[0], (int, float))
+    ):
+        raise TypeError(
+            f"a handler returned a tuple with the status {value[1]}: return Response(body, {value[1]}), "
+            "or a list if this is JSON"
+        )
 
 
 def exact(data: bytes | bytearray | memoryview[Any]) -> bytes:
@@ -270,6 +302,11 @@ def as_response(value: Any) -> Response:
     if pair is not None:
         (_, content_type), body = pair
         return Response.of(content_type, body)
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(
+            f"a handler returned the coroutine {value.__name__}(): write `return await {value.__name__}(...)`"
+        )
     raise TypeError(
         f"a handler returned {type(value).__name__}, which is not a response: return str, bytes, dict, list, "
         "a dataclass, None, a Response or an async iterator"

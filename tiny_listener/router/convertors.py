@@ -45,18 +45,21 @@ CONVERTOR_TYPES: dict[str, Convertor] = {
     "str": Convertor(r"[^/]+", str),
     "int": Convertor(rf"[0-9]{{1,{MAX_INT_DIGITS}}}", int),
     "float": Convertor(r"[0-9]+(?:\.[0-9]+)?", float),  # beyond the range of a double it becomes inf
+    "word": Convertor(r"\S+", str),
+    "text": Convertor(r"[^\r\n]+", str),
     "path": Convertor(r".*", str),
     "uuid": Convertor(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", uuid.UUID),
 }
 """All convertors by name. Add to it with `register_convertor`, which validates its arguments."""
 
 # Convertors that applications register are ranked between "float" and the end of a pattern, by name.
-_RANKS = {"uuid": 0, "int": 1, "float": 2, "str": 5, "path": 6}
+_RANKS = {"uuid": 0, "int": 1, "float": 2, "str": 5, "word": 6, "text": 7, "path": 8}
 _CUSTOM_RANK = 3
 LITERAL_RANK = -1, ""
 """The rank of literal text among what may follow a parameter: see `rank_of`."""
 END_RANK = 4, ""
-"""The rank of a pattern's end. `str` and `path`, which take what the parameter might take, are ranked after it."""
+"""The rank of a pattern's end. `str`, `word`, `text` and `path`, which take what the parameter might take, are ranked
+after it."""
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # `\1` and `(?(1)...)` count groups from the start of the whole pattern, including other parameters.
@@ -112,6 +115,6 @@ def compile_piece(regex: str) -> re.Pattern[str]:
 def rank_of(name: str) -> tuple[int, str]:
     """Return the rank of convertor `name` in the order in which parameters are tried at one position: lowest first.
 
-    uuid, int, float, then an application's own by name, then str, then path.
+    uuid, int, float, then an application's own by name, then str, word, text and path.
     """
     return _RANKS.get(name, _CUSTOM_RANK), name

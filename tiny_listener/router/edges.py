@@ -32,7 +32,7 @@ Order = tuple[tuple[int, str], tuple[int, str]]
 def order_of(tokens: Sequence[Token], index: int) -> Order:
     """Return the order of the parameter `tokens[index]`: by its convertor, then by what follows it.
 
-    The more specific first: literal text, uuid, int, float, an application's own, the end, str, path.
+    The more specific first: literal text, uuid, int, float, an application's own, the end, str, word, text, path.
     """
     return _rank(tokens[index]), _rank(tokens[index + 1]) if index + 1 < len(tokens) else END_RANK
 
@@ -213,6 +213,22 @@ class SegmentEdge(Edge[V]):
         return self.viable(memory.text, memory.down(self, pos + 1, memory.segment_end(pos)))
 
 
+class RunEdge(Edge[V]):
+    """`word` and `text`: a run of characters of a class, of any length but 0."""
+
+    __slots__ = ()
+
+    def accepts(self, char: str) -> bool:
+        return self.fullmatch(char) is not None
+
+    def first(self, text: str, pos: int) -> int:
+        found = self.match(text, pos)
+        return self.longest(text, pos + 1, found.end()) if found else -1
+
+    def ends(self, pos: int, memory: SearchMemory) -> Iterable[int]:
+        return self.viable(memory.text, memory.down(self, pos + 1, memory.run_end(self.order[0][1], pos)))
+
+
 class RestEdge(Edge[V]):
     """`path`: any text, even empty."""
 
@@ -336,6 +352,8 @@ def new_edge(order: Order, regex: str, depth: int) -> Edge[V]:
             kind = IntEdge
         case "float":
             kind = FloatEdge
+        case "word" | "text":
+            kind = RunEdge
         case "path":
             kind = RestEdge
         case _:

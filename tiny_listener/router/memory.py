@@ -9,6 +9,7 @@ __all__ = ["SearchMemory"]
 
 _DIGITS = re.compile("[0-9]+")
 _SLASH = re.compile("/")
+_RUNS = {"word": re.compile(r"\S+"), "text": re.compile(r"[^\r\n]+")}
 
 
 class SearchMemory:
@@ -25,7 +26,7 @@ class SearchMemory:
         self._lowest: dict[tuple[object, int], int] = {}
         self._highest: dict[tuple[object, int], int] = {}
         self._slashes: list[int] | None = None
-        self._digits: tuple[list[int], list[int]] | None = None
+        self._runs: dict[str, tuple[list[int], list[int]]] = {}
 
     def down(self, edge: object, low: int, high: int) -> range:
         """Return the ends from `high` down to `low`, except those returned earlier for this edge and `high`."""
@@ -60,9 +61,17 @@ class SearchMemory:
 
     def digits_end(self, pos: int) -> int:
         """Return the first position from `pos` on that is not a digit."""
-        if self._digits is None:
-            runs = [found.span() for found in _DIGITS.finditer(self.text)]
-            self._digits = [start for start, _ in runs], [end for _, end in runs]
-        starts, ends = self._digits
+        return self._run_end(_DIGITS, pos)
+
+    def run_end(self, convertor: str, pos: int) -> int:
+        """Return the first position from `pos` on that a `word` or a `text` does not take."""
+        return self._run_end(_RUNS[convertor], pos)
+
+    def _run_end(self, run: re.Pattern[str], pos: int) -> int:
+        known = self._runs.get(run.pattern)
+        if known is None:
+            spans = [found.span() for found in run.finditer(self.text)]
+            known = self._runs[run.pattern] = [start for start, _ in spans], [end for _, end in spans]
+        starts, ends = known
         index = bisect_right(starts, pos) - 1
         return max(pos, ends[index]) if index >= 0 else pos

@@ -61,9 +61,9 @@ class Router(Generic[R]):
 
     At each position of a text the more specific choice wins, regardless of the order of registration: the end of a
     pattern, then literal text, then parameters: `uuid`, `int`, `float`, an application's own convertors by name, `str`,
-    `path`. Of two parameters with the same convertor, the one that is followed by the more specific choice wins:
-    literal text, `uuid`, `int`, `float`, an own one, the end, `str`, `path`; then the longer piece. A route is found
-    exactly if some registered pattern matches the whole text.
+    `word`, `text`, `path`. Of two parameters with the same convertor, the one that is followed by the more specific
+    choice wins: literal text, `uuid`, `int`, `float`, an own one, the end, `str`, `word`, `text`, `path`; then the
+    longer piece. A route is found exactly if some registered pattern matches the whole text.
     """
 
     def __init__(self) -> None:
