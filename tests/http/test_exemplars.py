@@ -101,6 +101,7 @@ def test_of_a_turn_the_first_and_the_slow_are_looked_at(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, slow: float, examples: list[int]
 ) -> None:
     monkeypatch.setattr(fast_path, "SLOW", slow)
+    monkeypatch.setattr(fast_path, "MAX_SHARED_TIME", 60.0)  # a busy machine must not part them
     traces, counts = runner.run(told(*(ask("/", traced(number)) for number in (1, 2, 3))))
     assert traces == [("GET", 200, f"{number:032x}") for number in examples]
     assert counts == {"ok": 3, ("GET", 200): 3}
