@@ -16,7 +16,7 @@ from .values import Permissions, Seconds, Whole
 
 __all__ = ["read_config"]
 
-NOT_IN_A_FILE = frozenset({"app", "config", "check", "routes", "completion", "version", "help"})
+NOT_IN_A_FILE = frozenset({"app", "config", "check", "routes", "openapi", "completion", "version", "help"})
 
 
 HEADER = re.compile(r"^[ \t]*\[[ \t]*[\"']?tool[\"']?[ \t]*\.[ \t]*[\"']?tiny-listener[\"']?[ \t]*\]", re.MULTILINE)

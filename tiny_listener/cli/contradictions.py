@@ -88,7 +88,7 @@ def refuse_contradictions(given: Given) -> None:
         "reload_exclude",
     ):  # a file may set them even if --reload is not used this time
         _refuse_without(given, name, "reload", weakest=TYPED)
-    for one in ("check", "routes"):
+    for one in ("check", "routes", "openapi"):
         if one in given.names and "pid_file" in given.names:
             raise click.UsageError(f"--{one} runs no server, so there is nothing to write to a --pid-file")
 

@@ -22,7 +22,7 @@ from .values import HostNames, Permissions, Seconds, Whole
 __all__ = ["command", "main"]
 
 SECTIONS: dict[str, tuple[str, ...]] = {
-    "Application": ("app_dir", "config", "factory", "check", "routes"),
+    "Application": ("app_dir", "config", "factory", "check", "routes", "openapi"),
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "uds_mode", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
     ),
@@ -102,6 +102,7 @@ class Command(click.Command):
     "--factory", is_flag=True, help="MODULE:ATTRIBUTE is a function without arguments that returns the application."
 )
 @click.option("--routes", is_flag=True, help="Print the routes in matching order, and exit.")
+@click.option("--openapi", is_flag=True, help="Print the OpenAPI 3.1 document of an HTTPListener, and exit.")
 @click.option(
     "--host",
     default="127.0.0.1",

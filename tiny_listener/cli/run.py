@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from .. import __version__
 from ..errors import CannotLoad, WrongOptions
@@ -59,8 +60,8 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     def load_app() -> Listener[Any]:
         return load(app, options["app_dir"], http_options, is_factory=options["factory"])
 
-    if options["routes"] or options["check"] == "import":
-        return _show(app, load_app, routes=options["routes"])
+    if options["routes"] or options["openapi"] or options["check"] == "import":
+        return _show(app, load_app, routes=options["routes"], openapi=options["openapi"])
     _leave_process_1()
     try:
         if options["check"] == "start":
@@ -265,11 +266,28 @@ def _say_why(exc: Exception) -> int:
     return code
 
 
-def _show(app: str, load_app: Any, *, routes: bool) -> int:
+def _show_document(app: str, listener: Listener[Any]) -> int:
+    """Print the OpenAPI document of an application."""
+    from ..http import HTTPListener  # noqa: PLC0415 - an application without HTTP need not load it
+    from ..http.openapi import Info  # noqa: PLC0415
+    from ..http.openapi import describe as describe_document  # noqa: PLC0415
+    from ..http.response import json_bytes  # noqa: PLC0415
+
+    if not isinstance(listener, HTTPListener):
+        click.echo(f"Error: --openapi describes an HTTPListener, and {app} is a {type(listener).__name__}", err=True)
+        return 2
+    document = describe_document(listener, listener.info or Info(title=app))
+    click.echo(msgspec.json.format(json_bytes(document), indent=2).decode())
+    return 0
+
+
+def _show(app: str, load_app: Any, *, routes: bool, openapi: bool) -> int:
     try:
         listener: Listener[Any] = load_app()
     except Exception as exc:
         return _say_why(exc)
+    if openapi:
+        return _show_document(app, listener)
     if not routes:
         click.echo(describe(app, listener))
         return 0

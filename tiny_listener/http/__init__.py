@@ -7,7 +7,7 @@ from .errors import BodyConsumedError, BodyTooLargeError, ClientDisconnectedErro
 from .headers import Headers
 from .injection import Body, Cookie, Header, InvalidRequest, Query
 from .listener import HTTPListener
-from .registration import Group
+from .registration import Group, HTTPOptions
 from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
@@ -24,6 +24,7 @@ __all__ = [
     "Group",
     "HTTPError",
     "HTTPListener",
+    "HTTPOptions",
     "HTTPSettings",
     "HTTPSource",
     "Header",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..core.aliases import CTX
 from ..core.listener import Listener
 from .registration import Verbs
 from .settings import HTTPSettings
 from .source import HTTPSource
+
+if TYPE_CHECKING:
+    from .openapi import Info
 
 __all__ = ["HTTPListener"]
 
@@ -31,6 +34,8 @@ class HTTPListener(Verbs, Listener[CTX]):
         super().__init__()
         self.http = self.source_class(dataclasses.replace(settings or HTTPSettings(), **options))
         """The source that `listen()` opens."""
+        self.info: Info | None = None
+        """What its OpenAPI document says of itself; see `openapi`."""
 
     @property
     def settings(self) -> HTTPSettings:
@@ -43,6 +48,28 @@ class HTTPListener(Verbs, Listener[CTX]):
         :raises TypeError: a setting does not exist
         """
         self.http.settings = dataclasses.replace(self.http.settings, **options)
+
+    def openapi(
+        self,
+        path: str = "/openapi.json",
+        *,
+        page: str | None = "/docs",
+        title: str = "API",
+        version: str = "0.1.0",
+        description: str = "",
+    ) -> None:
+        """Serve the OpenAPI 3.1 document of the routes for requests, and a page that shows it.
+
+        :param path: of the document
+        :param page: of the page, which loads nothing from elsewhere; None: there is none
+        :param title: of the application
+        :param version: of the application
+        :param description: Markdown
+        """
+        from .openapi import Info, serve_document  # noqa: PLC0415 - only applications that ask for it load this
+
+        self.info = Info(title, version, description)
+        serve_document(self, path, page, self.info)
 
     async def listen(self) -> None:
         """Open the HTTP source.

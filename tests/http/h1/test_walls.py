@@ -152,7 +152,10 @@ def test_an_exception_stays_with_its_connection(
     *before, record = caplog.records
     assert "failed in" in record.getMessage()
     assert record.exc_info is not None
-    if where == "error handler" and kind not in ("CancelledError", "GeneratorExit"):  # its own failure does not hide the first one
+    if where == "error handler" and kind not in (
+        "CancelledError",
+        "GeneratorExit",
+    ):  # its own failure does not hide the first one
         assert [one.getMessage().partition(" (")[0] for one in before] == ["The error handler on_error"]
         assert isinstance(record.exc_info[1], LookupError)
     else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar, overload
 
 from ...process.safe_logging import log_safely
 from .codegen import Filled, compose
@@ -39,6 +39,8 @@ class Dependency:
     """
 
     __slots__ = ("fn", "is_generator", "timeout", "use_cache")
+    needs_no_annotation: ClassVar[bool] = True
+    """Whether it says alone what an argument gets."""
 
     def __init__(self, fn: Callable[..., Any], use_cache: UseCache = True, timeout: float | None = None) -> None:
         self.fn: Final = _checked(fn)

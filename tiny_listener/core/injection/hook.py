@@ -50,7 +50,7 @@ class Hook:
     :raises RouteError: an argument cannot be injected
     """
 
-    __slots__ = ("call", "fn", "has_exits", "name", "of_requests")
+    __slots__ = ("_dependencies", "_place", "call", "fn", "has_exits", "name", "of_requests")
 
     def __init__(
         self,
@@ -62,12 +62,18 @@ class Hook:
     ) -> None:
         self.fn: Final = self._check(fn)
         self.name: Final = function_name(fn)
-        filled = fill(fn, place or Place(_convertors(params)), dependencies)
+        self._place = place or Place(_convertors(params))
+        self._dependencies = dependencies
+        filled = self.fill()
         self.has_exits: Final = any(one.resolver.has_exits for one in filled)
         """Whether a dependency must be cleaned up after the event."""
         self.of_requests: Final = any(one.resolver.of_requests for one in filled)
         """Whether it asks for what only a request has."""
         self.call: Call = self._compose(filled)
+
+    def fill(self) -> list[Filled]:
+        """Return its parameters with their resolvers, as they are planned."""
+        return fill(self.fn, self._place, self._dependencies)
 
     def _check(self, fn: Any) -> Any:
         return check_coro_func(fn)

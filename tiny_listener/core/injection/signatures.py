@@ -15,7 +15,16 @@ from typing import Any, Final, NamedTuple
 
 from ...errors import RouteError
 
-__all__ = ["EMPTY", "Parameter", "function_name", "is_async_gen_func", "is_coro_func", "parameters_of", "where"]
+__all__ = [
+    "EMPTY",
+    "Parameter",
+    "function_name",
+    "is_async_gen_func",
+    "is_coro_func",
+    "parameters_of",
+    "resolve_annotation",
+    "where",
+]
 
 EMPTY: Final = inspect.Parameter.empty
 """Stands for a missing default value or annotation."""
@@ -37,7 +46,7 @@ class Parameter(NamedTuple):
 def parameters_of(fn: Callable[..., Any]) -> list[Parameter]:
     """Return the parameters of a function without `*args` and `**kwargs`. String annotations are resolved.
 
-    :raises RouteError: an annotation cannot be resolved, and its parameter has no default
+    :raises RouteError: an annotation cannot be resolved, and its parameter is not `Depends(...)`
     """
     found = _of_plain_function(fn) if _is_plain(fn) else _of_any(fn)
     return [
@@ -79,6 +88,19 @@ def _of_any(fn: Callable[..., Any]) -> list[Parameter]:
     ]
 
 
+def resolve_annotation(fn: Callable[..., Any], name: str) -> Any:
+    """Return one of the annotations of a function, such as that of its `return`; `EMPTY` if there is none, or if it
+    cannot be resolved.
+    """
+    found = getattr(inspect.unwrap(fn), "__annotations__", {}).get(name, EMPTY)
+    if not isinstance(found, str):
+        return found
+    try:
+        return _resolved(fn, Parameter(name, False, EMPTY, found))  # noqa: FBT003
+    except RouteError:
+        return EMPTY
+
+
 def _resolved(fn: Callable[..., Any], parameter: Parameter) -> Any:
     """Evaluate a string annotation (`from __future__ import annotations` makes all of them strings)."""
     text = parameter.annotation
@@ -100,11 +122,12 @@ def _resolved(fn: Callable[..., Any], parameter: Parameter) -> Any:
         names["__builtins__"] = inner.__globals__.get("__builtins__", builtins)
         return eval(code, names)  # noqa: S307 - the application's own source, as typing.get_type_hints reads it
     except Exception as exc:
-        if parameter.default is not EMPTY:
+        if getattr(parameter.default, "needs_no_annotation", False):
             return EMPTY
         raise RouteError(
             f"{where(fn)}: the annotation {text!r} of argument {parameter.name!r} cannot be resolved "
-            f"({type(exc).__name__}: {exc}); import it at the module's top level, outside `if TYPE_CHECKING`"
+            f"({type(exc).__name__}: {exc}); define or import it before, at the module's top level, outside "
+            "`if TYPE_CHECKING`"
         ) from exc
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ...errors import RouteError
 from ..hooks import Hooks
-from ..injection import Dependency, request_patterns
+from ..injection import Dependency
 from .registrar import Definition, Registrar
 
 if TYPE_CHECKING:
@@ -81,18 +81,6 @@ class EventGroup(Registrar):
 
     def _pass_on(self, definition: Definition, membership: _Membership) -> None:
         membership.parent.define(definition.within(self, membership.prefix, membership.name, membership.dependencies))
-
-    def prefixed(self, prefix: str, path: str) -> str:
-        """Return a pattern with a prefix before its path, if it is that of requests."""
-        method, colon, rest = path.partition(":")
-        is_http = rest.startswith("/") or (not rest and bool(prefix))
-        if not prefix or not colon or not is_http or not self._is_of_requests(method):
-            return path
-        return f"{method}:{prefix}{rest}"
-
-    @staticmethod
-    def _is_of_requests(method: str) -> bool:
-        return any(is_one(f"{method}:/") for is_one in request_patterns)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(prefix={self.prefix!r}, name={self.name!r})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from ...errors import RouteError
 from ..aliases import F, H
 from ..hooks import Hooks
-from ..injection import Dependency, Hook, Place, check_coro_func
+from ..injection import Dependency, Hook, Place, check_coro_func, request_patterns
 from ..injection.signatures import function_name, is_async_gen_func, where
 from .options import EVENT_CHECKS, EventOptions, OptionCheck, check_options
 
@@ -49,11 +49,18 @@ class Definition:
         own = self.name or function_name(self.fn)
         return replace(
             self,
-            path=group.prefixed(prefix, self.path),
+            path=self._prefixed(prefix),
             name=f"{name}.{own}" if name else own,
             scopes=(group.hooks, *self.scopes),
             dependencies=(*dependencies, *self.dependencies),
         )
+
+    def _prefixed(self, prefix: str) -> str:
+        """Return the pattern with a prefix before its path; as it is if it is not one of requests."""
+        if not prefix or not (self.is_http or any(is_one(self.path) for is_one in request_patterns)):
+            return self.path
+        method, _, path = self.path.partition(":")
+        return f"{method}:{prefix}{path}"
 
 
 class Registrar:

@@ -13,6 +13,12 @@ from tiny_listener.core.injection.signatures import EMPTY, is_async_gen_func, is
 from tiny_listener.errors import RouteError
 
 
+class Explains:
+    """A default value that says alone what its argument gets."""
+
+    needs_no_annotation = True
+
+
 class Local:
     async def method(self, a: int, *, b: str = "b") -> None: ...
 
@@ -62,8 +68,8 @@ def test_texts_of_annotations_are_resolved_among_the_names_that_are_seen_there()
         a: Local,
         b: kind | None,  # type: ignore[valid-type]
         c: Annotated[list[int], [x + 1 for x in range(3)]],
-        d: bound_later = 1,
-        e: nowhere = 2,  # type: ignore[name-defined]  # noqa: F821
+        d: bound_later = Explains(),  # noqa: B008
+        e: nowhere = Explains(),  # type: ignore[name-defined]  # noqa: B008, F821
     ) -> None:
         print(bound_later, kind)
 
@@ -74,8 +80,11 @@ def test_texts_of_annotations_are_resolved_among_the_names_that_are_seen_there()
 
     async def bad(a: nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
-    with pytest.raises(RouteError, match=r"bad \(test_signatures.py:\d+\): the annotation 'nowhere' of argument 'a'"):
-        parameters_of(bad)
+    async def default(a: nowhere = 3) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+    for fn in (bad, default):
+        with pytest.raises(RouteError, match=r"\(test_signatures.py:\d+\): the annotation 'nowhere' of argument 'a'"):
+            parameters_of(fn)
 
 
 def test_where() -> None:
