@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ MAX_SHARED_TIME = 0.005
 class Pipeline:
     """The queued requests of a connection, and the one in flight."""
 
-    __slots__ = ("_connection", "_queue", "exchange", "is_held", "takes_more")
+    __slots__ = ("_connection", "_queue", "_waiter", "exchange", "is_held", "takes_more")
 
     def __init__(self, connection: HTTPConnection) -> None:
         self._connection = connection
         self._queue: list[tuple[H1Request, Event[Any] | Refusal]] = []  # a deque takes 600 bytes
+        self._waiter: asyncio.Future[None] | None = None
         self.exchange: Exchange | None = None
         """The request in flight."""
         self.takes_more = True
@@ -111,4 +113,12 @@ class Pipeline:
     def ended(self, exchange: Exchange) -> None:
         """The request in flight was answered or dropped."""
         self.exchange = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
         self._connection.server.exchange_ended(exchange)
+
+    async def wait_ended(self) -> None:
+        """Wait until the request in flight has ended, with the cleanup of its dependencies."""
+        if self.exchange is not None:
+            self._waiter = self._connection.server.loop.create_future()
+            await self._waiter

@@ -188,6 +188,8 @@ async def exchange(
             connection.data_received(data[start : start + PIECE])
             await asyncio.sleep(0)
         complete = await pipe.answered
+        if complete:
+            await connection.pipeline.wait_ended()  # what dependencies clean up after the response
     finally:
         pipe.close()
         await pipe.lost
