@@ -11,13 +11,13 @@ import os
 import re
 import stat
 import time
-from collections.abc import Mapping
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HTTPError
-from ..response import DeferredResponse, FieldsLike, Response
+from ..headers import CONTENT_TYPE, FieldsLike, text_pairs
+from ..response import BYTES, DeferredResponse, Response
 from .file_body import FileBody
 from .file_fields import content_disposition, guess_content_type
 
@@ -63,7 +63,7 @@ class FileResponse(DeferredResponse):
         headers: FieldsLike = (),
     ) -> None:
         further = []
-        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        for name, value in text_pairs(headers):
             if name.lower() == "content-type":
                 content_type = value
             elif name.lower() == "content-range":
@@ -71,11 +71,13 @@ class FileResponse(DeferredResponse):
             else:
                 further.append((name, value))
         super().__init__(b"", headers=further, content_type=content_type)
+        if content_type is None:
+            del self.fields[0]  # guessed when the file is opened, unless the application sets it until then
         self._path = os.fsdecode(path)
         self._root = None if root is None else os.fsdecode(root)
         self._guess = content_type is None
         if filename is not None:
-            _add_missing(self.headers, [(b"content-disposition", content_disposition(filename))])
+            _add_missing(self.fields, [(b"content-disposition", content_disposition(filename))])
 
     async def prepare(self, request: Request) -> Response:
         """See `DeferredResponse`.
@@ -96,12 +98,12 @@ class FileResponse(DeferredResponse):
             raise
 
     def _answer(self, request: Request, opened: _Opened, body: FileBody) -> Response:
-        own = {name.lower(): value for name, value in self.headers}
+        own = {name.lower(): value for name, value in self.fields}
         if b"etag" in own:
             opened = opened._replace(etag=own[b"etag"].decode("latin-1"))
         if b"last-modified" in own:
             opened = opened._replace(modified=_date(own[b"last-modified"].decode("latin-1")))
-        fields = [field for field in self.headers if field[0].lower() != b"content-type"]
+        fields = [field for field in self.fields if field[0].lower() != CONTENT_TYPE]
         _add_missing(fields, opened.fields())
         status = 200
         if not _is_wanted(request, opened):
@@ -116,9 +118,8 @@ class FileResponse(DeferredResponse):
             body.limit(start, end - start)
             fields.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, opened.size)))
         response = Response(body, status)
-        response.headers = fields
         guessed = (opened.content_type or "").encode("ascii")
-        response.content_type = own.get(b"content-type") or guessed or self.content_type
+        response.fields = [(CONTENT_TYPE, own.get(CONTENT_TYPE) or guessed or BYTES), *fields]
         return response
 
 
