@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..core.aliases import CTX, F
 from ..core.listener import Listener
+from .addons.response_hooks import OnResponse, ResponseHooks
 from .settings import HTTPSettings
 from .source import HTTPSource
 
-__all__ = ["HTTPListener"]
+__all__ = ["Addon", "HTTPListener"]
+
+R = TypeVar("R", bound="OnResponse")
+
+
+class Addon(Protocol):
+    """What `HTTPListener.use` installs."""
+
+    def install(self, app: HTTPListener[Any]) -> None:
+        """Register its hooks and routes."""
 
 
 class HTTPListener(Listener[CTX]):
@@ -29,6 +39,7 @@ class HTTPListener(Listener[CTX]):
 
     def __init__(self, settings: HTTPSettings | None = None, **options: Any) -> None:
         super().__init__()
+        self.response_hooks = ResponseHooks()
         self.http = self.source_class(dataclasses.replace(settings or HTTPSettings(), **options))
         """The source that `listen()` opens."""
 
@@ -88,6 +99,53 @@ class HTTPListener(Listener[CTX]):
     def options(self, path: str, *, name: str | None = None, **opts: Any) -> Callable[[F], F]:
         """Serve OPTIONS; see `route`. Without such a route the response lists the allowed methods of the path."""
         return self.route("OPTIONS", path, name=name, **opts)
+
+    def on_response(self, fn: R) -> R:
+        """Run the decorated function for every response before it is sent, those that the server makes itself (404,
+        405, 413, 431 ...) included: `async def hook(request: Request | None, response: Response) -> Response | None`.
+
+        It may change the response, or return another. `request` is None if no head could be parsed. If it fails, the
+        response is a 500. Hooks run in the order of registration, after those of `on_status`.
+
+        :raises TypeError: it is not `async def`, or does not take two arguments
+        """
+        self.response_hooks.add_on_response(fn)
+        return fn
+
+    def on_status(self, *statuses: int) -> Callable[[F], F]:
+        """Let the decorated function make the body of responses with one of these statuses that the server or an
+        `HTTPError` made: `async def page(request: Request | None)`, or `(request, response)`.
+
+        It returns what a handler may return, or None for the response as it is. The status stays, unless it returns a
+        `Response` with another than 200.
+
+        :raises TypeError: it is not `async def`, or takes other arguments; no status is given
+        :raises ValueError: a status is not from 200 to 599
+        """
+        for status in statuses:
+            if callable(status):
+                raise TypeError("on_status() takes a status: write @app.on_status(404)")
+            if not isinstance(status, int) or not 200 <= status <= 599:
+                raise ValueError(f"a status of on_status() must be from 200 to 599, not {status!r}")
+        if not statuses:
+            raise TypeError("on_status() takes at least one status: write @app.on_status(404)")
+
+        def register(fn: F) -> F:
+            self.response_hooks.add_on_status(statuses, fn)
+            return fn
+
+        return register
+
+    def use(self, addon: Addon) -> None:
+        """Install an addon, such as `CORS(...)`: its `install(app)` registers hooks and routes.
+
+        :raises TypeError: it is a class, or has no such method
+        """
+        if isinstance(addon, type):
+            raise TypeError(f"use() takes an addon, not its class: write app.use({addon.__name__}(...))")
+        if not callable(getattr(addon, "install", None)):
+            raise TypeError(f"use() takes an addon, which has a method install(app); {type(addon).__name__} has none")
+        addon.install(self)
 
     async def listen(self) -> None:
         """Open the HTTP source.

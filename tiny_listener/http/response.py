@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Iterable
+from copy import copy
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 import msgspec
@@ -136,6 +137,12 @@ class Response:
         response = cls(body)
         response.fields[0] = (CONTENT_TYPE, content_type)
         return response
+
+    def copy(self) -> Self:
+        """Return a copy with the same body and with fields of its own."""
+        other = copy(self)
+        other.fields, other._headers = list(self.fields), None  # noqa: SLF001
+        return other
 
     def set_cookie(
         self,

@@ -61,6 +61,7 @@ class Exchange:
         "began",
         "connection",
         "event",
+        "hooks",
         "request",
         "target",
         "was_suspended",
@@ -80,6 +81,7 @@ class Exchange:
         self.was_suspended = False
         """Whether the handler or the response did not finish within one call."""
         self._handler: Suspended | None = None  # the handler while it is suspended
+        self.hooks: Suspended | None = None  # response hooks while they are suspended
         self._context: Context | None = None  # the handler's context variables
         self._task: asyncio.Task[None] | None = None  # prepares or sends the response
         self._task_has_begun = False
@@ -117,6 +119,8 @@ class Exchange:
         """The handler has suspended. `resumed` follows."""
         self.was_suspended = True
         self._handler = handler
+        if self.target.route is not None and self.target.route.opts.get("cancel_on_disconnect"):
+            self.connection.departure.will_cancel(self)
 
     def take_context(self) -> None:
         """The handler has just ended on the fast path: store its context variables."""
@@ -140,6 +144,10 @@ class Exchange:
         event = self.event
         assert event is not None
         self._seconds = perf_counter() - self.began
+        if self._is_cancelled and isinstance(error, asyncio.CancelledError):
+            self._stream_failed(error)
+            self.end()
+            return
         if error is None:
             event.result = value
             response = self._response_to_value(event, value)
