@@ -1,5 +1,8 @@
 """HTTP as a source of events."""
 
+from .addons.compress import Compress
+from .addons.cors import CORS
+from .addons.request_id import RequestID, request_id
 from .body.files import FileResponse
 from .body.forms import Form, Upload
 from .body.json import Body
@@ -13,10 +16,12 @@ from .settings import HTTPSettings
 from .source import HTTPSource
 
 __all__ = [
+    "CORS",
     "Body",
     "BodyConsumedError",
     "BodyTooLargeError",
     "ClientDisconnectedError",
+    "Compress",
     "FileResponse",
     "Form",
     "HTTPError",
@@ -26,8 +31,10 @@ __all__ = [
     "Headers",
     "ProtocolError",
     "Request",
+    "RequestID",
     "Response",
     "StreamingResponse",
     "Upload",
     "redirect",
+    "request_id",
 ]

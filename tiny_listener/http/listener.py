@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..core.aliases import CTX, F
 from ..core.listener import Listener
 from .addons.response_hooks import OnResponse, ResponseHooks
+from .addons.static import add_static
 from .settings import HTTPSettings
 from .source import HTTPSource
 
@@ -146,6 +148,26 @@ class HTTPListener(Listener[CTX]):
         if not callable(getattr(addon, "install", None)):
             raise TypeError(f"use() takes an addon, which has a method install(app); {type(addon).__name__} has none")
         addon.install(self)
+
+    def static(
+        self,
+        prefix: str,
+        folder: str | os.PathLike[str],
+        *,
+        index: str | None = "index.html",
+        cache_control: str | None = None,
+        precompressed: bool = True,
+    ) -> None:
+        """Serve the files of a folder below a prefix, for GET and HEAD, by one route; see `FileResponse`. What is not
+        in it is 404.
+
+        :param index: the page of a folder; None: folders are 404
+        :param cache_control: the Cache-Control of each file
+        :param precompressed: whether a client that accepts it gets `app.js.br`, `.zst` or `.gz` for `app.js`, if such a
+            file lies next to it
+        :raises ValueError: the folder does not exist, or an argument is invalid
+        """
+        add_static(self, prefix, folder, index=index, cache_control=cache_control, precompressed=precompressed)
 
     async def listen(self) -> None:
         """Open the HTTP source.

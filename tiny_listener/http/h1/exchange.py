@@ -1,8 +1,7 @@
 """A request and its response on the slow path, from the handler to the last byte.
 
 Every request ends in `Exchange.end`, after a result, any exception, a cancellation, a disconnect, a timeout or a
-drain. The result is converted to bytes before the event is counted, so an event whose result cannot be sent counts as
-failed.
+drain. The result is converted to bytes before the event is counted: one that cannot be sent counts as failed.
 """
 
 from __future__ import annotations
@@ -214,6 +213,9 @@ class Exchange:
             log_safely(logger, logging.ERROR, "The response to %r failed", self.request, exc_info=error)
         self.connection.server.on_failure(self.connection, error)
 
+    def _log(self, write: Callable[..., None], *args: Any) -> None:
+        write(*args)
+
     def conclude_event(self) -> None:
         """Count the event. Its outcome is final, and the client has not seen it yet."""
         if not self._is_concluded:
@@ -262,7 +264,7 @@ class Exchange:
         seconds = perf_counter() - request.started
         self._observe(method, response.status, seconds, request.recorded_trace_id)
         if self.connection.server.access_log:
-            self.connection.server.log_access(request, response.status, seconds)
+            self._log(self.connection.server.log_access, request, response.status, seconds)
         self.connection.write(data)
         if is_whole:
             self.end()

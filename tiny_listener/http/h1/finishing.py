@@ -15,6 +15,8 @@ from .exchange import Exchange
 from .states import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...core.event import Event
     from ..routing import Refusal
     from .connection import HTTPConnection
@@ -39,6 +41,25 @@ class HookedExchange(Exchange):
     def _failed(self, error: BaseException) -> Response:
         self._is_own = True
         return super()._failed(error)
+
+    def _report(self, error: BaseException) -> None:
+        self._log(super()._report, error)
+
+    def _log(self, write: Callable[..., None], *args: Any) -> None:
+        """Write to the log in the request's context variables, such as its id."""
+        began = False
+
+        def log() -> None:
+            nonlocal began
+            began = True
+            write(*args)
+
+        try:
+            (self._context or self.connection.server.context.copy()).run(log)
+        except RuntimeError:
+            if began:
+                raise
+            write(*args)  # this runs in that context already
 
     def _respond(self, response: Response) -> None:
         """Run the hooks, then write the response. `_finished` follows, at once if nothing suspends."""
