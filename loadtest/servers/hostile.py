@@ -119,7 +119,7 @@ async def unsendable(kind: Param) -> Any:
         await asyncio.sleep(0)
     if kind == "header":
         response = Response("x")
-        response.headers.append((b"a", b"b\r\nc: d"))
+        response.headers.raw.append((b"a", b"b\r\nc: d"))
         return response
     return {"surrogate": "\udce9", "late": {"name": "\udce9"}, "object": object()}[str(kind)]
 

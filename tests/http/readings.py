@@ -146,7 +146,7 @@ def application(*, hooked: bool = False) -> HTTPListener:  # noqa: C901 - many s
     @app.get("/changed")
     async def changed() -> Response:
         response = Response("x")
-        response.headers.append((b"a", b"b\r\nc: d"))
+        response.headers.raw.append((b"a", b"b\r\nc: d"))
         return response
 
     @app.get("/broken-stream")

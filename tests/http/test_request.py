@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from tests.http.helpers import serving, until
 from tiny_listener.http import Headers, HTTPListener, Request
-from tiny_listener.http.headers import MAX_QUERY_FIELDS, MultiDict, parse_cookies, parse_query
+from tiny_listener.http.headers import MAX_QUERY_FIELDS, MultiDict, ReceivedHeaders, parse_cookies, parse_query
 
 FIELDS = [(b"host", b"x"), (b"accept", b"a"), (b"x-one", b"\xe9"), (b"accept", b"b;q=0.5")]
 
 
 def test_headers_are_a_mapping() -> None:
-    headers = Headers(FIELDS)
+    headers = ReceivedHeaders(FIELDS)
     assert headers["Accept"] == headers["ACCEPT"] == "a, b;q=0.5"
     assert headers.getlist("accept") == ["a", "b;q=0.5"]
     assert headers["x-one"] == "é"
@@ -31,7 +31,7 @@ def test_headers_are_a_mapping() -> None:
 
 @pytest.mark.parametrize("name", ["missing", "", "h\u0131st", "ho st"])
 def test_headers_that_are_missing(name: str) -> None:
-    headers = Headers(FIELDS)
+    headers = ReceivedHeaders(FIELDS)
     assert name not in headers
     assert headers.get(name) is None
     assert headers.get(name, "other") == "other"

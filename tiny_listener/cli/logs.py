@@ -46,7 +46,7 @@ def escaped(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`INFO:     message`, as in uvicorn."""
+    """`INFO:     message`, as in uvicorn; with `RequestID` the id follows."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
@@ -54,6 +54,8 @@ class TextFormatter(logging.Formatter):
         if text is not None:
             return text.removesuffix("\n").encode("utf-8", "backslashreplace").decode()
         line = f"{record.levelname + ':':<9} {escaped(record.getMessage())}"
+        if (request_id := getattr(record, "request_id", None)) is not None:
+            line += f" request_id={escaped(str(request_id))}"
         below = self.formatException(record.exc_info) if record.exc_info else getattr(record, STACKS, None)
         if below is None:
             return line

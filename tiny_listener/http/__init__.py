@@ -1,5 +1,8 @@
 """HTTP as a source of events."""
 
+from .addons.compress import Compress
+from .addons.cors import CORS
+from .addons.request_id import RequestID, request_id
 from .body.files import FileResponse
 from .body.forms import Form, Upload
 from .body.streaming import StreamingResponse
@@ -14,10 +17,12 @@ from .settings import HTTPSettings
 from .source import HTTPSource
 
 __all__ = [
+    "CORS",
     "Body",
     "BodyConsumedError",
     "BodyTooLargeError",
     "ClientDisconnectedError",
+    "Compress",
     "Cookie",
     "FileResponse",
     "Form",
@@ -33,8 +38,10 @@ __all__ = [
     "ProtocolError",
     "Query",
     "Request",
+    "RequestID",
     "Response",
     "StreamingResponse",
     "Upload",
     "redirect",
+    "request_id",
 ]

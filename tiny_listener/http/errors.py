@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 
 from ..errors import ListenerError
-from .response import FieldsLike, Response
+from .headers import FieldsLike, Headers
+from .response import Response
 
 __all__ = ["BodyConsumedError", "BodyTooLargeError", "ClientDisconnectedError", "HTTPError", "ProtocolError"]
 
@@ -30,8 +30,9 @@ class HTTPError(ListenerError):
         super().__init__(f"{status} {phrase}: {detail}" if detail else f"{status} {phrase}".rstrip())
         self.status = int(status)
         self.detail = detail or phrase
-        self.headers = tuple(headers.items() if isinstance(headers, Mapping) else headers)
-        self.response()  # report invalid headers here, where they were written
+        self.headers = Headers(headers)
+        """The further header fields; they may be changed."""
+        self.response()  # report what cannot be sent here, where it was written
 
     def response(self) -> Response:
         """Return it as a response."""

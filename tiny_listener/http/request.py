@@ -12,7 +12,7 @@ from ..core.injection.resolvers import Phase, Resolver
 from ..errors import EventDataError
 from .body.forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .errors import BodyConsumedError, HTTPError
-from .headers import Headers, MultiDict, parse_cookies, parse_query
+from .headers import Headers, MultiDict, ReceivedHeaders, parse_cookies, parse_query
 from .trace import TraceContext, read_trace
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ class Request:
 
     @property
     def headers(self) -> Headers:
-        """The header fields, as a mapping with case-insensitive names."""
+        """The header fields, as a mapping with case-insensitive names; it is read-only."""
         if self._headers is None:
-            self._headers = Headers(self.fields)
+            self._headers = ReceivedHeaders(self.fields)
         return self._headers
 
     @property

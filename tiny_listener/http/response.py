@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
+from copy import copy
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import quote
 
 import msgspec
 
 from .cookies import SameSite, set_cookie_value
-from .syntax import is_token
+from .headers import CONTENT_TYPE, FIELD_VALUE, FRAMING, Field, FieldsLike, Headers, field_of, text_pairs
 
 if TYPE_CHECKING:
     from .request import Request
 
 __all__ = [
+    "BYTES",
+    "FRAMING",
     "OK_TEXT",
     "TEXT",
     "DeferredResponse",
@@ -31,16 +33,11 @@ __all__ = [
     "redirect",
 ]
 
-FieldsLike: TypeAlias = "Mapping[str, str] | Iterable[tuple[str, str]]"
-
-FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
 """RFC 3986 section 2: characters that need no encoding, in addition to letters and digits; a percent sign is treated as
 an escape."""
 NO_CONTENT = frozenset({204, 304})
-FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date"})
-"""Headers that the server writes itself: only it knows how the response is framed."""
 
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
@@ -61,9 +58,12 @@ class Response:
         writes itself
     """
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("_headers", "body", "fields", "status")
     is_answer: ClassVar[bool] = True
     """Tells the core that a hook which returns this answers the event."""
+
+    fields: list[Field]
+    """The header fields, with the Content-Type, as bytes: what `headers` is a view of."""
 
     def __init__(
         self,
@@ -75,10 +75,10 @@ class Response:
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise ValueError(f"the status of a response must be from 200 to 599, not {status!r}")
         self.status = int(status)
-        self.content_type = TEXT
+        kind = TEXT
         self.body: bytes | AsyncIterator[bytes | str]
         if (usual := as_body(body)) is not None:
-            (_, self.content_type), self.body = usual
+            (_, kind), self.body = usual
         elif isinstance(body, AsyncIterator):
             self.body = body
         else:
@@ -86,42 +86,66 @@ class Response:
                 "the body of a response must be bytes, str, a value that JSON can encode, or an async iterator of "
                 f"bytes or str, not {type(body).__name__}"
             )
-        if content_type is not None:
-            self.content_type = _field("content-type", content_type)[1]
+        self._headers: Headers | None = None
+        field = (CONTENT_TYPE, kind) if content_type is None else field_of("content-type", content_type)
         if status == 205:
             self.body = b""  # RFC 9110 section 15.3.6
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        self.headers: list[tuple[bytes, bytes]] = []
-        if pairs:
-            self._take(pairs)
+        self.fields = [field]
+        if headers:
+            self._take(text_pairs(headers))
 
     def _take(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Add the application's fields; a Content-Type replaces the default."""
-        kinds = []
+        kind, fields = None, self.fields
         for name, value in pairs:
-            field = self._own(name, value)
-            if field[0].lower() == b"content-type":
-                kinds.append(field[1])
+            field = field_of(name, value)
+            # PERF: the length alone tells nearly all names apart.
+            if len(name) == len(CONTENT_TYPE) and field[0].lower() == CONTENT_TYPE:
+                if kind is not None:
+                    raise ValueError("a response has only one Content-Type")
+                kind = fields[0] = (CONTENT_TYPE, field[1])
             else:
-                self.headers.append(field)
-        if len(kinds) > 1:
-            raise ValueError("a response has only one Content-Type")
-        if kinds:
-            self.content_type = kinds[0]
+                fields.append(field)
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields, with the Content-Type: a mutable mapping with case-insensitive names. A field that is
+        assigned replaces the server's own; see `Headers`.
+        """
+        if self._headers is None:  # PERF: most responses are never looked at
+            self._headers = Headers.over(self.fields)
+        return self._headers
+
+    @headers.setter
+    def headers(self, fields: FieldsLike | Iterable[Field]) -> None:
+        if fields is self._headers:  # response.headers += ...
+            return
+        taken = Headers(fields)
+        if "content-type" not in taken and (kind := self.content_type):
+            taken.raw.insert(0, (CONTENT_TYPE, kind))
+        self.fields, self._headers = taken.raw, taken
+
+    @property
+    def content_type(self) -> bytes:
+        """The value of the Content-Type, as bytes; empty without one. A text or bytes may be assigned."""
+        return next((value for name, value in self.fields if name.lower() == CONTENT_TYPE), b"")
+
+    @content_type.setter
+    def content_type(self, value: bytes | str) -> None:
+        self.headers["content-type"] = value.decode("latin-1") if isinstance(value, bytes) else value
 
     @classmethod
     def of(cls, content_type: bytes, body: bytes) -> Response:
         """Return a 200 with only a body; see `as_body`."""
         response = cls(body)
-        response.content_type = content_type
+        response.fields[0] = (CONTENT_TYPE, content_type)
         return response
 
-    @staticmethod
-    def _own(name: str, value: str) -> tuple[bytes, bytes]:
-        field = _field(name, value)
-        if field[0].lower() in FRAMING:
-            raise ValueError(f"the server writes the header {name!r} itself")
-        return field
+    def copy(self) -> Self:
+        """Return a copy with the same body and with fields of its own."""
+        other = copy(self)
+        other.fields, other._headers = list(self.fields), None  # noqa: SLF001
+        return other
 
     def set_cookie(
         self,
@@ -159,7 +183,7 @@ class Response:
             httponly=httponly,
             samesite=samesite,
         )
-        self.headers.append((b"set-cookie", text.encode("ascii")))
+        self.fields.append((b"set-cookie", text.encode("ascii")))
 
     def delete_cookie(
         self,
@@ -215,21 +239,8 @@ def redirect(url: str, status: int = 307, headers: FieldsLike = ()) -> Response:
     if FIELD_VALUE.match(url) is None:
         raise ValueError(f"a URL must not have control characters: {url!r}")
     response = Response("", status, headers)
-    response.headers.append((b"location", quote(url, safe=URL_CHARACTERS).encode("ascii")))
+    response.fields.append((b"location", quote(url, safe=URL_CHARACTERS).encode("ascii")))
     return response
-
-
-def _field(name: str, value: str) -> tuple[bytes, bytes]:
-    if not is_token(name):
-        raise ValueError(
-            f"{name!r} is not a header name: RFC 9110 section 5.1 allows letters, digits and characters such as -_.~"
-        )
-    if FIELD_VALUE.match(value) is None:
-        raise ValueError(f"the value of the header {name!r} has a control character: {value!r}")
-    try:
-        return name.encode("ascii"), value.strip(" \t").encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(f"the value of the header {name!r} has a character beyond Latin-1: {value!r}") from None
 
 
 def _plain_value(value: Any) -> Any:

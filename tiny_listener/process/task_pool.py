@@ -78,11 +78,12 @@ class TaskPool:
         self._listed = before - getweakrefcount(self.probe.task)
         """Number of weak references that asyncio holds to list a task."""
 
-    def run(self, coro: Coroutine[Any, Any, Any], done: OnDone) -> Any:
+    def run(self, coro: Coroutine[Any, Any, Any], done: OnDone, context: Context | None = None) -> Any:
         """Run a coroutine; its first step at once, if a task is idle.
 
         :param done: if it suspends, called later with its result and None, or with None and its exception; must not
             raise
+        :param context: its context (contextvars), in which nothing may be running: that of a coroutine that has ended
         :returns: its result if it did not suspend; otherwise a `Suspended` that continues it
         :raises BaseException: raised by the coroutine if it did not suspend
         """
@@ -90,12 +91,14 @@ class TaskPool:
         if runner is None:
             self.enter()
             if self._entered is None:
-                return self._start(coro, done)
+                return self._start(coro, done, context)
             try:
-                return self.run(coro, done)
+                return self.run(coro, done, context)
             finally:
                 self.leave()
-        self.context = context = self._base.copy()
+        if context is None:
+            context = self._base.copy()
+        self.context = context
         self._entered = None  # the coroutine may call this method
         error: BaseException | None = None
         try:
@@ -178,9 +181,9 @@ class TaskPool:
             idle.remove(runner)
         self.enter()
 
-    def _start(self, coro: Coroutine[Any, Any, Any], done: OnDone) -> Suspended:
+    def _start(self, coro: Coroutine[Any, Any, Any], done: OnDone, context: Context | None = None) -> Suspended:
         runner = Suspended(self)
-        runner.start(self._loop, coro, self.new_context(), done)
+        runner.start(self._loop, coro, context or self.new_context(), done)
         return runner
 
     def new_context(self) -> Context:

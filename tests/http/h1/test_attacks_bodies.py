@@ -67,7 +67,7 @@ def test_a_file_whose_head_cannot_be_made_is_closed(runner: asyncio.Runner, tmp_
     @app.get("/")
     async def file_of() -> FileResponse:
         response = FileResponse(path)
-        response.headers.append((b"x", b"a\r\nb"))
+        response.headers.raw.append((b"x", b"a\r\nb"))
         return response
 
     async def main() -> None:
@@ -96,7 +96,7 @@ def test_a_stream_whose_head_cannot_be_made_is_closed(runner: asyncio.Runner) ->
     @app.get("/")
     async def handler() -> Response:
         response = StreamingResponse(Pieces())
-        response.headers.append((b"x", b"a\r\nb"))
+        response.headers.raw.append((b"x", b"a\r\nb"))
         return response
 
     async def main() -> None:

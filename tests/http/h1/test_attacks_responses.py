@@ -60,7 +60,7 @@ class ShortText(str):
 
 def changed(*headers: tuple[bytes, bytes]) -> Response:
     response = Response("fine")
-    response.headers += headers
+    response.headers += headers  # type: ignore[operator]
     return response
 
 

@@ -64,6 +64,12 @@ class FileBody(AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """Close the file, once nothing reads it any more."""
+        self._release()
+
+    def __del__(self) -> None:
+        self._release()  # a response hook replaced the response, and nothing else knows the file
+
+    def _release(self) -> None:
         fds = [fd for fd in (self._fd, *self._sockets) if fd >= 0]
         self._fd, self._sockets = -1, []
         if self._working is not None and not self._working.done():

@@ -11,13 +11,15 @@ import os
 import re
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HTTPError
-from ..response import DeferredResponse, FieldsLike, Response
+from ..headers import CONTENT_TYPE, FieldsLike, text_pairs
+from ..response import BYTES, DeferredResponse, Response
 from .file_body import FileBody
 from .file_fields import content_disposition, guess_content_type
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from ..headers import Field
     from ..request import Request
 
-__all__ = ["FileResponse"]
+__all__ = ["FileResponse", "Opened", "open_file"]
 
 RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))[ \t]*\Z", re.IGNORECASE)
 """One range (RFC 9110 section 14.1.2). A request for several gets the whole file, as section 14.2 allows."""
@@ -63,7 +65,7 @@ class FileResponse(DeferredResponse):
         headers: FieldsLike = (),
     ) -> None:
         further = []
-        for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        for name, value in text_pairs(headers):
             if name.lower() == "content-type":
                 content_type = value
             elif name.lower() == "content-range":
@@ -71,18 +73,20 @@ class FileResponse(DeferredResponse):
             else:
                 further.append((name, value))
         super().__init__(b"", headers=further, content_type=content_type)
+        if content_type is None:
+            del self.fields[0]  # guessed when the file is opened, unless the application sets it until then
         self._path = os.fsdecode(path)
         self._root = None if root is None else os.fsdecode(root)
         self._guess = content_type is None
         if filename is not None:
-            _add_missing(self.headers, [(b"content-disposition", content_disposition(filename))])
+            _add_missing(self.fields, [(b"content-disposition", content_disposition(filename))])
 
     async def prepare(self, request: Request) -> Response:
         """See `DeferredResponse`.
 
         :raises HTTPError: 404, there is no such file; 412, a precondition failed; 416, it has no such range
         """
-        opening = asyncio.get_running_loop().run_in_executor(None, _open, self._path, self._root, self._guess)
+        opening = asyncio.get_running_loop().run_in_executor(None, self._opener(request))
         try:
             opened = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -95,13 +99,16 @@ class FileResponse(DeferredResponse):
             await body.aclose()
             raise
 
-    def _answer(self, request: Request, opened: _Opened, body: FileBody) -> Response:
-        own = {name.lower(): value for name, value in self.headers}
+    def _opener(self, _request: Request) -> Callable[[], Opened]:
+        return partial(open_file, self._path, self._root, guess=self._guess)
+
+    def _answer(self, request: Request, opened: Opened, body: FileBody) -> Response:
+        own = {name.lower(): value for name, value in self.fields}
         if b"etag" in own:
             opened = opened._replace(etag=own[b"etag"].decode("latin-1"))
         if b"last-modified" in own:
             opened = opened._replace(modified=_date(own[b"last-modified"].decode("latin-1")))
-        fields = [field for field in self.headers if field[0].lower() != b"content-type"]
+        fields = [field for field in self.fields if field[0].lower() != CONTENT_TYPE]
         _add_missing(fields, opened.fields())
         status = 200
         if not _is_wanted(request, opened):
@@ -116,9 +123,8 @@ class FileResponse(DeferredResponse):
             body.limit(start, end - start)
             fields.append((b"content-range", b"bytes %d-%d/%d" % (start, end - 1, opened.size)))
         response = Response(body, status)
-        response.headers = fields
         guessed = (opened.content_type or "").encode("ascii")
-        response.content_type = own.get(b"content-type") or guessed or self.content_type
+        response.fields = [(CONTENT_TYPE, own.get(CONTENT_TYPE) or guessed or BYTES), *fields]
         return response
 
 
@@ -128,7 +134,7 @@ def _add_missing(fields: list[Field], more: list[Field]) -> None:
     fields += [field for field in more if field[0] not in names]
 
 
-class _Opened(NamedTuple):
+class Opened(NamedTuple):
     """An open file."""
 
     fd: int
@@ -139,17 +145,21 @@ class _Opened(NamedTuple):
     etag: str
     """An entity tag, which may be weak (RFC 9110 section 8.8.3)."""
     content_type: str | None
+    coding: str | None = None
+    """Its content coding, if it is a compressed form of the file that was asked for."""
 
     def fields(self) -> list[Field]:
         """Return its header fields."""
+        coding = [] if self.coding is None else [(b"content-encoding", self.coding.encode("ascii"))]
         return [
+            *coding,
             (b"etag", self.etag.encode("latin-1")),
             (b"last-modified", formatdate(self.modified or 0, usegmt=True).encode()),
             (b"accept-ranges", b"bytes"),
         ]
 
 
-def _open(path: str, root: str | None, guess: bool) -> _Opened:
+def open_file(path: str, root: str | None, *, guess: bool) -> Opened:
     """Open a regular file.
 
     :raises HTTPError: 404, it is not one, or cannot be read, or lies outside of `root`
@@ -168,7 +178,7 @@ def _open(path: str, root: str | None, guess: bool) -> _Opened:
         raise HTTPError(404)
     etag = f'"{info.st_mtime_ns:x}-{info.st_size:x}"'
     modified = max(0, min(int(info.st_mtime), int(time.time())))
-    return _Opened(fd, info.st_size, modified, etag, guess_content_type(path) if guess else None)
+    return Opened(fd, info.st_size, modified, etag, guess_content_type(path) if guess else None)
 
 
 def _open_below(root: str, path: str) -> int:
@@ -199,7 +209,7 @@ def _open_regular(path: str, folder: int | None) -> int:
     return os.open(path, READ if follow else READ | os.O_NOFOLLOW, dir_fd=folder)
 
 
-def _close_unused(opening: asyncio.Future[_Opened]) -> None:
+def _close_unused(opening: asyncio.Future[Opened]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         os.close(opening.result().fd)
 
@@ -207,7 +217,7 @@ def _close_unused(opening: asyncio.Future[_Opened]) -> None:
 # --- conditions ---------------------------------------------------------------------------------
 
 
-def _is_wanted(request: Request, opened: _Opened) -> bool:
+def _is_wanted(request: Request, opened: Opened) -> bool:
     """Whether the file satisfies the client's preconditions (RFC 9110 sections 13.1.1, 13.1.4 and 13.2.2)."""
     tags = request.headers.get("if-match")
     if tags is not None:  # the strong comparison
@@ -216,7 +226,7 @@ def _is_wanted(request: Request, opened: _Opened) -> bool:
     return date is None or opened.modified is None or opened.modified <= date
 
 
-def _has_it(request: Request, opened: _Opened) -> bool:
+def _has_it(request: Request, opened: Opened) -> bool:
     """Whether the client has the current version of the file (RFC 9110 sections 13.1.2, 13.1.3 and 13.2.2)."""
     tags = request.headers.get("if-none-match")
     if tags is not None:  # the weak comparison
@@ -226,7 +236,7 @@ def _has_it(request: Request, opened: _Opened) -> bool:
     return date is not None and opened.modified is not None and opened.modified <= date
 
 
-def _range(request: Request, opened: _Opened) -> tuple[int, int] | None:
+def _range(request: Request, opened: Opened) -> tuple[int, int] | None:
     """Return start and end of the requested range; None for the whole file.
 
     :raises HTTPError: 416
@@ -249,7 +259,7 @@ def _range(request: Request, opened: _Opened) -> tuple[int, int] | None:
     return start, end
 
 
-def _may_be_joined(validator: str | None, opened: _Opened) -> bool:
+def _may_be_joined(validator: str | None, opened: Opened) -> bool:
     """Whether a range fits what the client has (RFC 9110 section 13.1.5)."""
     if validator is None:
         return True

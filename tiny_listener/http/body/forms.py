@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import HTTPError
-from ..headers import Headers, MultiDict
+from ..headers import Headers, MultiDict, ReceivedHeaders
 from .multipart import MultipartError, MultipartParser, parse_parameters
 from .urlencoded import TooLongError, TooManyError, UrlencodedParser
 
@@ -211,7 +211,7 @@ class _MultipartReader:
             self._files += 1
             if self._files > self._max_files:
                 raise _too_many("files", self._max_files)
-            self._upload = Upload(parameters[b"filename"].decode("utf-8", "replace"), Headers(fields))
+            self._upload = Upload(parameters[b"filename"].decode("utf-8", "replace"), ReceivedHeaders(fields))
             self.pairs.append((self._name, self._upload))
         else:
             self._fields += 1

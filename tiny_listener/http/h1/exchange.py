@@ -1,8 +1,7 @@
 """A request and its response on the slow path, from the handler to the last byte.
 
 Every request ends in `Exchange.end`, after a result, any exception, a cancellation, a disconnect, a timeout or a
-drain. The result is converted to bytes before the event is counted, so an event whose result cannot be sent counts as
-failed.
+drain. The result is converted to bytes before the event is counted: one that cannot be sent counts as failed.
 """
 
 from __future__ import annotations
@@ -65,6 +64,7 @@ class Exchange:
         "began",
         "connection",
         "event",
+        "hooks",
         "request",
         "target",
         "was_suspended",
@@ -84,6 +84,7 @@ class Exchange:
         self.was_suspended = False
         """Whether the handler or the response did not finish within one call."""
         self._handler: Suspended | None = None  # the handler while it is suspended
+        self.hooks: Suspended | None = None  # response hooks while they are suspended
         self._context: Context | None = None  # the handler's context variables
         self._task: asyncio.Task[None] | None = None  # prepares or sends the response
         self._task_has_begun = False
@@ -122,6 +123,8 @@ class Exchange:
         """The handler has suspended. `resumed` follows."""
         self.was_suspended = True
         self._handler = handler
+        if self.target.route is not None and self.target.route.opts.get("cancel_on_disconnect"):
+            self.connection.departure.will_cancel(self)
 
     def take_context(self) -> None:
         """The handler has just ended on the fast path: store its context variables."""
@@ -162,6 +165,10 @@ class Exchange:
         event = self.event
         assert event is not None
         self._seconds = perf_counter() - self.began
+        if self._is_cancelled and isinstance(error, asyncio.CancelledError):
+            self._stream_failed(error)
+            self.end()
+            return
         if error is None:
             event.result = value
             response = self._response_to_value(event, value)
@@ -232,6 +239,9 @@ class Exchange:
             log_safely(logger, logging.ERROR, "The response to %r failed", self.request, exc_info=error)
         self.connection.server.on_failure(self.connection, error)
 
+    def _log(self, write: Callable[..., None], *args: Any) -> None:
+        write(*args)
+
     def conclude_event(self) -> None:
         """Count the event. Its outcome is final, and the client has not seen it yet."""
         if not self._is_concluded:
@@ -280,7 +290,7 @@ class Exchange:
         seconds = perf_counter() - request.started
         self._observe(method, response.status, seconds, request.recorded_trace_id)
         if self.connection.server.access_log:
-            self.connection.server.log_access(request, response.status, seconds)
+            self._log(self.connection.server.log_access, request, response.status, seconds)
         self.connection.write(data)
         if is_whole:
             self.end()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..routing import Refusal
 from .exchange import Exchange
+from .finishing import HookedExchange
 from .request import H1Request
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Pipeline:
         if limit is not None and len(exchanges) >= limit:
             target = Refusal(503, f"{len(exchanges)} requests are in flight already", close=True)
             self.take_no_more()
-        exchange = self.exchange = Exchange(self._connection, request, target)
+        kind = HookedExchange if server.response_hooks.present else Exchange
+        exchange = self.exchange = kind(self._connection, request, target)
         exchanges.add(exchange)
         self._connection.handles()
         return exchange

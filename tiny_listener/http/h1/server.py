@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...process.safe_logging import log_safely
 from ...process.task_pool import TaskPool
 from ...process.ticks import call_at_next_tick
+from ..addons.response_hooks import NO_HOOKS, ResponseHooks
 from ..forwarded import Proxies
 from ..routing import Routing
 from .connection import HTTPConnection
@@ -86,6 +87,7 @@ class HTTPServer:
         "outbox",
         "pool",
         "proxies",
+        "response_hooks",
         "routing",
         "samples",
         "scheme",
@@ -118,6 +120,8 @@ class HTTPServer:
         self.pool = shared or TaskPool(self.loop)
         self._owns_pool = shared is None  # the listener does not run, as in a test client
         self.hooks = listener.hooks
+        self.response_hooks: ResponseHooks = getattr(listener, "response_hooks", NO_HOOKS)
+        """Hooks that see each response; with them each takes the slow path."""
         self.life = listener.lifecycle
         self.observer: Observer = listener.host.observer
         self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
@@ -267,7 +271,7 @@ class HTTPServer:
             try:
                 if self._reading_on:
                     arrived[:0] = self._read_on()
-                if self.takes_fast_path:
+                if self.takes_fast_path and not self.response_hooks.present:
                     self._fast_path.serve(arrived)
                 else:
                     serve_slowly(arrived)

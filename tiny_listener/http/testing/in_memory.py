@@ -9,7 +9,7 @@ import msgspec
 from httptools import HttpResponseParser
 
 from ..h1.server import HTTPServer
-from ..headers import Headers
+from ..headers import ReceivedHeaders
 from ..source import HTTPSource
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class TestResponse:
 
     def __init__(self, status_code: int, fields: list[Field], content: bytes) -> None:
         self.status_code = status_code
-        self.headers = Headers(fields)
+        self.headers = ReceivedHeaders(fields)
         self.content = content
 
     @property

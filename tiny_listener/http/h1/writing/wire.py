@@ -108,11 +108,11 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
     :raises ValueError: the same: a status that HTTP does not have, a line break within a field, a field that the server
         writes itself
     """
-    status, content_type, headers = response.status, response.content_type, response.headers
+    status, content_type = response.status, b""
     if status not in STATUS_LINES:
         raise ValueError(f"the status of a response must be from 200 to 599, not {status!r}")
     fields: list[bytes] = []
-    for name, value in headers:
+    for name, value in response.fields:
         kind = _kinds.get(name) or _kind_of(name)
         if kind == "ours":
             raise ValueError(f"the server writes the header {name!r} itself")
@@ -121,11 +121,11 @@ def head_bytes(response: Response, *, close: bool, length: int | None, version: 
         else:
             fields += (name, b": ", value, b"\r\n")
     lines = 3 + len(fields) // 4
-    if status in NO_CONTENT:
-        parts = [STATUS_LINES[status], _clock.date]
-    else:
-        parts = [STATUS_LINES[status], _clock.date, b"content-type: ", content_type, b"\r\n"]
-        lines += 1
+    parts = [STATUS_LINES[status], _clock.date]
+    if status not in NO_CONTENT:
+        if content_type:
+            parts += (b"content-type: ", content_type, b"\r\n")
+            lines += 1
         if length is not None:
             parts.append(b"content-length: %d\r\n" % length)
             lines += 1
