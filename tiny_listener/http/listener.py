@@ -80,10 +80,10 @@ class HTTPListener(Verbs, Listener[CTX]):
         :param version: of the application
         :param description: Markdown
         """
-        from .openapi import Info, serve_document  # noqa: PLC0415 - only applications that ask for it load this
+        from .openapi import Info, describe, serve_document  # noqa: PLC0415 - loaded by applications that ask for it
 
-        self.info = Info(title, version, description)
-        serve_document(self, path, page, self.info)
+        self.info = info = Info(title, version, description)
+        serve_document(self, path, page, lambda: describe(self, info))
 
     def on_response(self, fn: R) -> R:
         """Run the decorated function for every response before it is sent, those that the server makes itself (404,

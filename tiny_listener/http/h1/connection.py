@@ -20,7 +20,7 @@ from .timeouts import WriteProgress
 
 if TYPE_CHECKING:
     from ..request import Request
-    from .exchange import Exchange
+    from .exchanges.exchange import Exchange
     from .server import HTTPServer
 
 __all__ = ["HTTPConnection"]

@@ -9,7 +9,7 @@ from .states import State
 
 if TYPE_CHECKING:
     from .connection import HTTPConnection
-    from .exchange import Exchange
+    from .exchanges.exchange import Exchange
 
 __all__ = ["Departure"]
 

@@ -22,7 +22,7 @@ from ...process.task_pool import Suspended
 from ..errors import HTTPError, ProtocolError
 from ..response import OK_TEXT, TEXT, Response
 from ..routing import NOT_FOUND
-from .cleanup import run_event
+from .exchanges.cleanup import run_event
 from .pipeline import MAX_SHARED_TIME
 from .states import State
 from .writing.outbox import MAX_UNWRITTEN

@@ -10,7 +10,7 @@ from ...process.safe_logging import log_safely
 from ..body.incoming import IncomingBody
 from ..errors import BodyTooLargeError, ProtocolError
 from ..routing import Refusal
-from .exchange import INTERNAL_ERROR
+from .exchanges.results import INTERNAL_ERROR
 from .reading.reader import END, RequestReader
 from .request import H1Request
 

@@ -7,8 +7,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..routing import Refusal
-from .exchange import Exchange
-from .finishing import HookedExchange
+from .exchanges.exchange import Exchange
+from .exchanges.hooked import HookedExchange
 from .request import H1Request
 
 if TYPE_CHECKING:
@@ -46,6 +46,13 @@ class Pipeline:
     def is_last(self) -> bool:
         """Whether the next response is the last of the connection."""
         return not self._queue and (not self.takes_more or not self._connection.server.keeps_alive)
+
+    def is_last_response(self, request: H1Request) -> bool:
+        """Whether the connection closes after the response to the request in flight."""
+        if not request.keep_alive or self.is_last:
+            return True
+        body = request.arriving  # not asked for its body by 100 (Continue), the client may or may not send it
+        return body is not None and body.expects_continue and not body.is_complete
 
     def put(self, request: H1Request, target: Event[Any] | Refusal) -> None:
         """Queue a request."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...core.observer import HTTPSamples, Observer, RouteObserver
     from ..request import Request
     from ..settings import HTTPSettings
-    from .exchange import Exchange
+    from .exchanges.exchange import Exchange
 
 __all__ = ["HTTPServer"]
 

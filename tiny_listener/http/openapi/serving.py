@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from ..registration import Verbs
 from ..response import Response, json_bytes
-from .document import Info, describe
 from .page import HEADERS, render
-
-if TYPE_CHECKING:
-    from ..listener import HTTPListener
 
 __all__ = ["serve_document"]
 
 
-def serve_document(app: HTTPListener[Any], path: str, page: str | None, info: Info) -> None:
+def serve_document(app: Verbs, path: str, page: str | None, make: Callable[[], dict[str, Any]]) -> None:
     """Register the routes of the document and of its page.
 
     The document is made at the first request, when all routes are registered.
 
     :param path: of the document
     :param page: of the page; None: there is none
+    :param make: makes the document
     """
     made: dict[str, Any] = {}
 
     def document() -> dict[str, Any]:
         if not made:
-            made.update(describe(app, info))
+            made.update(make())
         return made
 
     @app.get(path, name="openapi", include_in_schema=False)

@@ -12,7 +12,7 @@ from .sendfile import send_file
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ..exchange import Exchange
+    from ..exchanges.exchange import Exchange
 
 __all__ = ["send_body"]
 

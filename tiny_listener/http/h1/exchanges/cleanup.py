@@ -7,17 +7,18 @@ sent or its client is gone. The request is in flight until then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from ...core.dispatch import run_hooks
-from ...core.injection import clean_up, exits_of
+from ....core.dispatch import run_hooks
+from ....core.injection import clean_up, exits_of
 
 if TYPE_CHECKING:
-    from ...core.aliases import AnyEvent
-    from ...core.hooks import Hooks
+    from ....core.aliases import AnyEvent
+    from ....core.hooks import Hooks
+    from ..pipeline import Pipeline
     from .exchange import Exchange
-    from .pipeline import Pipeline
 
 __all__ = ["run_event"]
 
@@ -36,13 +37,25 @@ async def _run_and_clean_up(event: AnyEvent, hooks: Hooks) -> Any:
     if exits_of(event):
         exchange = await _exchange_of(event)
         if exchange is not None:
-            await exchange.respond_within(value, error)
+            await _respond(exchange, value, error)
             await clean_up(event)
             return None
         await clean_up(event)
     if error is not None:
         raise error
     return value
+
+
+async def _respond(exchange: Exchange, value: Any, error: BaseException | None) -> None:
+    """Return when the response is sent or its client is gone, even if the coroutine is cancelled meanwhile."""
+    sent = exchange.will_clean_up()
+    try:
+        exchange.conclude(value, error)
+    except BaseException as exc:
+        exchange.connection.fail(exc)
+    while not sent.done():
+        with contextlib.suppress(asyncio.CancelledError):  # by `Exchange.cancel`, which ends the response too
+            await asyncio.shield(sent)
 
 
 async def _exchange_of(event: AnyEvent) -> Exchange | None:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...process.task_pool import Suspended
-from ..errors import HTTPError
-from ..response import DeferredResponse, Response
+from ....process.task_pool import Suspended
+from ...errors import HTTPError
+from ...response import DeferredResponse, Response
+from ..states import State
 from .exchange import Exchange
-from .states import State
+from .results import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...core.event import Event
-    from ..routing import Refusal
-    from .connection import HTTPConnection
-    from .request import H1Request
+    from ....core.event import Event
+    from ...routing import Refusal
+    from ..connection import HTTPConnection
+    from ..request import H1Request
 
 __all__ = ["HookedExchange"]
 
@@ -100,9 +101,7 @@ class HookedExchange(Exchange):
 
     async def _prepared(self, response: DeferredResponse) -> Response:
         try:
-            ready = await response.prepare(self.request)
-            if isinstance(ready, DeferredResponse):
-                raise TypeError(f"prepare() returned {type(ready).__name__}, which needs a prepare() itself")
+            return await prepare(response, self.request)
         except HTTPError as exc:
             self._is_own = True
             return self._refused(exc)
@@ -110,7 +109,6 @@ class HookedExchange(Exchange):
             if self._is_cancelled:
                 raise
             return self._failed(exc)
-        return ready
 
     def _finished(self, response: Any, error: BaseException | None) -> None:
         """The hooks have ended."""

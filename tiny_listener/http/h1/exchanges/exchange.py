@@ -7,32 +7,31 @@ drain. The result is converted to bytes before the event is counted: one that ca
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ...core.dispatch import conclude, log_failure, outcome_of
-from ...process.safe_logging import forget_frames, log_safely
-from ...process.task_pool import Suspended
-from ..body.file_body import FileBody
-from ..errors import ClientDisconnectedError, HTTPError, ProtocolError
-from ..response import NO_CONTENT, DeferredResponse, Response, as_response
-from ..routing import NOT_FOUND, Refusal
+from ....core.dispatch import conclude, log_failure, outcome_of
+from ....process.safe_logging import forget_frames, log_safely
+from ....process.task_pool import Suspended
+from ...body.file_body import FileBody
+from ...errors import HTTPError, ProtocolError
+from ...response import NO_CONTENT, DeferredResponse, Response
+from ...routing import NOT_FOUND, Refusal
+from ..states import ENDED, State
+from ..writing.response_stream import send_body
+from ..writing.wire import first_bytes
 from .cleanup import run_event
-from .states import ENDED, State
-from .writing.response_stream import send_body
-from .writing.wire import first_bytes
+from .results import INTERNAL_ERROR, prepare, response_to_error, response_to_value
 
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from ...core.event import Event
-    from .connection import HTTPConnection
-    from .request import H1Request
+    from ....core.event import Event
+    from ..connection import HTTPConnection
+    from ..request import H1Request
 
 __all__ = ["Exchange", "Observe"]
 
@@ -40,7 +39,6 @@ Observe: TypeAlias = "Callable[[str, int, float, str | None], None]"
 """Counts a response; see `RouteObserver.http_response`."""
 
 logger = logging.getLogger("tiny_listener")
-INTERNAL_ERROR = Refusal(500, HTTPStatus(500).phrase)
 
 
 class Exchange:
@@ -142,19 +140,11 @@ class Exchange:
         except BaseException as exc:
             self.connection.fail(exc)
 
-    async def respond_within(self, value: Any, error: BaseException | None) -> None:
-        """Respond from the coroutine of the handler, which is not over yet. Return when the response is sent, or the
-        client is gone, even if the coroutine is cancelled meanwhile.
-        """
-        self._is_sent = sent = self.connection.server.loop.create_future()
+    def will_clean_up(self) -> asyncio.Future[None]:
+        """The handler's coroutine calls `conclude` and then goes on. Return a future for the end of the response."""
         self._context = copy_context()
-        try:
-            self.conclude(value, error)
-        except BaseException as exc:
-            self.connection.fail(exc)
-        while not sent.done():
-            with contextlib.suppress(asyncio.CancelledError):  # by `cancel`, which ends the response too
-                await asyncio.shield(sent)
+        self._is_sent = self.connection.server.loop.create_future()
+        return self._is_sent
 
     def conclude(self, value: Any, error: BaseException | None) -> None:
         """Hooks and handler have ended: create the response, count the event, and write.
@@ -179,34 +169,19 @@ class Exchange:
         self._respond(response)
 
     def _response_to_value(self, event: Event[Any], value: Any) -> Response:
-        if value is None and event.error is not None:  # the error handler returned nothing
-            raised = event.error
-            return raised.response() if isinstance(raised, HTTPError) else INTERNAL_ERROR.response()
         try:
-            return as_response(value)
+            return response_to_value(event, value)
         except BaseException as exc:
             return self._failed(exc)
 
     def _response_to_error(self, event: Event[Any], error: BaseException) -> Response:
         if isinstance(error, ProtocolError):
             self.connection.take_no_more()  # this is the last response
-            return Refusal(error.status, error.detail).response()
-        if isinstance(error, ClientDisconnectedError):
-            return Refusal(400, str(error)).response()  # the client may have closed only its sending side
-        if event.outcome == "timeout":
-            message = "Event %r exceeded its timeout of %g s in %s"
-            log_safely(logger, logging.WARNING, message, event.route.path, event.route.timeout, event.route.where)
-            return Refusal(504, HTTPStatus(504).phrase).response()
-        if isinstance(error, HTTPError):
-            try:
-                make = error.response
-                response = make() if self._context is None else self._context.run(make)
-                if not isinstance(response, Response):
-                    raise TypeError(f"response() of an error returned {type(response).__name__}, not a Response")
-            except BaseException as exc:
-                return self._failed(exc)
-            if error.status >= 500:
-                log_failure(event, error)
+        try:
+            response = response_to_error(event, error, self._context)
+        except BaseException as exc:
+            return self._failed(exc)
+        if response is not None:
             return response
         self._report(error)
         return INTERNAL_ERROR.response()
@@ -272,7 +247,11 @@ class Exchange:
 
     def _write(self, response: Response) -> bool:
         """Write a whole response, or the head of a streamed one. Return whether it was whole."""
-        close, method, version = self._is_last, self.request.method, self.request.version
+        close, method, version = (
+            self.connection.pipeline.is_last_response(self.request),
+            self.request.method,
+            self.request.version,
+        )
         if self.request.arriving is not None:
             self.request.arriving.expects_continue = False  # no 100 (Continue) after the final response
         try:
@@ -296,15 +275,6 @@ class Exchange:
             self.end()
         return is_whole
 
-    @property
-    def _is_last(self) -> bool:
-        """Whether the connection closes after this response."""
-        request = self.request
-        if not request.keep_alive or self.connection.pipeline.is_last:
-            return True
-        body = request.arriving  # not asked for its body by 100 (Continue), the client may or may not send it
-        return body is not None and body.expects_continue and not body.is_complete
-
     # --- a response that needs a task ----------------------------------------------------------------
 
     def _start(self, coro: Coroutine[Any, Any, None]) -> None:
@@ -320,9 +290,7 @@ class Exchange:
         try:
             if self._is_cancelled:
                 raise asyncio.CancelledError
-            ready = await response.prepare(self.request)
-            if isinstance(ready, DeferredResponse):
-                raise TypeError(f"prepare() returned {type(ready).__name__}, which needs a prepare() itself")
+            ready = await prepare(response, self.request)
         except HTTPError as exc:
             ready = self._refused(exc)
         except BaseException as exc:
