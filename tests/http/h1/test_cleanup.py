@@ -13,7 +13,7 @@ import pytest
 
 from tests.http.helpers import serving
 from tiny_listener import Depends, Event
-from tiny_listener.http import HTTPError, HTTPListener, Response, StreamingResponse
+from tiny_listener.http import HTTPError, HTTPListener, Request, Response, StreamingResponse
 from tiny_listener.http.h1.server import HTTPServer
 
 variable: ContextVar[str] = ContextVar("variable", default="")
@@ -133,17 +133,27 @@ ENDINGS = [
 ]
 
 
+async def hook(request: Request | None, response: Response) -> None:
+    response.headers["x-hook"] = "was here"
+    if response.status != 200:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("has_hook", [False, True])
 @pytest.mark.parametrize(("path", "status", "expected"), ENDINGS)
-def test_every_ending(runner: asyncio.Runner, path: str, status: int, expected: list[str]) -> None:
+def test_every_ending(runner: asyncio.Runner, path: str, status: int, expected: list[str], has_hook: bool) -> None:
     async def main() -> None:
         log = Log()
         app = application(log)
+        if has_hook:
+            app.on_response(hook)
         async with serving(app) as server:
             client = await server.connect()
             for number in range(3):  # the second finds a task that waits, the third comes after a cleanup
                 log.clear()
                 await client.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-                assert (await client.receive()).status == status
+                response = await client.receive()
+                assert (response.status, "x-hook" in response.headers) == (status, has_hook)
                 if expected:
                     await log.until("close")
                 assert list(log) == expected, number

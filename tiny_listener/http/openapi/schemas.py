@@ -50,7 +50,7 @@ class Schemas:
         for name, definition in schema.pop("$defs", {}).items():
             self.components.setdefault(name, definition)
         title = schema.get("title")
-        if "properties" not in schema or title is None or title in self.components:
+        if "properties" not in schema or title is None or self.components.get(title, schema) != schema:
             return schema
         self.components[title] = schema
         return {"$ref": TEMPLATE.format(name=title)}
