@@ -3,7 +3,7 @@
 Run it:  tiny-listener http_web:app     and open http://127.0.0.1:8000/user/Bob
 """
 
-from tiny_listener import Event, Param
+from tiny_listener import Event
 from tiny_listener.http import HTTPListener, Request
 
 app = HTTPListener()
@@ -21,5 +21,5 @@ async def home() -> str:
 
 
 @app.get("/user/{username}")
-async def hello(username: Param) -> str:
+async def hello(username: str) -> str:
     return f"Hello, {username}!"

@@ -12,7 +12,7 @@ import os
 
 import aiomqtt
 
-from tiny_listener import Data, Listener, Param
+from tiny_listener import Listener
 
 HOST = os.environ.get("MQTT_HOST", "127.0.0.1")
 PORT = int(os.environ.get("MQTT_PORT", "1883"))
@@ -65,11 +65,11 @@ app = Sensors()
 
 
 @app.on_event("sensors/{room}/temperature")
-async def temperature(room: Param, value: Data) -> None:
+async def temperature(room: str, value: str) -> None:
     if float(value) > 30 and app.client is not None:
         await app.client.publish(f"alarms/{room}", f"{value} degrees", qos=1)
 
 
 @app.on_event("sensors/{rest:path}")
-async def other(rest: Param, value: Data) -> None:
+async def other(rest: str, value: str) -> None:
     print(f"{rest}: {value}", flush=True)

@@ -6,7 +6,7 @@ Run it:  tiny-listener steps:app
 import os
 import signal
 
-from tiny_listener import Depends, Event, Listener, Param
+from tiny_listener import Depends, Event, Listener
 
 
 class App(Listener):
@@ -25,13 +25,13 @@ class App(Listener):
 app = App()
 
 
-async def greeting(name: Param) -> str:
+async def greeting(name: str) -> str:
     return f"Dear {name}"
 
 
 @app.on_event("step 1: read number {number:int}")
-async def read(number: Param) -> int:
-    return int(number) * 10
+async def read(number: int) -> int:
+    return number * 10
 
 
 @app.on_event("step 2: add the numbers up")

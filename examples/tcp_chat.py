@@ -9,7 +9,7 @@ Run it:  tiny-listener tcp_chat:app     and talk:  nc 127.0.0.1 8025
 
 from asyncio import StreamReader, StreamWriter, start_server
 
-from tiny_listener import Context, Event, Listener, Param
+from tiny_listener import Context, Event, Listener
 
 PORT = 8025
 
@@ -63,7 +63,7 @@ app = Chat()
 
 
 @app.on_event("/name {name}")
-async def rename(guest: Guest, name: Param) -> None:
+async def rename(guest: Guest, name: str) -> None:
     guest.scope["name"] = name
     guest.tell(f"Hello, {name}!")
 
@@ -74,6 +74,6 @@ async def who(guest: Guest) -> None:
 
 
 @app.on_event("{text:path}")
-async def say(event: Event[Guest], text: Param) -> None:
+async def say(event: Event[Guest], text: str) -> None:
     for other in app.guests - {event.ctx}:
         other.tell(f"{event.ctx.name}: {text}")

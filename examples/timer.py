@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from tiny_listener import Listener, Param, Source
+from tiny_listener import Listener, Source
 
 EVERY = (1, 5)
 """Seconds."""
@@ -48,5 +48,5 @@ async def slow() -> None:
 
 
 @app.on_event("every {seconds:int} s")
-async def quick(seconds: Param) -> None:
+async def quick(seconds: int) -> None:
     print(f"every {seconds} s: {next(numbers)} times", flush=True)

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from tiny_listener import Event, Listener, Param
+from tiny_listener import Event, Listener
 
 PORT = 8125
 
@@ -34,10 +34,10 @@ app = Counts()
 
 
 @app.on_event("{name}:{count:int}|c")
-async def add(name: Param, count: Param) -> None:
-    app.totals[str(name)] += int(str(count))
+async def add(name: str, count: int) -> None:
+    app.totals[name] += count
 
 
 @app.on_event("{name}")
-async def tell(event: Event, name: Param) -> None:
-    app.transport.sendto(b"%d" % app.totals[str(name)], event.data["from"])
+async def tell(event: Event, name: str) -> None:
+    app.transport.sendto(b"%d" % app.totals[name], event.data["from"])

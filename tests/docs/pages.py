@@ -29,7 +29,7 @@ MARK = re.compile(r"<!-- (not run|held by|vary|before): ?(.*?) -->")
 DRAWN = re.compile(r"<!-- drawn by docs/generate\.py -->\n.*?<!-- end -->\n", re.DOTALL)
 READS = re.compile(r"curl -s[^|]*\||(?:cat|grep|tail|tiny-listenerctl status)\b")
 """Commands that change nothing: what they print may take a moment to be so."""
-SERVES = re.compile(r"tiny-listener (?!--(?:check|routes)\b)[^|&;]*\Z")
+SERVES = re.compile(r"tiny-listener (?!--(?:check|routes|openapi)\b)[^|&;]*\Z")
 """A command that may go on: in a terminal of its own, with what it prints."""
 ENDS = re.compile(r"\s*(#.*)?$")
 END = "the end of what that printed"
@@ -188,7 +188,9 @@ class Session:
         if "not run" in block.marks or "held by" in block.marks:
             return
         if block.file:
-            (self._folder / block.file).write_text(self._here(block.text))
+            file = self._folder / block.file
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(self._here(block.text))
         for command, output in block.commands():
             self.type(self._here(command), self._here(output), block)
             self.typed += 1

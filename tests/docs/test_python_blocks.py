@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```python[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 APP = """
 import httpx
-from tiny_listener import Event, Param
+from tiny_listener import Depends, Event, Param
 from tiny_listener.http import HTTPListener
 from tiny_listener.http.testing import httpx_transport
 
@@ -26,6 +26,13 @@ app = HTTPListener()
 @app.get("/user/{username}")
 async def hello(username: Param) -> str:
     return f"Hello, {username}!"
+
+async def current_user() -> str:
+    return "Bob"
+
+@app.get("/me")
+async def me(user: str = Depends(current_user)) -> str:
+    return user
 
 @app.on_event("{name} ordered {what}")
 async def ordered(event: Event) -> None:
