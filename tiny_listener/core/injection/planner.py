@@ -128,7 +128,10 @@ def _of_name_or_type(argument: Argument) -> Resolver | None:
             return resolver
     if is_payload(argument.kind):
         return plan_payload(argument)
-    if convertors is not None and argument.annotation is not EMPTY and one_or_list(argument.annotation) is not None:
+    is_item = argument.annotation is not EMPTY and (
+        argument.kind is bytes or one_or_list(argument.annotation) is not None
+    )
+    if convertors is not None and is_item:
         return plan_data(argument, argument.name)
     return None
 
