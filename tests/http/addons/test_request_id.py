@@ -197,6 +197,17 @@ def test_events_of_other_sources_have_none(addon: RequestID) -> None:
     assert seen == [None, "a"]
 
 
+def test_a_server_that_is_opened_within_a_request_has_ids_of_its_own(addon: RequestID) -> None:
+    token = request_id.set("outer")
+    try:
+        client = TestClient(application(addon))
+        for target in ("/", "/nothing"):
+            assert client.get(target, headers={"x-request-id": "inner"}).headers["x-request-id"] == "inner"
+            assert len(client.get(target).headers["x-request-id"]) == 32
+    finally:
+        request_id.reset(token)
+
+
 @pytest.mark.parametrize(("name", "message"), [("a b", "is not a header name"), ("date", "the server writes")])
 def test_names_that_are_none(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

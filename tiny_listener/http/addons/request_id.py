@@ -19,6 +19,8 @@ __all__ = ["RequestID", "request_id"]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is handled; None outside of requests, or without the addon `RequestID`."""
+_request: ContextVar[Request | None] = ContextVar("request", default=None)
+"""The request that the id is of: a server may be opened within a request of another."""
 VALID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}\Z")
 """Ids that are taken from clients: of a length that fits into a log line, without spaces, quotes and controls."""
 ATTRIBUTE = "request_id"
@@ -56,21 +58,23 @@ class RequestID:
         """See `Watcher`: the first thing of a request, in its context."""
         request = event.data.get("request")
         if request is not None:
-            request_id.set(self._id_of(request))
+            self._give(request)
 
     def ended(self, event: Any) -> None:
         """See `Watcher`."""
 
     async def _respond(self, request: Request | None, response: Response) -> None:
         known = request_id.get()
-        if known is None:  # the server made the response
-            known = self._id_of(request)
-            request_id.set(known)
+        if known is None or request is None or _request.get() is not request:  # the server made the response
+            known = self._give(request)
         response.headers.setdefault(self._header, known)
 
-    def _id_of(self, request: Request | None) -> str:
+    def _give(self, request: Request | None) -> str:
         given = None if request is None else request.headers.get(self._header)
-        return given if given is not None and VALID.match(given) else secrets.token_hex(16)
+        known = given if given is not None and VALID.match(given) else secrets.token_hex(16)
+        request_id.set(known)
+        _request.set(request)
+        return known
 
 
 class _Fields(dict[str, Any]):
