@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import HandlerExit
+from ..errors import HandlerExit, ListenerError
 from ..process.safe_logging import log_safely
 from ..process.tracebacks import without_our_frames
 
@@ -113,7 +113,7 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
         event.fail(exc, outcome_of(exc))
         raise
     except BaseException as exc:
-        event.fail(exc, "timeout" if limit is not None and limit.expired() else "error")
+        event.fail(exc, "timeout" if limit is not None and limit.expired() else outcome_of(exc))
         handlers = [hook for kind, hook in hooks.on_error if isinstance(exc, kind)]
         if not handlers:
             raise
@@ -127,7 +127,10 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
 
 def outcome_of(error: BaseException) -> Outcome:
     """Return the outcome of an event that raised this error, if it was not its timeout."""
-    return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    # Exceptions of others may have attributes of any name.
+    return "rejected" if isinstance(error, ListenerError) and error.is_rejection else "error"
 
 
 def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:

@@ -183,6 +183,9 @@ class Exchange:
         try:
             if error.status >= 500:
                 self._failed(error)
+            elif (event := self.event) is not None and not self._is_concluded:
+                event.result = None
+                event.fail(error, outcome_of(error))
             return error.response()
         except BaseException as exc:
             return self._failed(exc)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, final
 
-from ...core.dispatch import conclude, run_hooks
+from ...core.dispatch import conclude, outcome_of, run_hooks
 from ...process.safe_logging import forget_frames
 from ...process.task_pool import Suspended
 from ..errors import HTTPError, ProtocolError
@@ -253,5 +253,5 @@ def whole_error(event: AnyEvent, error: HTTPError, context: Context) -> tuple[in
         return 500, None
     if whole is None:
         return 500, None
-    event.fail(error, "error")
+    event.fail(error, outcome_of(error))
     return whole
