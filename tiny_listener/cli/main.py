@@ -25,6 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Application": ("app_dir", "config", "check", "routes"),
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "uds_mode", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+        "access_log_format",
     ),
     "Limits of HTTP, each with the status of the response when it is exceeded": (
         "max_request_line", "max_header", "max_headers", "max_header_fields", "max_body", "header_timeout",
@@ -42,7 +43,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open",
         "admin_allowed_hosts", "no_metrics",
     ),
-    "Logs": ("log_level", "log_format", "log_file"),
+    "Logs": ("log_level", "log_format", "log_time", "log_file"),
 }  # fmt: skip
 
 PREFIX = "TINY_LISTENER_"
@@ -133,6 +134,9 @@ class Command(click.Command):
     help="Seconds that a connection may be idle; 0 disables keep-alive.",
 )
 @click.option("--access-log", is_flag=True, help="Log one line per request.")
+@click.option(
+    "--access-log-format", metavar="TEXT", help="Format of these lines, with gunicorn's atoms, such as %(h)s."
+)
 @click.option("--max-request-line", type=Whole(min=1), help="Bytes of a request line; 414.  [default: 8192]")
 @click.option("--max-header", type=Whole(min=1), help="Bytes of one header line; 431.  [default: 8192]")
 @click.option("--max-headers", type=Whole(min=1), help="Bytes of all header lines; 431.  [default: 65536]")
@@ -322,6 +326,7 @@ class Command(click.Command):
     show_default=True,
     help="Log as text, or as one JSON object per line.",
 )
+@click.option("--log-time", is_flag=True, help="Begin lines of text with the time, UTC; JSON always has it.")
 @click.option(
     "--log-file", type=click.Path(dir_okay=False), help="Append to this file instead of stderr; USR1 reopens it."
 )

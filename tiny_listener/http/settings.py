@@ -69,6 +69,8 @@ class HTTPSettings:
     Retry-After."""
     access_log: bool = False
     """Log one line per request to the logger `tiny_listener.access`."""
+    access_log_format: str | None = None
+    """The format of these lines, with gunicorn's atoms, such as `%(h)s %(t)s "%(r)s" %(s)s %(b)s`; None: our own."""
 
     @property
     def safe_size(self) -> int:

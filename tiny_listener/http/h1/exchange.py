@@ -49,6 +49,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_begun",
         "_context",
         "_handler",
         "_is_cancelled",
@@ -62,6 +63,7 @@ class Exchange:
         "connection",
         "event",
         "request",
+        "sent",
         "target",
         "was_suspended",
     )
@@ -86,6 +88,9 @@ class Exchange:
         self._is_cancelled = False  # by the server: this is not a failure of the handler
         self._is_concluded = self.event is None
         self._length: int | None = None  # content length of a streamed response, if known
+        self._begun: tuple[int, bytes] | None = None  # status and first bytes of the response, for the access log
+        self.sent = 0
+        """Bytes of the body that were handed to the connection after those."""
 
     def __repr__(self) -> str:
         return repr(self.request)
@@ -256,8 +261,7 @@ class Exchange:
         request = self.request
         seconds = perf_counter() - request.started
         self._observe(method, response.status, seconds, request.recorded_trace_id)
-        if self.connection.server.access_log:
-            self.connection.server.log_access(request, response.status, seconds)
+        self._begun = response.status, data
         self.connection.write(data)
         if is_whole:
             self.end()
@@ -389,4 +393,7 @@ class Exchange:
                 if self.event.error is None:
                     self.event.outcome = "cancelled"
                 self.conclude_event()
+            if self._begun is not None and (log := self.connection.server.access_log) is not None:
+                status, data = self._begun
+                log.write(self.request, status, perf_counter() - self.request.started, data, self.sent)
             self.connection.exchange_ended(self)
