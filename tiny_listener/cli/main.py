@@ -155,7 +155,9 @@ class Command(click.Command):
     help="Seconds to read from a client that still sends after its last response.  [default: 30]",
 )
 @click.option("--linger-timeout", type=positive, help="Seconds that such a client may be idle.  [default: 5]")
-@click.option("--proxy-headers", is_flag=True, help="Trust X-Forwarded-For and X-Forwarded-Proto of trusted proxies.")
+@click.option(
+    "--proxy-headers", is_flag=True, help="Trust X-Forwarded-For, -Proto, -Host, -Port and -Prefix of trusted proxies."
+)
 @click.option("--forwarded-header", is_flag=True, help="Trust Forwarded (RFC 7239) instead.")
 @click.option(
     "--forwarded-allow-ips",

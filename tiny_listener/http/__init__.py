@@ -11,8 +11,10 @@ from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
 from .source import HTTPSource
+from .target import URL
 
 __all__ = [
+    "URL",
     "Body",
     "BodyConsumedError",
     "BodyTooLargeError",
