@@ -37,6 +37,13 @@ __all__ = [
 class ListenerError(Exception):
     """Base class of all exceptions of tiny-listener."""
 
+    @property
+    def is_rejection(self) -> bool:
+        """Whether it says that the event asked for something wrong, and not that its handler failed: the outcome of the
+        event is then `rejected`, otherwise `error`.
+        """
+        return False
+
 
 class RouteError(ListenerError):
     """A pattern, a handler or a convertor cannot be registered. The message names it and its location."""

@@ -33,7 +33,7 @@ class RouteCounts(msgspec.Struct, frozen=True):
     :ivar buckets: number of dispatches with a duration up to each of `Counts.bounds`, and above the bound before it;
         then those longer than all. Not cumulative
     :ivar seconds: their total duration
-    :ivar outcomes: number of dispatches by outcome: ok, error, timeout, cancelled
+    :ivar outcomes: number of dispatches by outcome: ok, error, timeout, cancelled, rejected
     :ivar responses: HTTP responses by class of their status, such as 2xx; only classes that occurred
     """
 

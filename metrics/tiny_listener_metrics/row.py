@@ -6,7 +6,7 @@ different routes need to agree only on this layout. Numbers are in native byte o
 
     bytes       meaning
     0-7         b"tlmetric"
-    8-15        uint64: version of this layout, 1
+    8-15        uint64: version of this layout, 2
     16-23       uint64: size of the row, bytes
     24-31       uint64: length L of the directory, bytes; only grows
     32-32+L     the directory, append-only
@@ -87,7 +87,8 @@ NANOSECONDS: Final = 1_000_000_000
 """Units of a histogram's sum, as read, per base unit (second)."""
 
 _MAGIC: Final = b"tlmetric"
-_VERSION: Final = 1
+_VERSION: Final = 2
+"""2: a fifth outcome of `tiny_listener_events`."""
 _HEADER: Final = struct.Struct("=8sQQQ")
 _LENGTH_WORD: Final = 3
 _ENTRY: Final = struct.Struct("=IIQ")

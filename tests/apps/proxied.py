@@ -9,7 +9,12 @@ app = HTTPListener()
 
 @app.get("/origin")
 async def origin(request: Request) -> dict[str, object]:
-    return {"client": request.client and request.client[0], "scheme": request.scheme, "host": request.header("host")}
+    return {
+        "client": request.client and request.client[0],
+        "scheme": request.scheme,
+        "host": request.header("host"),
+        "url": str(request.url),
+    }
 
 
 @app.get("/user/{name}")

@@ -50,6 +50,24 @@ def test_a_line_for_people() -> None:
     assert TextFormatter().format(record("not shown", as_is="Error: this is\n")) == "Error: this is"
 
 
+@pytest.mark.parametrize("time", [False, True])
+def test_a_line_with_the_id_of_its_request_and_the_time(time: bool) -> None:
+    formatter = TextFormatter(time=time)
+    start = "1970-01-01T00:00:00.250+00:00 INFO:     " if time else "INFO:     "
+    assert formatter.format(record("x", created=0.25)) == f"{start}x"
+    assert formatter.format(record("x", created=0.25, request_id="a1")) == f"{start}[a1] x"
+    assert formatter.format(record("x", created=0.25, request_id=None)) == f"{start}x"
+    assert formatter.format(record("x", created=0.25, request_id="a\nERROR: b")) == f"{start}[a\\nERROR: b] x"
+    below = formatter.format(record("x", created=0.25, stacks="1\n2"))
+    assert below == f"{start}x\n  1\n  2"
+    assert formatter.format(record("not shown", as_is="Error: this is\n")) == "Error: this is"
+
+
+def test_the_id_of_a_request_is_a_field() -> None:
+    assert json.loads(JSONFormatter().format(record("x", request_id="a1")))["request_id"] == "a1"
+    assert "request_id" not in json.loads(JSONFormatter().format(record("x")))
+
+
 def test_no_text_breaks_a_line_or_speaks_to_the_terminal() -> None:
     assert escaped(NASTY) == r"a\r\nINFO: forged\x1b[2J\x00\x7f\x9b\u2028\ud800é"
     line = TextFormatter().format(record("%s", NASTY))

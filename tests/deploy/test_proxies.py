@@ -83,9 +83,13 @@ def pair(
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_asks_arrives_and_connections_are_kept(kind: Kind, uds: bool, tmp_path: Path) -> None:
     with pair(kind, tmp_path, "--workers", "2", uds=uds) as (server, proxy):
-        seen = {"client": "127.0.0.2", "scheme": "http", "host": f"127.0.0.1:{proxy.port}"}
+        host = f"127.0.0.1:{proxy.port}"
+        seen = {"client": "127.0.0.2", "scheme": "http", "host": host, "url": f"http://{host}/origin"}
         assert proxy.origin() == seen
-        lies = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
+        lies = {
+            "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example",
+            "X-Forwarded-Port": "81", "X-Forwarded-Prefix": "/evil",
+        }  # fmt: skip
         assert proxy.origin(lies) == seen
         with load(proxy.port, clients=4) as it:
             it.more(500)

@@ -120,7 +120,7 @@ texts = st.text(st.sampled_from('for=proto;,"\\ \t:[]_.*0123456789abcdefhtps\xe9
 @given(st.lists(st.tuples(st.sampled_from((X_FOR, X_PROTO, FORWARDED)), texts | st.binary(max_size=30)), max_size=4))
 def test_no_bytes_raise(fields: list[tuple[bytes, bytes]]) -> None:
     for kind in ("x-forwarded", "forwarded"):
-        client, scheme = Proxies(kind, "10.0.0.0/8").origin(PEER, "http", fields)
+        client, scheme, *_ = Proxies(kind, "10.0.0.0/8").origin(PEER, "http", fields)
         assert client is not None
         assert isinstance(client[1], int)
         assert scheme in ("http", "https")

@@ -16,10 +16,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tests.http.helpers import serving as http_serving
 from tests.http.readings import Counting
 from tests.server import serving
 from tiny_listener import Listener, Param
-from tiny_listener.http import FileResponse, HTTPError, HTTPListener, Response
+from tiny_listener.http import FileResponse, HTTPError, HTTPListener, Request, Response
 from tiny_listener.http.testing import TestClient
 from tiny_listener.otel import instrument
 
@@ -66,6 +67,10 @@ def application(kept: Kept) -> HTTPListener:
     @app.get("/refused")
     async def refused() -> None:
         raise HTTPError(403, "no")
+
+    @app.post("/small", max_body=3)
+    async def small(request: Request) -> bytes:
+        return await request.body()
 
     @app.get("/failed")
     async def failed() -> None:
@@ -121,6 +126,22 @@ def test_each_request_is_a_span(
     common = {"url.scheme": "http", "network.protocol.version": "1.1", "user_agent.original": "me"}
     assert found.items() >= {**common, **attributes}.items()
     assert ("error.type" in found) is ("error.type" in attributes)
+
+
+def test_a_body_that_is_too_long_is_no_error_of_the_server(runner: asyncio.Runner) -> None:
+    kept = Kept()
+
+    async def main() -> None:
+        async with http_serving(application(kept)) as server:
+            client = await server.connect()
+            await client.send(b"POST /small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+            assert (await client.ask(b"4\r\nabcd\r\n0\r\n\r\n")).status == 413
+
+    runner.run(main())
+    [span] = kept.spans()
+    assert dict(span.attributes or {})["http.response.status_code"] == 413
+    assert "error.type" not in (span.attributes or {})
+    assert (span.status.status_code, span.events) == (StatusCode.UNSET, ())
 
 
 def test_metrics_are_told_of_the_trace_of_its_span() -> None:

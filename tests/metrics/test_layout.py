@@ -35,7 +35,7 @@ def shown_row() -> bytes:
 def read_by_the_page(memory: bytes) -> Iterator[tuple[str, tuple[str, ...], list[int]]]:
     """Yield each series: its family, its labels, and its words, as whole numbers."""
     magic, version, size, length = struct.unpack_from("=8sQQQ", memory)
-    assert (magic, version, size) == (b"tlmetric", 1, len(memory))
+    assert (magic, version, size) == (b"tlmetric", 2, len(memory))
     at, lowest = 32, len(memory) // 8
     while at < 32 + length:
         name_length, checksum, first = struct.unpack_from("=IIQ", memory, at)
@@ -66,7 +66,7 @@ def test_the_row_that_is_shown() -> None:
     total, *counts = series["tiny_listener_dispatch_seconds", ("GET:/user/{username}",)]
     assert struct.unpack("=d", struct.pack("=Q", total)) == (0.0003,)
     assert counts == [0, 0, 1, *[0] * 12]
-    assert series["tiny_listener_events", ("GET:/user/{username}",)] == [1, 0, 0, 0]
+    assert series["tiny_listener_events", ("GET:/user/{username}",)] == [1, 0, 0, 0, 0]
     assert series["http_server_request_duration_seconds", ("GET", "/user/{username}", "200")][1:] == [1, *[0] * 14]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from tiny_listener_metrics import Counts, Ledger, RouteCounts, counts_of
-from tiny_listener_metrics.series import DISPATCH
+from tiny_listener_metrics.series import DISPATCH, OUTCOMES
 
 from tests.metrics.helpers import route, work, worker
 
@@ -25,7 +25,7 @@ def test_a_route_is_there_with_zeros_before_its_first_event() -> None:
         (one,) = counts_of(ledger.totals()).routes
     assert one.event == "GET:/"
     assert list(one.buckets) == [0] * (len(DISPATCH.bounds) + 1)
-    assert one.outcomes == {"ok": 0, "error": 0, "timeout": 0, "cancelled": 0}
+    assert one.outcomes == {"ok": 0, "error": 0, "timeout": 0, "cancelled": 0, "rejected": 0}
     assert one.responses == {}
 
 
@@ -37,9 +37,9 @@ def test_living_and_dead_workers_are_counted_together() -> None:
         work(recorder, 3)
         counts = counts_of(ledger.totals())
     one = by_event(counts)["GET:/user/{username}"]
-    assert one.outcomes == {"ok": 5, "error": 5, "timeout": 5, "cancelled": 5}
-    assert list(one.buckets) == [5, 0, 5, 10, *[0] * 11]  # 0, 0.3, 0.6 and 0.9 ms
-    assert round(one.seconds, 6) == 0.009
+    assert one.outcomes == {"ok": 5, "error": 5, "timeout": 5, "cancelled": 5, "rejected": 5}
+    assert list(one.buckets) == [5, 0, 5, 10, 5, *[0] * 10]  # 0, 0.3, 0.6, 0.9 and 1.2 ms
+    assert round(one.seconds, 6) == 0.015
     assert one.responses == {"2xx": 5}
     assert counts.not_found == 5
     assert counts.unrouted == {"4xx": 5}
@@ -75,7 +75,7 @@ def test_what_has_no_room_of_its_own_is_one_route() -> None:
             work(recorder, 1, f"GET:/{number}")
         counts = counts_of(ledger.totals())
     assert counts.routes[-1].event == "_other"
-    assert sum(sum(one.buckets) for one in counts.routes) == 9 * 4
+    assert sum(sum(one.buckets) for one in counts.routes) == 9 * len(OUTCOMES)
 
 
 def test_it_is_json_whatever_a_route_is_called() -> None:

@@ -119,7 +119,7 @@ def test_status_limits(status: int, label: str) -> None:
 def test_the_layout_is_the_one_described() -> None:
     memory = memory_for_row(4096)
     first = RowWriter(memory).add(EVENTS_NOT_FOUND)
-    assert struct.unpack_from("=8sQQ", memory) == (b"tlmetric", 1, 4096)
+    assert struct.unpack_from("=8sQQ", memory) == (b"tlmetric", 2, 4096)
     assert first == 4096 // 8 - 1
     (length,) = struct.unpack_from("=Q", memory, LENGTH_AT)
     assert length == entry_bytes(EVENTS_NOT_FOUND.overflow)
@@ -255,9 +255,10 @@ def test_what_is_no_row_is_refused(memory: bytearray) -> None:
         RowWriter(memory)
 
 
-def test_another_version_of_the_layout_is_refused() -> None:
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_of_the_layout_is_refused(version: int) -> None:
     memory = memory_for_row()
-    memory[8] = 2
+    memory[8] = version
     with pytest.raises(RowError, match="version"):
         read_row(memory)
 

@@ -11,12 +11,14 @@ import click
 from ..core.listener import Listener
 from ..errors import CannotLoad, WrongOptions
 from ..process.importing import import_from_string
+from .logs import leave_root_logger
 
 __all__ = ["HTTP_OPTIONS", "check_app_string", "load"]
 
 HTTP_OPTIONS = frozenset(
     {
         "host", "port", "uds", "uds_mode", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+        "access_log_format",
         "max_request_line", "max_header", "max_headers", "max_header_fields", "max_body", "header_timeout",
         "body_timeout", "write_timeout", "linger_time", "linger_timeout",
         "ssl_certfile", "ssl_keyfile", "ssl_ca_certs", "ssl_ciphers", "proxy_headers", "forwarded_allow_ips",
@@ -71,6 +73,7 @@ def load(app: str, app_dir: str, http_options: dict[str, Any], *, is_factory: bo
         raise error.with_traceback(exc.__traceback__) from None
     if is_factory:
         listener = _make(app, listener)
+    leave_root_logger()
     if isinstance(listener, type) and issubclass(listener, Listener):
         raise CannotLoad(f"{app} is a class: make an instance of it, app = {listener.__name__}()")
     if inspect.isroutine(listener):
@@ -103,6 +106,7 @@ def _make(app: str, factory: Any) -> Any:
 
 def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> None:
     from ..http import HTTPListener  # noqa: PLC0415 - an application without HTTP need not load it
+    from ..http.access import AccessLog  # noqa: PLC0415
     from ..http.forwarded import Proxies  # noqa: PLC0415
     from ..http.tls import tls_context  # noqa: PLC0415
 
@@ -116,7 +120,10 @@ def _configure(app: str, listener: Listener[Any], options: dict[str, Any]) -> No
     listener.configure(**options)
     if listener.settings.uds_mode is not None and listener.settings.uds is None:
         raise WrongOptions("--uds-mode does nothing without a unix socket: add --uds")
+    if listener.settings.access_log_format is not None and not listener.settings.access_log:
+        raise WrongOptions("--access-log-format does nothing without --access-log")
     # Report errors in these before anything runs, and with --check.
+    AccessLog.of(listener.settings)
     tls_context(listener.settings)
     if listener.settings.proxy_headers is not None:
         Proxies(listener.settings.proxy_headers, listener.settings.forwarded_allow_ips)

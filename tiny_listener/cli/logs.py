@@ -22,7 +22,15 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["AS_IS", "JSONFormatter", "LineHandler", "TextFormatter", "escaped", "set_up_logging"]
+__all__ = [
+    "AS_IS",
+    "JSONFormatter",
+    "LineHandler",
+    "TextFormatter",
+    "escaped",
+    "leave_root_logger",
+    "set_up_logging",
+]
 
 AS_IS = "as_is"
 """Attribute of a record with text for a terminal, such as the traceback of an application that cannot boot."""
@@ -45,17 +53,33 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def _time_of(record: logging.LogRecord) -> str:
+    """Return when an event happened: UTC, in milliseconds (RFC 3339)."""
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
 class TextFormatter(logging.Formatter):
-    """`INFO:     message`, as in uvicorn; with `RequestID` the id follows."""
+    """`INFO:     message`, as in uvicorn; with the id of the request before the message, if a filter has set
+    `record.request_id`.
+
+    :param time: whether a line begins with the time
+    """
+
+    def __init__(self, *, time: bool = False) -> None:
+        super().__init__()
+        self._shows_time = time
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
         text: str | None = getattr(record, AS_IS, None)
         if text is not None:
             return text.removesuffix("\n").encode("utf-8", "backslashreplace").decode()
-        line = f"{record.levelname + ':':<9} {escaped(record.getMessage())}"
+        line = f"{record.levelname + ':':<9} "
+        if self._shows_time:
+            line = f"{_time_of(record)} {line}"
         if (request_id := getattr(record, "request_id", None)) is not None:
-            line += f" request_id={escaped(str(request_id))}"
+            line += f"[{escaped(str(request_id))}] "
+        line += escaped(record.getMessage())
         below = self.formatException(record.exc_info) if record.exc_info else getattr(record, STACKS, None)
         if below is None:
             return line
@@ -104,7 +128,7 @@ class JSONFormatter(logging.Formatter):
     def _entry(self, record: logging.LogRecord) -> dict[str, Any]:
         slot = os.environ.get("TINY_LISTENER_SLOT")
         entry: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _time_of(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -195,15 +219,36 @@ def _is_not_noise(record: logging.LogRecord) -> bool:
     return record.msg not in NOISE
 
 
-def set_up_logging(level: str, style: str, fd: int = STDERR) -> None:
-    """Log what `tiny_listener` logs; loggers of the application are not changed.
+def set_up_logging(level: str, style: str, fd: int = STDERR, *, time: bool = False) -> None:
+    """Log what `tiny_listener` logs, and what all other loggers log that have no handler, nor a parent with one.
+
+    These get it as logging's handler of last resort, so that `logging.basicConfig()` and `dictConfig()` of the
+    application work as in a program without a server.
 
     :param level: the lowest level to log
     :param style: "text" or "json"
     :param fd: the file descriptor to write to
+    :param time: whether lines of text begin with the time
     """
     logging.getLogger("asyncio").addFilter(_is_not_noise)
+    handler = LineHandler(fd, JSONFormatter() if style == "json" else TextFormatter(time=time))
     logger = logging.getLogger("tiny_listener")
-    logger.handlers = [LineHandler(fd, JSONFormatter() if style == "json" else TextFormatter())]
+    logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False
+    logging.lastResort = handler
+    if not logging.root.handlers:
+        logging.root.setLevel(_OurLevel(logger.level))
+
+
+class _OurLevel(int):
+    """A level that the application has not set."""
+
+
+def leave_root_logger() -> None:
+    """Restore the root logger's level if the application has given it handlers, but no level.
+
+    `logging.basicConfig()` expects a level of WARNING.
+    """
+    if logging.root.handlers and isinstance(logging.root.level, _OurLevel):
+        logging.root.setLevel(logging.WARNING)

@@ -25,6 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Application": ("app_dir", "config", "factory", "check", "routes", "openapi"),
     "HTTP (applications that are an HTTPListener)": (
         "host", "port", "uds", "uds_mode", "fd", "backlog", "limit_concurrency", "keep_alive_timeout", "access_log",
+        "access_log_format",
     ),
     "Limits of HTTP, each with the status of the response when it is exceeded": (
         "max_request_line", "max_header", "max_headers", "max_header_fields", "max_body", "header_timeout",
@@ -42,7 +43,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open",
         "admin_allowed_hosts", "no_metrics",
     ),
-    "Logs": ("log_level", "log_format", "log_file"),
+    "Logs": ("log_level", "log_format", "log_time", "log_file"),
 }  # fmt: skip
 
 PREFIX = "TINY_LISTENER_"
@@ -137,6 +138,9 @@ class Command(click.Command):
     help="Seconds that a connection may be idle; 0 disables keep-alive.",
 )
 @click.option("--access-log", is_flag=True, help="Log one line per request.")
+@click.option(
+    "--access-log-format", metavar="TEXT", help="Format of these lines, with gunicorn's atoms, such as %(h)s."
+)
 @click.option("--max-request-line", type=Whole(min=1), help="Bytes of a request line; 414.  [default: 8192]")
 @click.option("--max-header", type=Whole(min=1), help="Bytes of one header line; 431.  [default: 8192]")
 @click.option("--max-headers", type=Whole(min=1), help="Bytes of all header lines; 431.  [default: 65536]")
@@ -155,7 +159,9 @@ class Command(click.Command):
     help="Seconds to read from a client that still sends after its last response.  [default: 30]",
 )
 @click.option("--linger-timeout", type=positive, help="Seconds that such a client may be idle.  [default: 5]")
-@click.option("--proxy-headers", is_flag=True, help="Trust X-Forwarded-For and X-Forwarded-Proto of trusted proxies.")
+@click.option(
+    "--proxy-headers", is_flag=True, help="Trust X-Forwarded-For, -Proto, -Host, -Port and -Prefix of trusted proxies."
+)
 @click.option("--forwarded-header", is_flag=True, help="Trust Forwarded (RFC 7239) instead.")
 @click.option(
     "--forwarded-allow-ips",
@@ -326,6 +332,7 @@ class Command(click.Command):
     show_default=True,
     help="Log as text, or as one JSON object per line.",
 )
+@click.option("--log-time", is_flag=True, help="Begin lines of text with the time, UTC; JSON always has it.")
 @click.option(
     "--log-file", type=click.Path(dir_okay=False), help="Append to this file instead of stderr; USR1 reopens it."
 )

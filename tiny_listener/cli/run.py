@@ -52,7 +52,7 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
     :param options: all options by name
     :param given: names of those that are not at their defaults
     """
-    set_up_logging(options["log_level"], options["log_format"])
+    set_up_logging(options["log_level"], options["log_format"], time=options["log_time"])
     if options["reload"]:
         options = {**options, **{name: value for name, value in RELOAD_DEFAULTS.items() if name not in given}}
     http_options = {name: options[name] for name in HTTP_OPTIONS & given}
@@ -127,7 +127,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     log_file = None
     if options["log_file"]:
         log_file = LogFile(options["log_file"], rights)
-        set_up_logging(options["log_level"], options["log_format"], log_file.fd)
+        set_up_logging(options["log_level"], options["log_format"], log_file.fd, time=options["log_time"])
 
     if closed := closed_at_the_start():
         logger.warning("Closed at the start: %s; using /dev/null instead", ", ".join(closed))

@@ -23,7 +23,7 @@ except ImportError as exc:
 
 from .. import __version__
 from ..core.observer import KNOWN_METHODS
-from ..http.errors import HTTPError
+from ..http.errors import ClientDisconnectedError, HTTPError, ProtocolError
 from ..http.request import Request
 from ..http.response import DeferredResponse, Response
 
@@ -128,7 +128,7 @@ class _Spans:
                 span.set_attribute("error.type", str(status))
                 span.set_status(Status(StatusCode.ERROR))
         error = event.error
-        if error is not None and not (isinstance(error, HTTPError) and error.status < 500):
+        if error is not None and event.outcome != "rejected":
             span.record_exception(error)
             span.set_attribute("error.type", type(error).__qualname__)
             if event.result is None:  # no error handler has answered
@@ -157,5 +157,7 @@ def _status(event: AnyEvent) -> int | None:
     if isinstance(result, Response):
         return result.status
     if event.error is not None and result is None:
-        return event.error.status if isinstance(event.error, HTTPError) else 500
+        if isinstance(event.error, ClientDisconnectedError):
+            return 400
+        return event.error.status if isinstance(event.error, (HTTPError, ProtocolError)) else 500
     return 204 if result is None else 200

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HandlerExit
+from ..errors import HandlerExit, ListenerError
 from ..process.safe_logging import log_safely
 from ..process.tracebacks import without_our_frames
 from .injection import clean_up
@@ -118,7 +118,10 @@ async def _handle_error(event: AnyEvent, error: BaseException) -> bool:
 
 def outcome_of(error: BaseException) -> Outcome:
     """Return the outcome of an event that raised this error, if it was not its timeout."""
-    return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    # Exceptions of others may have attributes of any name.
+    return "rejected" if isinstance(error, ListenerError) and error.is_rejection else "error"
 
 
 def conclude(event: AnyEvent, hooks: Hooks, seconds: float) -> None:

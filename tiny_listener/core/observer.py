@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["KNOWN_METHODS", "NULL_OBSERVER", "Observer", "Outcome", "RouteObserver"]
 
-Outcome = Literal["ok", "error", "timeout", "cancelled"]
+Outcome = Literal["ok", "error", "timeout", "cancelled", "rejected"]
 """How the dispatch of an event ended: without an error, with an exception of the handler or a hook, by
-`trigger_event(timeout=...)`, or by cancellation."""
+`trigger_event(timeout=...)`, by cancellation, or with an exception that rejects what the event asks for
+(`ListenerError.is_rejection`), such as an `HTTPError` below 500."""
 
 
 KNOWN_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))

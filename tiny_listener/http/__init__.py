@@ -15,9 +15,11 @@ from .request import Request
 from .response import Response, redirect
 from .settings import HTTPSettings
 from .source import HTTPSource
+from .target import URL
 
 __all__ = [
     "CORS",
+    "URL",
     "Body",
     "BodyConsumedError",
     "BodyTooLargeError",

@@ -34,6 +34,11 @@ class HTTPError(ListenerError):
         """The further header fields; they may be changed."""
         self.response()  # report what cannot be sent here, where it was written
 
+    @property
+    def is_rejection(self) -> bool:
+        """Below 500; see `ListenerError`."""
+        return _is_client_error(self)
+
     def response(self) -> Response:
         """Return it as a response."""
         body = f"{self.detail}\n" if self.detail else ""
@@ -55,6 +60,11 @@ class ProtocolError(ListenerError):
         self.status = status
         self.detail = detail
 
+    @property
+    def is_rejection(self) -> bool:
+        """Below 500; see `ListenerError`."""
+        return _is_client_error(self)
+
 
 class BodyTooLargeError(ProtocolError):
     """The body is longer than its route allows: 413."""
@@ -65,6 +75,16 @@ class BodyTooLargeError(ProtocolError):
 
 class ClientDisconnectedError(ListenerError):
     """The client disconnected before its request was complete."""
+
+    @property
+    def is_rejection(self) -> bool:
+        """See `ListenerError`: it is answered with 400."""
+        return True
+
+
+def _is_client_error(error: HTTPError | ProtocolError) -> bool:
+    status = getattr(error, "status", None)  # an application's subclass may not have set it, or may have changed it
+    return isinstance(status, int) and status < 500
 
 
 class BodyConsumedError(ListenerError):

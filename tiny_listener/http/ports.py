@@ -26,6 +26,10 @@ class Wire(Protocol):
     async def disconnected(self) -> None:
         """Return when the client has disconnected."""
 
+    @property
+    def server_address(self) -> tuple[str, int | None]:
+        """The server's own host and port, for a request that names none."""
+
     def origin_of(self, request: Request) -> Origin:
         """Return the origin of a request, from the peer or from trusted proxies."""
 

@@ -13,6 +13,7 @@ from ..errors import EventDataError
 from .body.forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .errors import BodyConsumedError, HTTPError
 from .headers import Headers, MultiDict, ReceivedHeaders, parse_cookies, parse_query
+from .target import PORTS, URL, host_and_port, url_path_of
 from .trace import TraceContext, read_trace
 
 if TYPE_CHECKING:
@@ -127,6 +128,33 @@ class Request:
     def scheme(self) -> str:
         """The scheme by which the client reached the server, or the first trusted proxy: `http` or `https`."""
         return self._where_from.scheme
+
+    @property
+    def root_path(self) -> str:
+        """The prefix of the path that a trusted proxy has removed (X-Forwarded-Prefix), such as `/shop`; "": none."""
+        return self._where_from.prefix
+
+    @property
+    def url(self) -> URL:
+        """The URL by which the client reached the server, or the first trusted proxy; `str(request.url)` is its text.
+
+        The host is that of Host or of an absolute-form target, unless a trusted proxy reports another
+        (`HTTPSettings.proxy_headers`). A client may send any: compare it with the names of the server before it goes
+        into a link that others get. A request without one (HTTP/1.0) has the address that it was sent to, or
+        `localhost` on a unix socket.
+        """
+        return self._url(self.root_path + url_path_of(self.target), self.query_string)
+
+    @property
+    def base_url(self) -> URL:
+        """The URL of the application: that of the request with `root_path` and a slash as its path."""
+        return self._url(f"{self.root_path}/", "")
+
+    def _url(self, path: str, query: str) -> URL:
+        origin = self._where_from
+        named = host_and_port(origin.host or self.headers.get("host") or "") or self.connection.server_address
+        host, port = named
+        return URL(origin.scheme, host, port or origin.port or PORTS[origin.scheme], path, query)
 
     def is_disconnected(self) -> bool:
         """Whether the client has disconnected, as far as is known: it closed its side, or the connection is lost.

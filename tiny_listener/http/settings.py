@@ -32,8 +32,8 @@ class HTTPSettings:
     ssl_ciphers: str | None = None
     """TLS 1.2 ciphers, in OpenSSL's format; by default OpenSSL's choice."""
     proxy_headers: ProxyHeaders | None = None
-    """The fields in which trusted proxies report the origin of a request: `x-forwarded` (X-Forwarded-For and -Proto) or
-    `forwarded` (RFC 7239); None: these fields are ignored."""
+    """The fields in which trusted proxies report the origin of a request: `x-forwarded` (X-Forwarded-For, -Proto,
+    -Host, -Port and -Prefix: the proxy has to set or remove each) or `forwarded` (RFC 7239); None: all are ignored."""
     forwarded_allow_ips: str = "127.0.0.1,::1,unix:"
     """The trusted proxies: addresses and networks, `unix:` for a unix socket, `*` for all."""
     backlog: int = 2048
@@ -69,6 +69,8 @@ class HTTPSettings:
     Retry-After."""
     access_log: bool = False
     """Log one line per request to the logger `tiny_listener.access`."""
+    access_log_format: str | None = None
+    """The format of these lines, with gunicorn's atoms, such as `%(h)s %(t)s "%(r)s" %(s)s %(b)s`; None: our own."""
 
     @property
     def safe_size(self) -> int:

@@ -1,14 +1,17 @@
-"""From a request target to the text of an event: its forms (RFC 9112 section 3.2), percent-decoding (RFC 3986)."""
+"""From a request target to the text of an event: its forms (RFC 9112 section 3.2), percent-decoding (RFC 3986); and to
+the URL that it was sent for (RFC 9110 section 7.1).
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 
 from .errors import ProtocolError
 
-__all__ = ["SLASH", "authority_of", "is_authority", "path_of", "unmask"]
+__all__ = ["SLASH", "URL", "authority_of", "host_and_port", "is_authority", "path_of", "unmask", "url_path_of"]
 
 SLASH = "\udc2f"
 """Replaces an encoded slash (`%2F`) while the path is matched, so that it never splits a segment. A lone surrogate:
@@ -25,6 +28,62 @@ AUTHORITY = re.compile(
     rb"|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?\Z"
 )
 """A non-empty host and a port (RFC 3986 section 3.2). HTTP has no user information: RFC 9110 4.2.4."""
+MAX_AUTHORITY = 300
+"""Characters: a name has at most 253 (RFC 1035 section 2.3.4), and a port five."""
+
+
+PORTS = {"http": 80, "https": 443}
+"""The default ports of the schemes."""
+
+
+@dataclass(frozen=True, slots=True)
+class URL:
+    """An absolute URL. `str(url)` is its text."""
+
+    scheme: str
+    """`http` or `https`."""
+    host: str
+    """In lower case; an IPv6 address without brackets."""
+    port: int
+    """That of the scheme, if none was given."""
+    path: str
+    """As sent, percent-encoded."""
+    query: str = ""
+    """As sent, without the question mark."""
+
+    @property
+    def authority(self) -> str:
+        """Host and port, without a port that is the scheme's default."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.path}{'?' * bool(self.query)}{self.query}"
+
+
+def host_and_port(text: str) -> tuple[str, int | None] | None:
+    """Return the host, in lower case and without brackets, and the port of an authority; None if it is not valid.
+
+    The port is None if there is none.
+    """
+    if len(text) > MAX_AUTHORITY or not text.isascii() or not is_authority(text.encode("ascii")):
+        return None
+    host, port = text.lower(), ""
+    if text[-1] != "]":
+        before, colon, after = text.lower().rpartition(":")
+        host, port = (before, after) if colon else (after, "")
+    if port and not 0 < int(port) < 65536:
+        return None
+    return host.strip("[]"), int(port) if port else None
+
+
+def url_path_of(target: str) -> str:
+    """Return the path of a valid request target as it was sent; "" for the server itself (`OPTIONS *`)."""
+    path = target.partition("?")[0]
+    if path.startswith("/"):
+        return path
+    match = ABSOLUTE.match(target)
+    return (match[2] or "/") if match is not None else ""
 
 
 def path_of(method: str, target: str) -> str:

@@ -143,7 +143,7 @@ def test_failures_and_the_access_log_have_it(
 def test_lines_of_the_log(addon: RequestID, caplog: pytest.LogCaptureFixture) -> None:
     TestClient(application(addon)).get("/", headers={"x-request-id": "a"})
     record = caplog.records[1]
-    assert TextFormatter().format(record) == "WARNING:  home request_id=a"
+    assert TextFormatter().format(record) == "WARNING:  [a] home"
     entry = json.loads(JSONFormatter().format(record))
     assert (entry["message"], entry["request_id"]) == ("home", "a")
     assert logging.Formatter("%(request_id)s").format(record) == "a"

@@ -188,6 +188,12 @@ class HTTPConnection(asyncio.Protocol):
         """`http` or `https`."""
         return self.server.scheme
 
+    @property
+    def server_address(self) -> tuple[str, int | None]:
+        """The address and port that the client connected to; `localhost` for a unix socket."""
+        address = self.transport.get_extra_info("sockname")
+        return (address[0].partition("%")[0], address[1]) if isinstance(address, tuple) else ("localhost", None)
+
     def origin_of(self, request: Request) -> Origin:
         """Return the origin of a request: from trusted proxies, or else the peer."""
         proxies = self.server.proxies

@@ -16,7 +16,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, final
 
-from ...core.dispatch import conclude
+from ...core.dispatch import conclude, outcome_of
 from ...process.safe_logging import forget_frames
 from ...process.task_pool import Suspended
 from ..errors import HTTPError, ProtocolError
@@ -88,11 +88,11 @@ class FastPath:
         observer.http_response(request.method, 200, seconds, trace_id)
         return True
 
-    def _count_alone(self, request: Any, event: AnyEvent, status: int, seconds: float) -> None:
+    def _count_alone(self, request: Any, event: AnyEvent, status: int, seconds: float, answer: bytes) -> None:
         conclude(event, self._hooks, seconds)
         event.route.observer.http_response(request.method, status, seconds, request.recorded_trace_id)
-        if self._access_log:
-            self._server.log_access(request, status, seconds)
+        if self._access_log is not None:
+            self._access_log.write(request, status, seconds, answer)
 
     def serve(self, arrived: list[tuple[HTTPConnection, bytes]]) -> None:  # noqa: C901 - PERF: see the module docstring
         """Serve the received bytes of connections. Never raises."""
@@ -142,8 +142,9 @@ class FastPath:
                         answer = plain_bytes(NOT_FOUND_START, event.body)
                         ended = perf_counter()
                         server.missed.append((method, ended - clock))
-                        if access_log:
-                            server.log_access(request, 404, ended - clock)
+                        if access_log is not None:
+                            first = closing(answer) if reader.is_over else answer
+                            access_log.write(request, 404, ended - clock, first)
                     else:
                         route = event.route
                         if request.length and request.length > route.opts.get("max_body", max_body):
@@ -204,7 +205,8 @@ class FastPath:
                                     pending = samples[route.observer] = []
                                 pending.append((method, seconds))
                         else:
-                            self._count_alone(request, event, status, seconds)
+                            first = closing(answer) if reader.is_over else answer
+                            self._count_alone(request, event, status, seconds, first)
                             if error is not None:
                                 forget_frames(error)
                                 error = None
@@ -254,5 +256,5 @@ def whole_error(event: AnyEvent, error: HTTPError, context: Context) -> tuple[in
         return 500, None
     if whole is None:
         return 500, None
-    event.fail(error, "error")
+    event.fail(error, outcome_of(error))
     return whole

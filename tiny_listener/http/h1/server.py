@@ -7,12 +7,12 @@ import logging
 import weakref
 from contextvars import copy_context
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ...process.safe_logging import log_safely
 from ...process.task_pool import TaskPool
 from ...process.ticks import call_at_next_tick
+from ..access import AccessLog
 from ..addons.response_hooks import NO_HOOKS, ResponseHooks
 from ..forwarded import Proxies
 from ..routing import Routing
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
 
     from ...core.listener import Listener
     from ...core.observer import HTTPSamples, Observer, RouteObserver
-    from ..request import Request
     from ..settings import HTTPSettings
     from .exchanges.exchange import Exchange
 
 __all__ = ["HTTPServer"]
 
 logger = logging.getLogger("tiny_listener")
-access_logger = logging.getLogger("tiny_listener.access")
 
 RESTING = 2.0
 """Seconds between two sweeps while there is no connection: no more wake-ups than the process has anyway."""
@@ -50,6 +48,7 @@ class HTTPServer:
 
     :param listener: its routes serve the requests
     :param settings: limits and timeouts
+    :raises WrongOptions: the format of the access log, or a trusted proxy, is invalid
     """
 
     # PERF: CPython keeps the attributes of an object with more than 30 of them in a dict.
@@ -126,7 +125,8 @@ class HTTPServer:
         self.observer: Observer = listener.host.observer
         self.on_failure: Callable[[HTTPConnection, BaseException], None] = lambda _connection, _error: None
         """Called for each logged failure of the application; a test client raises it."""
-        self.access_log = settings.access_log
+        self.access_log = AccessLog.of(settings)
+        """None: no response is logged."""
         self.arrived: list[tuple[HTTPConnection, bytes]] = []
         """Received bytes that are not parsed yet. The connection that adds the first entry calls `will_work`."""
         self._aside: set[asyncio.Task[None]] = set()
@@ -171,34 +171,6 @@ class HTTPServer:
         if self.scheme == "https":
             self.handshaking.add(connection)
         return connection
-
-    def log_access(self, request: Request, status: int, seconds: float) -> None:
-        """Write the access log line of a response."""
-        client = "-"
-        if request.client is not None:
-            host, port = request.client
-            client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"  # RFC 5952 section 6
-        trace = request.trace
-        log_safely(
-            access_logger,
-            logging.INFO,
-            '%s - "%s %s HTTP/%s" %d %s %.1fms',
-            client,
-            request.method,
-            request.target,
-            request.http_version,
-            status,
-            HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "",
-            seconds * 1000,
-            extra={
-                "client": client,
-                "method": request.method,
-                "target": request.target,
-                "status": status,
-                "duration": round(seconds, 6),
-                **({"trace_id": trace.trace_id, "parent_id": trace.parent_id} if trace is not None else {}),
-            },
-        )
 
     def connection_closed(self) -> None:
         """A connection ended."""

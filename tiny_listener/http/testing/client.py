@@ -6,18 +6,26 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ...net.loop import new_event_loop
 from ..h1.server import HTTPServer
 from ..listener import HTTPListener
-from ..response import FieldsLike, json_bytes
-from .in_memory import InMemory, TestResponse, exchange
+from ..response import FieldsLike
+from .bodies import FileLike, Pairs, body_of
+from .cookies import Cookies
+from .in_memory import HOST, InMemory, TestResponse, exchange, host_and_path
 
 if TYPE_CHECKING:
     import httpx
 
 __all__ = ["TestClient", "TestResponse", "httpx_transport"]
+
+QUOTED = ":/?#[]@!$&'()*+,;=%-._~"
+"""Characters of a URL that are sent as they are (RFC 3986), apart from letters and digits."""
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 20
+"""As browsers: https://fetch.spec.whatwg.org/#http-redirect-fetch"""
 
 
 class TestClient:
@@ -30,14 +38,23 @@ class TestClient:
     :param raise_server_exceptions: whether a call raises an exception that the application did not handle, instead of
         returning the 500; an `HTTPError` is never raised
     :param headers: sent with each request
+    :param follow_redirects: whether calls follow redirects within the application
     """
 
     __test__ = False  # pytest collects by name
 
     def __init__(
-        self, app: HTTPListener[Any], *, raise_server_exceptions: bool = True, headers: FieldsLike = ()
+        self,
+        app: HTTPListener[Any],
+        *,
+        raise_server_exceptions: bool = True,
+        headers: FieldsLike = (),
+        follow_redirects: bool = False,
     ) -> None:
         self.app = app
+        self.cookies = Cookies()
+        """What the responses have set; sent with each request that it is for."""
+        self.follow_redirects = follow_redirects
         self.headers = _pairs(headers)
         self.raise_server_exceptions = raise_server_exceptions
         self._runner: asyncio.Runner | None = None
@@ -101,32 +118,66 @@ class TestClient:
         cookies: Mapping[str, str] | None = None,
         content: bytes | str = b"",
         json: Any = None,
+        data: Pairs | None = None,
+        files: Mapping[str, FileLike] | Iterable[tuple[str, FileLike]] | None = None,
+        follow_redirects: bool | None = None,
     ) -> TestResponse:
         """Send a request.
 
         :param url: path and query; characters that URLs do not allow are percent-encoded
         :param params: added to the query
+        :param cookies: sent in addition to those of the client, and not kept
         :param content: the body; a text is sent as UTF-8
-        :param json: the body, sent as JSON, instead of `content`
+        :param json: the body, sent as JSON
+        :param data: the fields of a form, the body; a list as a value is several fields of one name
+        :param files: the files of a form, by name: content, `(filename, content)` or `(filename, content, type)`
+        :param follow_redirects: overrides that of the client
+        :raises ValueError: there are two bodies, or a redirect leads to another origin, or there are too many
         :raises RuntimeError: an event loop is running in this thread
         :raises ConnectionError: the connection ended before the response was complete
         :raises Exception: not handled by the application, see `raise_server_exceptions`
         """
-        target = quote(url, safe=":/?#[]@!$&'()*+,;=%-._~")
+        target = quote(url, safe=QUOTED)
         query = urlencode(list(params.items() if isinstance(params, Mapping) else params), doseq=True)
         if query:
             target += ("&" if "?" in target else "?") + query
         fields = _pairs(headers)
         names = {name.lower() for name, _ in fields}
         fields += [field for field in self.headers if field[0].lower() not in names]
-        if cookies:
-            fields.append(("cookie", "; ".join(f"{name}={value}" for name, value in cookies.items())))
-        body = content.encode() if isinstance(content, str) else content
-        if json is not None:
-            body = json_bytes(json)
-            if "content-type" not in names:
-                fields.append(("content-type", "application/json"))
-        return self._run(method, target, fields, body)
+        body, content_type = body_of(content, json, data, files)
+        if content_type is not None and "content-type" not in {name.lower() for name, _ in fields}:
+            fields.append(("content-type", content_type))
+        follows = self.follow_redirects if follow_redirects is None else follow_redirects
+        history: list[TestResponse] = []
+        while True:
+            response = self._send(method, target, fields, body, cookies or {})
+            response.history = history.copy()
+            location = response.headers.get("location")
+            if not follows or location is None or response.status_code not in REDIRECTS:
+                return response
+            history.append(response)
+            if len(history) > MAX_REDIRECTS:
+                raise ValueError(f"{url} was redirected more than {MAX_REDIRECTS} times, at last to {location}")
+            target = _redirected(response.url, location)
+            if response.status_code < 307 and method != "HEAD":
+                method, body = "GET", b""
+                fields = [field for field in fields if not field[0].lower().startswith("content-")]
+
+    def _send(
+        self, method: str, target: str, fields: list[tuple[str, str]], body: bytes, cookies: Mapping[str, str]
+    ) -> TestResponse:
+        """Send a request with the cookies that are for it, and keep those that its response sets."""
+        scheme = "http" if self.app.settings.ssl_certfile is None else "https"
+        host = next((value for name, value in fields if name.lower() == "host"), HOST)
+        url = target if "://" in target.partition("?")[0] else f"{scheme}://{host}{target}"
+        place = host_and_path(url)
+        pairs = {**self.cookies.sent_to(*place), **cookies}
+        if pairs:
+            fields = [*fields, ("cookie", "; ".join(f"{name}={value}" for name, value in pairs.items()))]
+        response = self._run(method, target, fields, body)
+        response.url = url
+        self.cookies.keep(response.headers.getlist("set-cookie"), *place)
+        return response
 
     def _run(self, method: str, target: str, fields: list[tuple[str, str]], body: bytes) -> TestResponse:
         _check_no_loop()
@@ -171,6 +222,21 @@ class TestClient:
     def options(self, url: str, **options: Any) -> TestResponse:
         """Send an OPTIONS request; see `request`."""
         return self.request("OPTIONS", url, **options)
+
+
+def _redirected(url: str, location: str) -> str:
+    """Return the target of a redirect.
+
+    :raises ValueError: it is of another origin
+    """
+    old, new = urlsplit(url), urlsplit(urljoin(url, location))
+    if (new.scheme, new.netloc.lower()) != (old.scheme, old.netloc.lower()):
+        raise ValueError(
+            f"{url} redirects to {location}, which is of another origin: a TestClient reaches only its application; "
+            "call with follow_redirects=False, and look at the headers"
+        )
+    target = quote(new.path or "/", safe=QUOTED)
+    return f"{target}?{quote(new.query, safe=QUOTED)}" if new.query else target
 
 
 def _check_no_loop() -> None:

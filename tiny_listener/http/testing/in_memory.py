@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from httptools import HttpResponseParser
@@ -11,20 +14,27 @@ from httptools import HttpResponseParser
 from ..h1.server import HTTPServer
 from ..headers import ReceivedHeaders
 from ..source import HTTPSource
+from .cookies import read_cookie
 
 if TYPE_CHECKING:
     from ...core.listener import Listener
     from ..h1.connection import HTTPConnection
     from ..headers import Field
 
-__all__ = ["InMemory", "TestResponse", "exchange", "failures_of"]
+__all__ = ["HOST", "InMemory", "TestResponse", "exchange", "failures_of", "host_and_path"]
 
+HOST = "testserver"
+"""The host that requests are for, unless they name another."""
 PIECE = 64 * 1024
 """Bytes of a request that the server receives at once."""
 
 
 class TestResponse:
-    """The response."""
+    """The response.
+
+    :ivar url: the URL that was asked for; after redirects the last one
+    :ivar history: the responses that redirected to it, the first one first
+    """
 
     __test__ = False  # pytest collects by name
 
@@ -32,6 +42,16 @@ class TestResponse:
         self.status_code = status_code
         self.headers = ReceivedHeaders(fields)
         self.content = content
+        self.url = ""
+        self.history: list[TestResponse] = []
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies that it sets, by name; not those that it deletes."""
+        now = time.time()
+        host, path = host_and_path(self.url)
+        read = [read_cookie(line, host, path, now) for line in self.headers.getlist("set-cookie")]
+        return {one.name: one.value for one in read if one and (one.expires is None or one.expires > now)}
 
     @property
     def text(self) -> str:
@@ -171,7 +191,8 @@ async def exchange(
     """Send a request to a server on a new connection.
 
     :param fields: header fields; Host and Content-Length are added if they are missing
-    :param raises: whether to raise an exception that the application did not handle
+    :param raises: whether to raise an exception that the application did not handle; those that are for the test, such
+        as that of `pytest.fail()`, are raised in any case
     :raises ConnectionError: the connection ended before the response was complete
     """
     fields = _with_framing(method, fields, body)
@@ -194,17 +215,30 @@ async def exchange(
         pipe.close()
         await pipe.lost
         failure = failures.pop(connection, None)
-    if raises and failure is not None:
+    if failure is not None and (raises or _ends_test(failure)):
         raise failure
     if not complete:
         raise ConnectionError(f"the connection ended before the response to {method} {target} was complete")
     return TestResponse(pipe.status, pipe.fields, b"".join(pipe.content))
 
 
+def _ends_test(failure: BaseException) -> bool:
+    """Whether a handler raised what is for the test itself: `pytest.fail()`, `pytest.skip()`, or Ctrl-C."""
+    outcomes: Any = sys.modules.get("_pytest.outcomes")
+    kinds = (KeyboardInterrupt,) if outcomes is None else (KeyboardInterrupt, outcomes.OutcomeException, outcomes.Exit)
+    return isinstance(failure, kinds)
+
+
+def host_and_path(url: str) -> tuple[str, str]:
+    """Return the host, without a port, and the path of a URL."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.path or "/"
+
+
 def _with_framing(method: str, fields: list[tuple[str, str]], body: bytes) -> list[tuple[str, str]]:
     names = {name.lower() for name, _ in fields}
     if "host" not in names:
-        fields = [("host", "testserver"), *fields]
+        fields = [("host", HOST), *fields]
     if not names & {"content-length", "transfer-encoding"} and (body or method in ("POST", "PUT", "PATCH")):
         fields = [*fields, ("content-length", str(len(body)))]
     return fields

@@ -49,24 +49,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_context",
-        "_handler",
-        "_is_cancelled",
-        "_is_concluded",
-        "_is_sent",
-        "_length",
-        "_observe",
-        "_seconds",
-        "_task",
-        "_task_has_begun",
-        "began",
-        "connection",
-        "event",
-        "hooks",
-        "request",
-        "target",
+        "_begun", "_context", "_handler", "_is_cancelled", "_is_concluded", "_is_sent", "_length", "_observe",
+        "_seconds", "_task", "_task_has_begun", "began", "connection", "event", "hooks", "request", "sent", "target",
         "was_suspended",
-    )
+    )  # fmt: skip
 
     def __init__(self, connection: HTTPConnection, request: H1Request, target: Event[Any] | Refusal) -> None:
         self.connection = connection
@@ -90,6 +76,9 @@ class Exchange:
         self._is_concluded = self.event is None
         self._is_sent: asyncio.Future[None] | None = None  # the handler's coroutine waits for it, to clean up
         self._length: int | None = None  # content length of a streamed response, if known
+        self._begun: tuple[int, bytes] | None = None  # status and first bytes of the response, for the access log
+        self.sent = 0
+        """Bytes of the body that were handed to the connection after those."""
 
     def __repr__(self) -> str:
         return repr(self.request)
@@ -191,6 +180,9 @@ class Exchange:
         try:
             if error.status >= 500:
                 self._failed(error)
+            elif (event := self.event) is not None and not self._is_concluded:
+                event.result = None
+                event.fail(error, outcome_of(error))
             return error.response()
         except BaseException as exc:
             return self._failed(exc)
@@ -268,8 +260,7 @@ class Exchange:
         request = self.request
         seconds = perf_counter() - request.started
         self._observe(method, response.status, seconds, request.recorded_trace_id)
-        if self.connection.server.access_log:
-            self._log(self.connection.server.log_access, request, response.status, seconds)
+        self._begun = response.status, data
         self.connection.write(data)
         if is_whole:
             self.end()
@@ -390,6 +381,10 @@ class Exchange:
                 if self.event.error is None:
                     self.event.outcome = "cancelled"
                 self.conclude_event()
+            if self._begun is not None and (log := self.connection.server.access_log) is not None:
+                (status, data), self._begun = self._begun, None
+                seconds = perf_counter() - self.request.started
+                self._log(log.write, self.request, status, seconds, data, self.sent)
             if self._handler is not None and self._is_sent is not None:  # `resumed` follows
                 if not self._is_sent.done():
                     self._is_sent.set_result(None)

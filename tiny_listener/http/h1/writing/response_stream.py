@@ -35,7 +35,10 @@ async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | 
     if type(body) is FileBody:
         exchange.conclude_event()  # the kernel does not report the last byte
         connection.server.outbox.flush()
-        await send_file(connection, body)
+        try:
+            await send_file(connection, body)
+        finally:
+            exchange.sent = body.length - body.left
         left = body.left
     last, share = b"", MAX_SHARE
     async for piece in body:
@@ -54,6 +57,7 @@ async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | 
                 last = data
                 continue
         connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        exchange.sent += len(data)
         connection.server.outbox.flush()
         await connection.writable()
         share -= 1
@@ -63,6 +67,7 @@ async def send_body(exchange: Exchange, body: AsyncIterator[Any], length: int | 
     if left:
         raise ValueError(f"a stream ended {left} bytes early")
     exchange.conclude_event()
+    exchange.sent += len(last)
     if chunked:
         last = b"0\r\n\r\n"
     if last:
