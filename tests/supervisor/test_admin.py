@@ -157,7 +157,7 @@ def test_the_overview_is_what_the_page_needs(measuring: TestClient) -> None:
     assert (shown["in_progress"], shown["connections"], shown["restarts"]) == (3, 5, {"signal": 2})
     assert shown["counts"]["not_found"] == 2
     (route,) = shown["counts"]["routes"]
-    assert route["outcomes"] == {"ok": 2, "error": 2, "timeout": 2, "cancelled": 2}
+    assert route["outcomes"] == {"ok": 2, "error": 2, "timeout": 2, "cancelled": 2, "rejected": 2}
     assert len(route["buckets"]) == len(shown["counts"]["bounds"]) + 1
 
 

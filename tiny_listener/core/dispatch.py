@@ -56,7 +56,8 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
 
     A before-hook may answer, with a value such as an HTTP `Response`: then the handler does not run. After-hooks run
     only if nothing failed. All matching error handlers run, in order. They suppress the error, and the first value that
-    is not None becomes the event's result.
+    is not None becomes the event's result. An error handler may raise an answer, such as an `HTTPError`; any other
+    error that it raises is logged, and does not replace the first.
 
     :param timeout: seconds that the handler may take, instead of those of the route; hooks are not included
     :raises BaseException: raised by the handler or a hook, if no error handler matches, or if those fail themselves
@@ -106,6 +107,9 @@ async def _handle_error(event: AnyEvent, error: BaseException) -> bool:
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as exc:
+            if getattr(exc, "is_answer", False):  # such as an HTTPError, which the handler chose
+                event.fail(exc, outcome_of(exc))
+                raise
             # The original error stays the event's: this one must not hide it.
             message = "The error handler %s failed on %r"
             log_safely(logger, logging.ERROR, message, where(hook.fn), event.route.path, exc_info=exc)

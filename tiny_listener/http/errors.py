@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import ClassVar
 
 from ..errors import ListenerError
 from .headers import FieldsLike, Headers
@@ -22,6 +23,9 @@ class HTTPError(ListenerError):
     :param headers: further header fields
     :raises ValueError: another status, or a header that HTTP does not allow
     """
+
+    is_answer: ClassVar[bool] = True
+    """Tells the core that an error handler which raises this answers the event."""
 
     def __init__(self, status: int, detail: str = "", headers: FieldsLike = ()) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
