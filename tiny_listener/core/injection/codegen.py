@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .resolvers import Constant, ParamOfRoute, Problem, Resolver, TheEvent, Unfit, error_of
+from .resolvers import Constant, ConvertedParam, ParamOfRoute, Problem, Resolver, TheEvent, Unfit, error_of
 from .signatures import is_coro_func, where
 
 if TYPE_CHECKING:
@@ -61,9 +61,8 @@ def compose(fn: Callable[..., Any], filled: Sequence[Filled], *, is_nested: bool
             continue
         values[one.name] = variable = f"v{len(lines)}"
         lines.append(f"{variable} = {_expression(one.resolver, names)}")
-    arguments = [
-        f"{one.name}={values[one.name]}" if one.keyword_only else values[one.name] for one in filled if one.is_passed
-    ]
+    passed = [one for one in filled if one.is_passed]
+    arguments = [f"{one.name}={values[one.name]}" if one.keyword_only else values[one.name] for one in passed]
     call = f"return {awaits}fn({', '.join(arguments)})"
     if not any(one.resolver.may_fail for one in in_order):
         text = _function(waits, [*lines, call])
@@ -71,18 +70,23 @@ def compose(fn: Callable[..., Any], filled: Sequence[Filled], *, is_nested: bool
         stored = [one.resolver for one in in_order if one.resolver.may_fail or one.resolver.waits]
         names |= {"MISSING": MISSING, "Unfit": Unfit, "refuse": _Refusal(fn, stored, is_nested=is_nested)}
         variables = [f"v{number}" for number in range(len(lines))]
+        refuse = f"    return {'await ' * waits}refuse(event, exc, ({', '.join(variables)},))"
+        converted = sum(isinstance(resolver, ConvertedParam) for resolver in stored)  # they are the first
         text = _function(
             waits,
             [
                 " = ".join((*variables, "MISSING")),
-                "try:",
-                *(f"    {line}" for line in lines),
-                "except Unfit as exc:",
-                f"    return {'await ' * waits}refuse(event, exc, ({', '.join(variables)},))",
+                *_guarded(lines[:converted], "ValueError", refuse),
+                *_guarded(lines[converted:], "Unfit", refuse),
                 call,
             ],
         )
     return FunctionType(_compiled(text), names)
+
+
+def _guarded(lines: list[str], error: str, refuse: str) -> list[str]:
+    """Return lines that refuse the event on an error."""
+    return ["try:", *(f"    {line}" for line in lines), f"except {error} as exc:", refuse] if lines else []
 
 
 def _function(waits: bool, lines: list[str]) -> str:
@@ -98,6 +102,9 @@ def _expression(resolver: Resolver, names: dict[str, Any]) -> str:
     if isinstance(resolver, ParamOfRoute):
         names[name] = resolver.name
         return f"event.params[{name}]"
+    if isinstance(resolver, ConvertedParam):
+        names[name], names[f"{name}c"] = resolver.name, resolver.convert
+        return f"{name}c(event.params[{name}])"
     if isinstance(resolver, Constant):
         names[name] = resolver.value
         return name
@@ -120,13 +127,18 @@ class _Refusal:
         self._resolvers = resolvers
         self._is_nested = is_nested
 
-    async def __call__(self, event: AnyEvent, unfit: Unfit, values: tuple[Any, ...]) -> Any:
+    async def __call__(self, event: AnyEvent, error: Unfit | ValueError, values: tuple[Any, ...]) -> Any:
         """Resolve the rest, and raise the error with all problems.
 
+        :param error: of the resolver that has failed; a ValueError of a conversion
         :param values: of the resolvers; MISSING from the one that has failed
         """
-        problems: list[Problem] = list(unfit.problems)
         failed = next(number for number, value in enumerate(values) if value is MISSING)
+        if isinstance(error, Unfit):
+            problems = list(error.problems)
+        else:
+            resolver: Any = self._resolvers[failed]
+            problems = [Problem("path", resolver.name, "", str(error), 404)]
         if problems[0].place != "path":  # otherwise the event is that of no route: nothing else matters
             for resolver in self._resolvers[failed + 1 :]:
                 try:

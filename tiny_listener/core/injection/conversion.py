@@ -53,6 +53,8 @@ ONE_TEXT = (
 
 
 def _int(text: str) -> int:
+    if text.isdigit() and text.isascii() and len(text) <= MAX_INT_DIGITS:  # PERF: a third of the expression's time
+        return int(text)
     if INT.fullmatch(text) is None:
         raise ValueError("must be a whole number")
     return int(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 from ...errors import PathParamsError
 from .conversion import Convert, an, name_of, text_convertor, value_convertor, without_none
 from .markers import Argument, Marker, marker_in
-from .resolvers import ItemResolver, ParamOfRoute, Phase, Problem, Resolver, Unfit
+from .resolvers import ConvertedParam, ItemResolver, ParamOfRoute, Phase, Resolver
 from .signatures import EMPTY
 
 if TYPE_CHECKING:
@@ -47,20 +47,6 @@ else:
         def plan(self, argument: Argument) -> Resolver:
             """See `Marker`."""
             return plan_data(argument, self.name or argument.name)
-
-
-class _PathItem(ItemResolver):
-    """A path parameter that is converted to the type of its argument."""
-
-    __slots__ = ()
-    phase = Phase.PATH
-
-    def __call__(self, event: AnyEvent) -> Any:
-        """See `Resolver`."""
-        try:
-            return self._convert(event.params[self.name])
-        except ValueError as exc:
-            raise Unfit([Problem("path", self.name, "", str(exc), 404)]) from None
 
 
 class _AnyPathItem(ItemResolver):
@@ -110,7 +96,7 @@ def plan_param(argument: Argument, name: str) -> Resolver:
     convert = text_convertor(wanted) if given is str else _from(given, wanted)
     if convert is None:
         raise argument.wrong(_wrong_type(name, given, wanted))
-    return _PathItem("path", name, wanted, convert)
+    return ConvertedParam("path", name, wanted, convert)
 
 
 def _from(given: type, wanted: Any) -> Convert | None:
