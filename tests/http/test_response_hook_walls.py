@@ -14,7 +14,7 @@ from tests.http.helpers import serving
 from tests.http.hooks_app import application
 from tests.http.walls import Counting, get, http_of, in_time, reset, until
 from tiny_listener.core.runtime import Host
-from tiny_listener.http import HTTPError, Request, Response
+from tiny_listener.http import HTTPError, HTTPListener, Request, Response
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
 
@@ -175,5 +175,36 @@ def test_no_descriptor_stays_open_for_a_file_that_a_hook_replaces(runner: asynci
                 assert (await client.ask(get("/file"))).body == b"other"
                 assert (await client.ask(get("/file?fails=1"))).status == 500
             await until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= before)
+
+    runner.run(main())
+
+
+@pytest.mark.parametrize("last", ["", "Connection: close\r\n"])
+def test_pipelined_requests_are_answered_in_order_whatever_their_hooks_do(runner: asyncio.Runner, last: str) -> None:
+    app = HTTPListener()
+
+    @app.get("/{number}")
+    async def number(request: Request) -> str:
+        return request.path[1:]
+
+    @app.on_response
+    async def hook(request: Request | None, response: Response) -> None:
+        assert request is not None
+        which = int(request.path[1:])
+        for _ in range(which % 3):
+            await asyncio.sleep(0)
+        if which % 7 == 6:
+            raise KeyError(which)
+
+    async def main() -> None:
+        async with serving(app) as server:
+            client = await server.connect()
+            await client.send(b"".join(get(f"/{which}", fields=last if which == 99 else "") for which in range(100)))
+            for which in range(100):
+                response = await client.receive()
+                expected = (500, b"Internal Server Error\n") if which % 7 == 6 else (200, str(which).encode())
+                assert (response.status, response.body) == expected
+            if last:
+                assert await client.is_closed()
 
     runner.run(main())
