@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help quick serve install tools check docs site format test test-here test-others bench bench-router bench-dispatch bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
+.PHONY: help quick serve install tools check docs site format test test-here test-others bench bench-router bench-dispatch bench-instructions bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -81,6 +81,9 @@ bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
 
 bench-dispatch: $(VENV)/.dev  ## what it costs to hand an event to its handler, next to create_task
 	$(BIN)/python loadtest/bench_dispatch.py
+
+bench-instructions: tools $(VENV)/.dev  ## how many instructions a request costs, counted by callgrind; BEFORE=TREE for another checkout too
+	$(BIN)/python loadtest/bench_instructions.py $(if $(BEFORE),--before $(BEFORE))
 
 bench-metrics: tools $(VENV)/.dev  ## what an observation, a scrape and metrics at all cost
 	$(BIN)/python loadtest/bench_metrics.py

@@ -7,13 +7,15 @@ counted too, and the ratio of the two shown. It needs valgrind and a C compiler.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from arguments import Arguments
 
 ROOT = Path(__file__).parent.parent
 DRIVER = ROOT / "loadtest" / "instructions" / "driver.py"
@@ -52,9 +54,14 @@ def count(tree: Path) -> dict[str, float]:
 
 def main() -> None:
     """Count, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--before", type=Path, metavar="TREE", help="another checkout to count")
+    parser = Arguments(description=__doc__.partition("\n")[0])
+    parser.add_argument("--before", metavar="TREE", help="another checkout to count")
     options = parser.parse_args()
+    if options.before is not None and not Path(options.before, "tiny_listener").is_dir():
+        parser.error(f"--before {options.before}: it is no checkout, it has no folder tiny_listener")
+    for program in ("valgrind", "cc"):
+        if shutil.which(program) is None:
+            parser.error(f"{program} is not installed: make tools installs it")
     after = count(ROOT)
     hello = after["hello"]
     if options.before is None:
@@ -62,7 +69,7 @@ def main() -> None:
         for name, instructions in sorted(after.items(), key=lambda one: one[1]):
             print(f"| {name} | {instructions / 1000:.1f} k | {instructions / hello:.2f} |")
         return
-    before = count(options.before.resolve())
+    before = count(Path(options.before).resolve())
     print("| instructions a request | before | after | ratio |\n|---|---|---|---|")
     for name, instructions in sorted(after.items(), key=lambda one: one[1]):
         was = before[name]
