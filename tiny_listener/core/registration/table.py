@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import EventAlreadyExists, EventNotFound
 from ...router import Router
+from ..injection.signatures import function_name
 from .named import NamedEvent, name_event
 from .route import Route
 from .subscribers import subscribe, unsubscribe
@@ -36,11 +37,14 @@ class RouteTable:
         :raises EventAlreadyExists: a route with its name exists
         :raises RouteError: see `Route`; or its pattern is registered already
         """
+        name = definition.name
+        if name is None and function_name(definition.fn) == "_" and "_" in self.by_name:
+            name = definition.path  # a function that its author did not name
         route = Route(
             definition.path,
             definition.fn,
             definition.opts,
-            definition.name,
+            name,
             is_http=definition.is_http,
             scopes=(self._hooks, *definition.scopes),
             dependencies=definition.dependencies,
