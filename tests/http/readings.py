@@ -11,13 +11,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 from tests.http.golden import INVALID, VALID
 from tests.http.memory import MemoryTransport
-from tiny_listener import Event
+from tiny_listener import Depends, Event
 from tiny_listener.core.runtime import Host
-from tiny_listener.http import HTTPError, HTTPListener, HTTPSettings, Request, Response
+from tiny_listener.http import Body, Header, HTTPError, HTTPListener, HTTPSettings, Request, Response
 from tiny_listener.http.h1.server import HTTPServer
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
@@ -42,13 +42,20 @@ ASKED = tuple(
         b"GET /base HTTP/1.1",
         b"GET /base-late HTTP/1.1",
         b"GET /changed HTTP/1.1",
+        b"GET /typed/7?q=1&q=2 HTTP/1.1",
+        b"GET /typed/7?q=x HTTP/1.1",
+        b"GET /typed/x HTTP/1.1",
+        b"GET /session/at-once HTTP/1.1",
+        b"GET /session/later HTTP/1.1",
+        b"GET /session/refused HTTP/1.1",
+        b"GET /session/x?n=y HTTP/1.1",
         b"GET /nothing?a=b HTTP/1.1",
         b"BREW / HTTP/1.1",
         b"OPTIONS * HTTP/1.1",
     )
 ) + tuple(
     b"POST " + path + b" HTTP/1.1\r\n" + HOST + body
-    for path in (b"/echo", b"/pieces", b"/ignore", b"/small")
+    for path in (b"/echo", b"/pieces", b"/ignore", b"/small", b"/body?a=1")
     for body in (
         b"Content-Length: 3\r\n\r\nabc",
         b"Content-Length: 12\r\n\r\nabcdefghijkl",
@@ -91,6 +98,14 @@ class Base(BaseException):
 def is_expected(message: str) -> bool:
     """Whether a log line is of one of the failures that are made here."""
     return any(f"Event 'GET:{path}' failed in" in message for path in FAILING)
+
+
+async def session() -> AsyncIterator[str]:
+    """A dependency that is cleaned up after a moment."""
+    try:
+        yield "session"
+    finally:
+        await asyncio.sleep(0)
 
 
 def application(*, hooked: bool = False) -> HTTPListener:  # noqa: C901 - many small handlers
@@ -198,6 +213,22 @@ def application(*, hooked: bool = False) -> HTTPListener:  # noqa: C901 - many s
     @app.post("/ignore")
     async def ignore() -> str:
         return "ignored"
+
+    @app.get("/typed/{n}")
+    async def typed(n: int, q: list[int], host: Annotated[str, Header]) -> list[Any]:
+        return [n, q, host]
+
+    @app.get("/session/{how}")
+    async def in_session(how: str, session: str = Depends(session), n: int = 0) -> str:
+        if how == "later":
+            await asyncio.sleep(0)
+        if how == "refused":
+            raise HTTPError(403)
+        return f"{session} {n}"
+
+    @app.post("/body")
+    async def body(a: int, sizes: Annotated[list[int], Body(default=[])], key: str = Header(default="none")) -> int:
+        return a + sum(sizes)
 
     @app.post("/small", max_body=10)
     async def small(request: Request) -> dict[str, int]:

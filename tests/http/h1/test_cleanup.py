@@ -139,15 +139,19 @@ async def hook(request: Request | None, response: Response) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("is_usual", [True, False])
 @pytest.mark.parametrize("has_hook", [False, True])
 @pytest.mark.parametrize(("path", "status", "expected"), ENDINGS)
-def test_every_ending(runner: asyncio.Runner, path: str, status: int, expected: list[str], has_hook: bool) -> None:
+def test_every_ending(  # noqa: PLR0917
+    runner: asyncio.Runner, path: str, status: int, expected: list[str], has_hook: bool, is_usual: bool
+) -> None:
     async def main() -> None:
         log = Log()
         app = application(log)
         if has_hook:
             app.on_response(hook)
         async with serving(app) as server:
+            server_of(app).takes_fast_path = is_usual
             client = await server.connect()
             for number in range(3):  # the second finds a task that waits, the third comes after a cleanup
                 log.clear()

@@ -27,6 +27,10 @@ STATUSES = {
     b"/response": 201,
     b"/refuse": 409,
     b"/handled": 418,
+    b"/typed/7?q=x": 422,
+    b"/typed/x": 404,
+    b"/session/refused": 403,
+    b"/session/x?n=y": 422,
     **dict.fromkeys((b"/surrogate", b"/surrogate-late", b"/base", b"/base-late", b"/changed"), 500),
 }
 """What is not answered with 200, by target."""
@@ -40,6 +44,8 @@ def status_of(asked: bytes) -> int:
     target = asked.split(b" ")[1]
     if target == b"/small" and (b"Length: 12" in asked or b"chunked" in asked):
         return 413
+    if target.startswith(b"/body"):
+        return 415  # it is no JSON
     return STATUSES.get(target, 200)
 
 

@@ -53,6 +53,7 @@ async def _respond(exchange: Exchange, value: Any, error: BaseException | None) 
         exchange.conclude(value, error)
     except BaseException as exc:
         exchange.connection.fail(exc)
+        return
     while not sent.done():
         with contextlib.suppress(asyncio.CancelledError):  # by `Exchange.cancel`, which ends the response too
             await asyncio.shield(sent)
@@ -61,7 +62,9 @@ async def _respond(exchange: Exchange, value: Any, error: BaseException | None) 
 async def _exchange_of(event: AnyEvent) -> Exchange | None:
     """Return the exchange of an event; None if its connection has failed."""
     pipeline: Pipeline = event.data["request"].connection.pipeline
-    if pipeline.exchange is None or pipeline.exchange.event is not event:
-        await asyncio.sleep(0)  # the fast path makes the exchange when this suspends
     exchange = pipeline.exchange
+    if exchange is None or exchange.event is not event or not exchange.was_suspended:
+        # The caller makes the exchange, or tells it of this coroutine, when the coroutine suspends.
+        await asyncio.sleep(0)
+        exchange = pipeline.exchange
     return exchange if exchange is not None and exchange.event is event else None
