@@ -90,6 +90,7 @@ KINDS: Final = (
          event("GET:/slow/{number:int}")),
     http("GET 200, in pieces", "GET /stream", "200", response("GET", "/stream", "200"), event("GET:/stream")),
     http("GET 410", "GET /gone", "410", response("GET", "/gone", "410"), event("GET:/gone")),
+    http("GET 403, raised", "GET /refuse", "403", response("GET", "/refuse", "403"), event("GET:/refuse", "rejected")),
     http("GET 500", "GET /fail", "500", response("GET", "/fail", "500"), event("GET:/fail", "error")),
     http("GET 404", "GET /nowhere/{n}", "404", response("GET", "", "404"), NOT_FOUND),
     http("HEAD 404", "HEAD /nowhere/{n}", "404", response("HEAD", "", "404"), NOT_FOUND),

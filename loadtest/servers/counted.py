@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from prometheus_client import Counter
 
 from tiny_listener import Context, Event, EventNotFound, Param
-from tiny_listener.http import HTTPListener, Request, Response
+from tiny_listener.http import HTTPError, HTTPListener, Request, Response
 
 greetings = Counter("exactness_greetings", "Greetings, by politeness.", ["politeness"])
 
@@ -93,6 +93,12 @@ async def stream() -> AsyncIterator[bytes]:
     for _ in range(3):
         yield b"piece\n"
         await asyncio.sleep(0)
+
+
+@app.get("/refuse")
+async def refuse() -> None:
+    """Reject the request."""
+    raise HTTPError(403)
 
 
 @app.get("/gone")

@@ -101,6 +101,9 @@ RFC = {"proxy_headers": "forwarded", "forwarded_allow_ips": "10.0.0.0/8"}
                 "a?b",
                 "\xe9",
                 ":80",
+                "a;b",
+                "a%41",
+                "[v1.a]",
                 "a" * 301,
             )
         ],
@@ -144,6 +147,7 @@ def test_prefixes(runner: asyncio.Runner, value: str, prefix: str) -> None:
         ("GET /a HTTP/1.0", ("::1", 80, 0, 0), "http://[::1]/a"),
         ("GET /a HTTP/1.0", ("fe80::1%eth0", 81, 0, 2), "http://[fe80::1]:81/a"),
         ("GET /a HTTP/1.0", "/run/web.sock", "http://localhost/a"),
+        ("GET http://a;b/a HTTP/1.0", ("192.0.2.1", 80), "http://192.0.2.1/a"),
         ("GET http://Else.example:81?x HTTP/1.0", None, "http://else.example:81/?x"),
         ("GET http://else.example/b HTTP/1.0", None, "http://else.example/b"),
     ],

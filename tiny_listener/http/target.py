@@ -28,6 +28,7 @@ AUTHORITY = re.compile(
     rb"|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?\Z"
 )
 """A non-empty host and a port (RFC 3986 section 3.2). HTTP has no user information: RFC 9110 4.2.4."""
+NAME = re.compile(r"[a-z0-9\-._~]+\Z|\[[0-9a-f:.]+\]\Z")
 MAX_AUTHORITY = 300
 """Characters: a name has at most 253 (RFC 1035 section 2.3.4), and a port five."""
 
@@ -64,7 +65,8 @@ class URL:
 def host_and_port(text: str) -> tuple[str, int | None] | None:
     """Return the host, in lower case and without brackets, and the port of an authority; None if it is not valid.
 
-    The port is None if there is none.
+    The port is None if there is none. A name has letters, digits and `-._~`: RFC 3986 allows more, which no name has
+    that can be looked up, and which a page or a log may take for something else.
     """
     if len(text) > MAX_AUTHORITY or not text.isascii() or not is_authority(text.encode("ascii")):
         return None
@@ -74,7 +76,7 @@ def host_and_port(text: str) -> tuple[str, int | None] | None:
         host, port = (before, after) if colon else (after, "")
     if port and not 0 < int(port) < 65536:
         return None
-    return host.strip("[]"), int(port) if port else None
+    return (host.strip("[]"), int(port) if port else None) if NAME.match(host) else None
 
 
 def url_path_of(target: str) -> str:
