@@ -213,3 +213,40 @@ def run(*arguments: str) -> Any:
 
 def test_a_listener_without_requests_has_no_paths() -> None:
     assert describe(Listener(), Info())["paths"] == {}
+
+
+def test_a_response_of_which_the_options_say_the_status_is_not_a_200_too() -> None:
+    app = HTTPListener()
+
+    @app.post("/said", responses={201: Item, 401: "Who are you?"})
+    async def said() -> Response: ...
+
+    @app.post("/half", responses={401: "Who are you?"})
+    async def half() -> Response: ...
+
+    @app.post("/both", responses={201: "It is new"})
+    async def both() -> Item: ...
+
+    paths = describe(app, Info())["paths"]
+    assert list(paths["/said"]["post"]["responses"]) == ["201", "401"]
+    assert list(paths["/half"]["post"]["responses"]) == ["200", "401"]
+    assert list(paths["/both"]["post"]["responses"]) == ["200", "201"]
+
+
+def test_folders_of_files_are_not_described(tmp_path: Path) -> None:
+    app = HTTPListener()
+    app.static("/assets", tmp_path)
+    assert describe(app, Info())["paths"] == {}
+
+
+def test_the_description_of_a_parameter_is_where_pages_look_for_it() -> None:
+    app = HTTPListener()
+
+    @app.get("/")
+    async def find(limit: Annotated[int, msgspec.Meta(le=9, description="At most so many.")] = 3) -> None: ...
+
+    operation = describe(app, Info())["paths"]["/"]["get"]
+    (limit,) = operation["parameters"]
+    assert limit["description"] == "At most so many."
+    assert limit["schema"] == {"type": "integer", "maximum": 9, "default": 3}
+    assert operation["responses"]["422"]["description"] == "Unprocessable Content"

@@ -18,5 +18,5 @@ class Application(Protocol):
     def on_response(self, fn: OnResponse, /) -> Any:
         """See `HTTPListener`."""
 
-    def get(self, path: str, *, name: str | None = None) -> Any:
+    def get(self, path: str, *, name: str | None = None, include_in_schema: bool = True) -> Any:
         """See `HTTPListener`."""

@@ -110,4 +110,4 @@ def add_static(
     async def serve(event: Event) -> Response:
         return StaticFile(event.params["path"], root, index=index, precompressed=precompressed, headers=headers)
 
-    app.get(f"{prefix.rstrip('/')}/{{path:path}}", name=f"static {prefix}")(serve)
+    app.get(f"{prefix.rstrip('/')}/{{path:path}}", name=f"static {prefix}", include_in_schema=False)(serve)

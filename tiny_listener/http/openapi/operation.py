@@ -18,6 +18,7 @@ from ...core.injection.resolvers import ItemResolver
 from ...core.injection.signatures import EMPTY, is_async_gen_func, resolve_annotation
 from ...router.pattern import Param
 from ..injection.bodies import BodyResolver
+from ..injection.invalid import TITLES
 from ..response import Response
 from .schemas import Schema, Schemas
 
@@ -60,6 +61,8 @@ class _Answer(NamedTuple):
     status: int
     media: str | None
     annotation: Any = EMPTY
+    is_vague: bool = False
+    """Whether the annotation says no more than that there is a response."""
 
 
 class Operation:
@@ -140,12 +143,18 @@ class Operation:
             schema = self._schemas.of(without_none(item.annotation)) or {"type": "string"}
             if item.has_default and (default := _plain(item.default)) is not None:
                 schema = schema | {"default": default}
-            yield {"name": name, "in": place, "required": not item.has_default, "schema": schema}
+            about = {"description": schema["description"]} if "description" in schema else {}
+            schema = {key: value for key, value in schema.items() if key != "description"}
+            yield {"name": name, "in": place, **about, "required": not item.has_default, "schema": schema}
 
     def _responses(self) -> Schema:
         found: dict[str, Schema] = {}
+        given_statuses = self._route.opts.get("responses", {})
+        says_success = any(status < 400 for status in given_statuses)
         for answer in self._answers:
-            response = found.setdefault(str(answer.status), {"description": HTTPStatus(answer.status).phrase})
+            if answer.is_vague and says_success:
+                continue
+            response = found.setdefault(str(answer.status), {"description": phrase_of(answer.status)})
             if answer.media is not None:
                 schema = self._schemas.of(answer.annotation)
                 content = response.setdefault("content", {}).setdefault(answer.media, {"schema": {}})
@@ -154,17 +163,22 @@ class Operation:
             statuses = (400, 415, 422) if self._body is not None else (400, 422)
             for status in statuses:
                 content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-                found[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+                found[str(status)] = {"description": phrase_of(status), "content": content}
         if self._route.convertors:
-            found["404"] = {"description": HTTPStatus(404).phrase, "content": {TEXT: {"schema": {"type": "string"}}}}
-        for status, given in self._route.opts.get("responses", {}).items():
-            phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "A response"
+            found["404"] = {"description": phrase_of(404), "content": {TEXT: {"schema": {"type": "string"}}}}
+        for status, given in given_statuses.items():
             if isinstance(given, str):
                 found[str(status)] = {"description": given}
             else:
                 content = {"application/json": {"schema": self._schemas.of(given)}}
-                found[str(status)] = {"description": phrase, "content": content}
+                found[str(status)] = {"description": phrase_of(status), "content": content}
         return dict(sorted(found.items()))
+
+
+def phrase_of(status: int) -> str:
+    """Return what a status means, in the words of RFC 9110."""
+    known = status in HTTPStatus._value2member_map_
+    return TITLES.get(status) or (HTTPStatus(status).phrase if known else "A response")
 
 
 def _either(first: Schema, second: Schema) -> Schema:
@@ -197,7 +211,7 @@ def _answers(fn: Any) -> Iterator[_Answer]:
         if part is None or part is type(None):
             yield _Answer(204, None)
         elif part in (EMPTY, Any) or (isinstance(kind, type) and issubclass(kind, Response)):
-            yield _Answer(200, None)
+            yield _Answer(200, None, is_vague=True)
         elif isinstance(kind, type) and issubclass(kind, str):
             yield _Answer(200, TEXT, str)
         elif isinstance(kind, type) and issubclass(kind, (bytes, bytearray, memoryview)):
