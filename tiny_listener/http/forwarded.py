@@ -101,7 +101,7 @@ class Proxies:
         for text, said, name in islice(self._read(fields), MAX_HOPS):
             if said in SCHEMES:
                 scheme = said
-            if host_and_port(name) is not None and not {",", ";"} & set(name):  # no host name has those
+            if host_and_port(name) is not None:
                 host = name
             hop = _client(text)
             if hop is None:
