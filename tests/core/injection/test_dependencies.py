@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -261,3 +262,34 @@ def test_a_dependency_is_replaced_for_a_test() -> None:
             raise AssertionError
 
     asyncio.run(main())
+
+
+@dataclass
+class Multiplies:
+    """A dependency that is an object, which cannot be hashed."""
+
+    by: int
+
+    async def __call__(self, n: int) -> int:
+        log.append(f"times {self.by}")
+        return n * self.by
+
+
+def test_objects_are_dependencies_of_their_own() -> None:
+    app = App()
+    twice, thrice = Multiplies(2), Multiplies(3)
+
+    async def replaced() -> int:
+        return 0
+
+    @app.on_event("x {n}")
+    async def handler(a: int = Depends(twice), b: int = Depends(thrice), again: int = Depends(twice)) -> list[int]:
+        return [a, b, again]
+
+    async def main() -> None:
+        assert await app.trigger_event("x 5") == [10, 15, 10]
+        with app.override(thrice, replaced):
+            assert await app.trigger_event("x 5") == [10, 0, 10]
+
+    asyncio.run(main())
+    assert log == ["times 2", "times 3", "times 2"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Hashable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeVar, overload
 
 from ...process.safe_logging import log_safely
@@ -19,7 +19,7 @@ from .signatures import function_name, is_async_gen_func, is_coro_func, where
 if TYPE_CHECKING:
     from ..aliases import AnyEvent, Call
 
-__all__ = ["Dependency", "DependencyResolver", "Depends", "clean_up", "depend", "exits_of"]
+__all__ = ["Dependency", "DependencyResolver", "Depends", "clean_up", "depend", "exits_of", "key_of"]
 
 T = TypeVar("T")
 logger = logging.getLogger("tiny_listener")
@@ -38,12 +38,14 @@ class Dependency:
     :raises TypeError: `fn` is neither, or `use_cache` is none of these, or "context" with a generator
     """
 
-    __slots__ = ("fn", "is_generator", "timeout", "use_cache")
+    __slots__ = ("fn", "is_generator", "key", "timeout", "use_cache")
     needs_no_annotation: ClassVar[bool] = True
     """Whether it says alone what an argument gets."""
 
     def __init__(self, fn: Callable[..., Any], use_cache: UseCache = True, timeout: float | None = None) -> None:
         self.fn: Final = _checked(fn)
+        self.key: Final = key_of(fn)
+        """Under which its result is cached."""
         self.is_generator: Final = is_async_gen_func(fn)
         if use_cache not in (True, False, "context"):
             raise TypeError(f'use_cache must be True, False or "context", not {use_cache!r}')
@@ -55,13 +57,22 @@ class Dependency:
         self.timeout: Final = timeout
 
     def __hash__(self) -> int:
-        return hash(self.fn)
+        return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Dependency) and self.fn == other.fn
+        return isinstance(other, Dependency) and self.key == other.key
 
     def __repr__(self) -> str:
         return f"Depends({function_name(self.fn)})"
+
+
+def key_of(fn: Callable[..., Any]) -> Hashable:
+    """Return a key for a function: itself, or its identity if it is an object that cannot be hashed."""
+    try:
+        hash(fn)
+    except TypeError:
+        return "unhashable", id(fn)
+    return fn
 
 
 def _checked(fn: Any) -> Callable[..., Any]:
@@ -137,12 +148,12 @@ class DependencyResolver(Resolver):
         """
         dependency = self.dependency
         overrides = event.listener.overrides
-        if overrides and dependency.fn in overrides:
-            dependency = overrides[dependency.fn]
+        if overrides:
+            dependency = overrides.get(dependency.key, dependency)
         if not dependency.use_cache:
             return await self._result(event, dependency)
         cache = event.cache if dependency.use_cache is True else event.ctx.cache
-        key = self.dependency.fn
+        key = self.dependency.key
         if key in cache:
             return cache[key]
         result = cache[key] = await self._result(event, dependency)
@@ -151,9 +162,9 @@ class DependencyResolver(Resolver):
     async def _result(self, event: AnyEvent, dependency: Dependency) -> Any:
         call = self._call
         if dependency is not self.dependency:
-            if dependency.fn not in self._others:
-                self._others[dependency.fn] = compose(dependency.fn, self._fill(dependency.fn), is_nested=True)
-            call = self._others[dependency.fn]
+            if dependency.key not in self._others:
+                self._others[dependency.key] = compose(dependency.fn, self._fill(dependency.fn), is_nested=True)
+            call = self._others[dependency.key]
         if dependency.timeout is None and not dependency.is_generator:
             return await call(event)
         async with asyncio.timeout(dependency.timeout):

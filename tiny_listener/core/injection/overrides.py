@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from .dependencies import Dependency
+from .dependencies import Dependency, key_of
 
 __all__ = ["Overrides"]
 
 
-class Overrides(dict[Callable[..., Any], Dependency]):
-    """The replaced dependencies of a listener: what to use instead, by their functions."""
+class Overrides(dict[Hashable, Dependency]):
+    """The replaced dependencies of a listener: what to use instead, by their keys."""
 
     @property
     def may_exit(self) -> bool:
@@ -26,12 +26,13 @@ class Overrides(dict[Callable[..., Any], Dependency]):
         :raises TypeError: it is neither a coroutine function nor an async generator function
         """
         other = Dependency(replacement)
-        before = self.get(fn)
-        self[fn] = other
+        key = key_of(fn)
+        before = self.get(key)
+        self[key] = other
         try:
             yield
         finally:
             if before is None:
-                del self[fn]
+                del self[key]
             else:
-                self[fn] = before
+                self[key] = before

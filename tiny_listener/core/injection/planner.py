@@ -18,7 +18,7 @@ import dataclasses
 import inspect
 import types
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Union, get_args, get_origin, is_typeddict
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Union, get_args, get_origin
 from typing import runtime_checkable as _runtime_checkable
 
 import msgspec
@@ -196,7 +196,8 @@ def is_payload(annotation: Any) -> bool:
     kind = origin or annotation
     if not inspect.isclass(kind):
         return False
-    return issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind) or is_typeddict(kind)
+    is_typed_dict = issubclass(kind, dict) and hasattr(kind, "__required_keys__")  # of typing, or typing_extensions
+    return issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind) or is_typed_dict
 
 
 def _advice(argument: Argument) -> str:
