@@ -75,7 +75,10 @@ def _own_logger() -> Iterator[None]:
     """Leave the logger as it was: the command, run within a test, sets it up for the whole process."""
     logger = logging.getLogger("tiny_listener")
     before = logger.handlers, logger.level, logger.propagate
+    factory = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(logging.LogRecord)  # an application that asks for RequestID replaces it
     yield
+    logging.setLogRecordFactory(factory)
     logger.handlers, logger.propagate = before[0], before[2]
     logger.setLevel(before[1])
 
