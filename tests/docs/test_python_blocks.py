@@ -97,6 +97,19 @@ PARTS: dict[str, tuple[str, str]] = {
             "asyncio.run(main())"
         ),
     ),
+    "docs/use/larger.md: def needs(role: Role) -> Callable[..., Coroutine[Any, Any, User]]:": (
+        (
+            "import enum\nfrom collections.abc import Callable, Coroutine\nfrom typing import Annotated, Any\n"
+            "Role, User = enum.Enum('Role', 'CLERK CUSTOMER'), type('User', (), {})\n"
+            "async def user(role: str) -> User:\n    found = User()\n    found.role = Role[role]\n    return found\n"
+            "CurrentUser = Annotated[User, Depends(user)]"
+        ),
+        (
+            "app = HTTPListener()\n@app.get('/')\nasync def page(clerk: Clerk) -> None: ...\n"
+            "with TestClient(app) as c:\n"
+            "    assert [c.get(f'/?role={role.name}').status_code for role in Role] == [204, 403]"
+        ),
+    ),
     'docs/use/http.md: @app.post("/orders/{shop}")': (
         "from dataclasses import dataclass; app = HTTPListener()\n@dataclass\nclass Order: item: str\nReceipt = dict",
         "assert client.post('/orders/7?gift=on', json={'item': 'tea'}).status_code == 204",

@@ -77,7 +77,7 @@ def test_udp_counts() -> None:
 
 
 def test_every_example_type_checks_its_listener() -> None:
-    for app in ("http_web", "http_streams", "steps", "tcp_chat", "udp_counts"):
+    for app in ("http_web", "http_streams", "shop", "steps", "tcp_chat", "udp_counts"):
         done = subprocess.run([*COMMAND, "--check", f"{app}:app"], cwd=EXAMPLES, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
 
