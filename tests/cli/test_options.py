@@ -55,6 +55,16 @@ def test_routes_are_printed_in_match_order() -> None:
     assert any(line.startswith("GET:/user/{username}") and " hello " in line and "web.py:" in line for line in lines)
 
 
+def test_each_subscriber_of_an_event_is_printed() -> None:
+    done = command("--routes", "shop:app", cwd=ROOT / "examples")
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("order ")]
+    assert [row[-2] for row in rows] == ["news.tell", "news.bill"]
+    assert (
+        f"with {len(done.stdout.splitlines()) - 1} routes"
+        in command("--check", "shop:app", cwd=ROOT / "examples").stdout
+    )
+
+
 def test_check_imports_and_exits() -> None:
     done = command("--check", "web:app")
     assert done.returncode == 0

@@ -137,7 +137,7 @@ async def two(one: Any, other: Any) -> AsyncIterator[None]:
 @pytest.mark.parametrize(
     ("fn", "message"),
     [
-        (coroutine, "coroutine .*is no lifespan: write an async generator that yields once, or @asynccontextmanager"),
+        (coroutine, "coroutine .*is no lifespan: write an async generator .*that yields once, or @asynccontextmanager"),
         (3, "3 is no lifespan"),
         (two, "two .*has more than one argument"),
     ],

@@ -291,7 +291,11 @@ def _show(app: str, load_app: Any, *, routes: bool, openapi: bool) -> int:
     if not routes:
         click.echo(describe(app, listener))
         return 0
-    rows = [(route.path, route.name, route.where.rpartition(" ")[2].strip("()")) for route in listener.router]
+    rows = [
+        (route.path, route.name, route.where.rpartition(" ")[2].strip("()"))
+        for found in listener.router
+        for route in getattr(found, "subscribers", [found])
+    ]
     rows = [("EVENT", "NAME", "HANDLER"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for path, name, where in rows:

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .injection.signatures import is_async_gen_func, parameters_of, where
@@ -15,11 +16,24 @@ from .injection.signatures import is_async_gen_func, parameters_of, where
 if TYPE_CHECKING:
     from .listener import Listener
 
-__all__ = ["Lifespan", "LifespanFunction"]
+__all__ = ["Lifespan", "LifespanFunction", "State"]
 
 LifespanFunction: TypeAlias = "Callable[..., AsyncIterator[Any] | AbstractAsyncContextManager[Any]]"
 """An async generator function that yields once, or one that returns an async context manager; without arguments, or
 with the listener as the only one."""
+
+
+class State(SimpleNamespace):
+    """What an application keeps: attributes of any names."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what sets an attribute that is not there."""
+        raise AttributeError(
+            f"app.state has no {name!r} (it has: {', '.join(sorted(vars(self))) or 'nothing'}): a lifespan yields "
+            f"{{{name!r}: ...}}, and runs with the server, or in a test within `with TestClient(app)`",
+            name=name,
+            obj=self,
+        )
 
 
 class Lifespan:
@@ -31,10 +45,11 @@ class Lifespan:
     """
 
     def __init__(self, fn: LifespanFunction, listener: Listener[Any]) -> None:
-        if not callable(fn) or inspect.iscoroutinefunction(fn):
+        if not callable(fn) or inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
             name = where(fn) if callable(fn) else repr(fn)
             raise TypeError(
-                f"{name} is no lifespan: write an async generator that yields once, or @asynccontextmanager before it"
+                f"{name} is no lifespan: write an async generator (`async def`) that yields once, or "
+                "@asynccontextmanager before it"
             )
         if len(parameters_of(fn)) > 1:
             raise TypeError(f"{where(fn)} has more than one argument: a lifespan takes the listener, or nothing")

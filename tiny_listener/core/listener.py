@@ -7,7 +7,6 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from ..errors import ContextNotFound, EventNotFound, ListenerError
@@ -22,7 +21,7 @@ from .hooks import Hooks
 from .injection import check_coro_func
 from .injection.overrides import Overrides
 from .lifecycle import Lifecycle
-from .lifespan import Lifespan, LifespanFunction
+from .lifespan import Lifespan, LifespanFunction, State
 from .registration import Definition, NamedEvent, Registrar, Route, RouteTable
 from .runtime import Host, StopSignals, run_listener
 from .source import Source, take_in
@@ -54,7 +53,7 @@ class Listener(Registrar, Generic[CTX]):
         self.lifecycle = Lifecycle()
         self.event_pool = EventPool(self.hooks)
         self.sources: list[Source] = []
-        self.state = SimpleNamespace()
+        self.state = State()
         """The application's own: attributes of any names."""
         self.overrides = Overrides()
         """Replaced dependencies; see `override`."""

@@ -1,5 +1,8 @@
 """HTTP as a source of events."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..core.registration.foreign import refuse_import
 from .addons.compress import Compress
 from .addons.cors import CORS
 from .addons.request_id import RequestID, request_id
@@ -47,3 +50,9 @@ __all__ = [
     "redirect",
     "request_id",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Say what to import instead of a name of other frameworks."""
+        refuse_import(__name__, name)

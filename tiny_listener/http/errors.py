@@ -30,6 +30,11 @@ class HTTPError(ListenerError):
     def __init__(self, status: int, detail: str = "", headers: FieldsLike = ()) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"the status of an error must be from 400 to 599, not {status!r}")
+        if not isinstance(detail, str):
+            raise TypeError(
+                f"the detail of an HTTPError is one line of text, not {type(detail).__name__}: for JSON raise your own "
+                "exception, and return Response({...}, status) from its @app.on_error"
+            )
         phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else ""
         super().__init__(f"{status} {phrase}: {detail}" if detail else f"{status} {phrase}".rstrip())
         self.status = int(status)

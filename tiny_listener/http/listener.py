@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..core.aliases import CTX, H
 from ..core.listener import Listener
+from ..core.registration.foreign import instead_of
 from .addons.response_hooks import OnResponse, ResponseHooks
 from .addons.static import add_static
 from .registration import Verbs
@@ -44,6 +45,10 @@ class HTTPListener(Verbs, Listener[CTX]):
     """The class of its HTTP source."""
 
     def __init__(self, settings: HTTPSettings | None = None, **options: Any) -> None:
+        unknown = options.keys() - HTTPSettings.__dataclass_fields__.keys()
+        if unknown:
+            name = min(unknown)
+            raise TypeError(f"HTTPListener has no setting {name!r}{instead_of('setting', name)}")
         super().__init__()
         self.response_hooks = ResponseHooks()
         self.http = self.source_class(dataclasses.replace(settings or HTTPSettings(), **options))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from ..core.injection.resolvers import Phase, Resolver
+from ..core.registration.foreign import instead_of
 from ..errors import EventDataError
 from .body.forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .errors import BodyConsumedError, HTTPError
@@ -61,6 +62,13 @@ class Request:
     """Whether `body()` was called."""
     _is_streamed = False
     """Whether the body has been, or is being, read in pieces."""
+
+    if not TYPE_CHECKING:  # checkers know that there is no such attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write instead of a name of other frameworks."""
+            hint = instead_of("attribute of a request", name)
+            raise AttributeError(f"a Request has no attribute {name!r}{hint}", name=name, obj=self)
 
     @classmethod
     def from_event(cls, event: Any) -> Request:

@@ -38,6 +38,7 @@ URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
 """RFC 3986 section 2: characters that need no encoding, in addition to letters and digits; a percent sign is treated as
 an escape."""
 NO_CONTENT = frozenset({204, 304})
+NO_BODY = "; for a response without a body write Response(status=204)"
 
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
@@ -84,7 +85,7 @@ class Response:
         else:
             raise TypeError(
                 "the body of a response must be bytes, str, a value that JSON can encode, or an async iterator of "
-                f"bytes or str, not {type(body).__name__}"
+                f"bytes or str, not {type(body).__name__}" + NO_BODY * (body is None)
             )
         self._headers: Headers | None = None
         field = (CONTENT_TYPE, kind) if content_type is None else field_of("content-type", content_type)

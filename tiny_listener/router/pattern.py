@@ -113,14 +113,16 @@ def _parse_param(text: str, start: int) -> tuple[Param, int]:
     if not colon:
         return Param(name, "str"), end + 1
     if convertor_name not in CONVERTOR_TYPES:
-        raise _error(text, start + 1 + len(name) + 1, _unknown_convertor(convertor_name))
+        swapped = f"; write {{{convertor_name}:{name}}}: the name comes first" if name in CONVERTOR_TYPES else ""
+        raise _error(text, start + 1 + len(name) + 1, _unknown_convertor(convertor_name, swapped))
     return Param(name, convertor_name), end + 1
 
 
-def _unknown_convertor(name: str) -> str:
+def _unknown_convertor(name: str, hint: str) -> str:
     known = sorted(CONVERTOR_TYPES)
     nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
+    if nearest and not hint:
+        hint = f'; did you mean "{nearest[0]}"?'
     return f'unknown convertor "{_on_one_line(name)}"{hint} (known: {", ".join(known)})'
 
 

@@ -23,7 +23,7 @@ async def handler() -> None:
     ("name", "value", "message"),
     [
         ("timout", 3, "a route has no option 'timout'; did you mean 'timeout'? (options: cancel_on_disconnect, "),
-        ("color", "red", "a route has no option 'color'; (options: "),
+        ("color", "red", "a route has no option 'color' (options: "),
         ("timeout", 0, "the option timeout must be a number of seconds above 0, not 0"),
         ("timeout", "3", "the option timeout must be a number of seconds above 0, not '3'"),
         ("timeout", True, "the option timeout must be a number of seconds above 0, not True"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -152,8 +153,7 @@ def test_any_pattern_is_a_valid_path(parts: list[str], is_post: bool) -> None:
     (path,) = document["paths"]
     assert path.startswith("/")
     assert not set(path) & set("?# é")
-    if pattern.count("{x}") == path.count("{x}"):  # doubled braces are literal ones, which are encoded
-        assert path.count("{") == path.count("{x}")
+    assert "{" not in re.sub(r"{[abx]+}", "", path)  # doubled braces are literal ones, which are encoded
 
 
 def test_the_routes_that_serve_it() -> None:

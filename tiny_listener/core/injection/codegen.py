@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .resolvers import Constant, ConvertedParam, ParamOfRoute, Problem, Resolver, TheEvent, Unfit, error_of
+from .resolvers import MUTABLE, Constant, ConvertedParam, ParamOfRoute, Problem, Resolver, TheEvent, Unfit, error_of
 from .signatures import is_coro_func, where
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _expression(resolver: Resolver, names: dict[str, Any]) -> str:
         return f"{name}c(event.params[{name}])"
     if isinstance(resolver, Constant):
         names[name] = resolver.value
-        return name
+        return f"{name}.copy()" if type(resolver.value) in MUTABLE else name
     names[name] = resolver.__call__  # PERF: a method is called faster than an object
     return f"{'await ' * resolver.waits}{name}(event)"
 

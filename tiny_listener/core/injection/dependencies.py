@@ -42,7 +42,7 @@ class Dependency:
     needs_no_annotation: ClassVar[bool] = True
     """Whether it says alone what an argument gets."""
 
-    def __init__(self, fn: Callable[..., Any], use_cache: UseCache = True, timeout: float | None = None) -> None:
+    def __init__(self, fn: Any = None, use_cache: UseCache = True, timeout: float | None = None) -> None:
         self.fn: Final = _checked(fn)
         self.key: Final = key_of(fn)
         """Under which its result is cached."""
@@ -83,7 +83,14 @@ def _checked(fn: Any) -> Callable[..., Any]:
         if asyncio.iscoroutine(fn):
             fn.close()
         raise TypeError(f"Depends({name}()) depends on one call of it: write Depends({name}), without parentheses")
+    if fn is None:
+        raise TypeError("Depends() says nothing: write Depends(fn) with the function that makes the value")
     name = where(fn) if callable(fn) else repr(fn)
+    if isinstance(fn, type):
+        raise TypeError(
+            f"Depends({name}) is given a class: write Depends(fn) with an `async def fn(...) -> {name}` that takes "
+            f"what it needs and returns {name}(...); or make {name} a dataclass with a class method from_event(event)"
+        )
     raise TypeError(
         f"{name} is not a coroutine function: Depends() takes an `async def` that returns or yields the value; "
         "run blocking code in it by `await asyncio.to_thread(...)`"

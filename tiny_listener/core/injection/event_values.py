@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from ...errors import PathParamsError
 from .conversion import Convert, an, name_of, text_convertor, value_convertor, without_none
 from .markers import Argument, Marker, marker_in
-from .resolvers import ConvertedParam, ItemResolver, ParamOfRoute, Phase, Resolver
+from .resolvers import ConvertedParam, ItemResolver, ParamOfRoute, Phase, Resolver, Unfit
 from .signatures import EMPTY
 
 if TYPE_CHECKING:
     from ..aliases import AnyEvent
 
-__all__ = ["Data", "Param", "plan_data", "plan_param", "plan_payload"]
+__all__ = ["Data", "Param", "hint_of_item", "plan_data", "plan_param", "plan_payload"]
 
 if TYPE_CHECKING:
 
@@ -135,7 +136,7 @@ class _DataItem(ItemResolver):
             value = event.data[self.name]
         except KeyError:
             if self.has_default:
-                return self.default
+                return self.missing()
             known = ", ".join(sorted(map(str, event.data))) or "none"
             raise self.unfit(f"missing, the event was triggered without it (it has: {known})") from None
         return self.converted(value)
@@ -151,7 +152,20 @@ class _Payload(ItemResolver):
         """See `Resolver`."""
         if not event.data and self.has_default:
             return self.default
-        return self.converted(event.data)
+        try:
+            return self.converted(event.data)
+        except Unfit as exc:
+            raise self.unfit(exc.problems[0].message + hint_of_item(event.data, self.annotation)) from None
+
+
+def hint_of_item(data: Mapping[str, Any], kind: Any) -> str:
+    """Return what to add to the message for data that does not fit a type, if one of its items has that type."""
+    name = next((name for name, value in data.items() if type(value) is kind), None)
+    if name is None:
+        return ""
+    return (
+        f"; an argument of this type gets all of the data: for the item {name!r} write Annotated[{kind.__name__}, Data]"
+    )
 
 
 def plan_data(argument: Argument, name: str) -> Resolver:

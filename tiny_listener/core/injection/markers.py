@@ -75,14 +75,18 @@ class Marker:
     of_request: ClassVar[bool] = False
     """Whether only requests have such values."""
 
-    def __init__(self, name: str | None = None, *, default: Any = EMPTY) -> None:
-        if name is not None and not isinstance(name, str):
-            kind = type(self).__name__
+    def __init__(self, name: Any = EMPTY, *, default: Any = EMPTY, **unknown: Any) -> None:
+        kind = type(self).__name__
+        if unknown:
+            raise TypeError(f"{kind}() takes a name and default=, not {', '.join(unknown)}: {_instead(kind, unknown)}")
+        if name is not EMPTY and not isinstance(name, str):
+            if name is ...:
+                raise TypeError(f"{kind}(...): what has no default must be there: write {kind}()")
             raise TypeError(
                 f"{kind}({name!r}): the first argument is the name; for a default value write "
                 f"{kind}(default={name!r}), or Annotated[T, {kind}] = {name!r}"
             )
-        self.name: Final = name
+        self.name: Final[str | None] = name if isinstance(name, str) else None
         self.default: Final = default
 
     def plan(self, argument: Argument) -> Resolver:
@@ -94,6 +98,15 @@ class Marker:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'' if self.name is None else repr(self.name)})"
+
+
+def _instead(kind: str, unknown: Mapping[str, Any]) -> str:
+    if "alias" in unknown:
+        return f"write the name first, {kind}({unknown['alias']!r})"
+    if "embed" in unknown:
+        return "make it a field of a Struct or dataclass, which is the whole body"
+    limits = ", ".join(f"{name}={value!r}" for name, value in unknown.items())
+    return f"write Annotated[T, {kind}, msgspec.Meta({limits})] if they are limits or descriptions"
 
 
 def marker_in(value: Any) -> Marker | None:

@@ -18,11 +18,13 @@ import dataclasses
 import inspect
 import types
 from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, Union, get_args, get_origin
 from typing import runtime_checkable as _runtime_checkable
 
 import msgspec
 
+from ...errors import RouteError
 from ..context import Context
 from ..event import Event
 from .codegen import Filled
@@ -31,12 +33,22 @@ from .dependencies import Dependency, DependencyResolver
 from .event_values import plan_data, plan_param, plan_payload
 from .markers import Argument, Marker, Place, marker_in, planners
 from .resolvers import Constant, Resolver, TheEvent, ValueOf
-from .signatures import EMPTY, Parameter, parameters_of, where
+from .signatures import EMPTY, Parameter, is_async_gen_func, is_coro_func, parameters_of, where
 
 if TYPE_CHECKING:
     from ..aliases import AnyEvent
 
 __all__ = ["Injectable", "classes_of", "fill", "is_payload"]
+
+HINTS = {
+    "Response": "a handler returns it; a hook of @app.on_response gets it",
+    "Upload": "a form is read by `await request.form()`",
+    "Form": "a form is read by `await request.form()`",
+    "BackgroundTasks": "trigger an event, app.trigger_event(...), whose handler goes on after the response",
+    "HTTPListener": "take event: Event, and its event.listener",
+    "Listener": "take event: Event, and its event.listener",
+}
+"""What is right instead of a class that cannot be injected, by its name."""
 
 
 @_runtime_checkable
@@ -57,7 +69,7 @@ def fill(fn: Callable[..., Any], place: Place, dependencies: Sequence[Dependency
     :raises RouteError: an argument cannot be resolved
     """
     filled = [
-        Filled(f"_dependency{number}", _dependency(dependency, place), is_passed=False)
+        Filled(f"_dependency{number}", _of_group(fn, dependency, place), is_passed=False)
         for number, dependency in enumerate(dependencies)
     ]
     bodies: list[str] = []
@@ -78,6 +90,16 @@ def _dependency(dependency: Dependency, place: Place) -> DependencyResolver:
     return DependencyResolver(dependency, lambda fn: fill(fn, place))
 
 
+def _of_group(fn: Callable[..., Any], dependency: Dependency, place: Place) -> DependencyResolver:
+    try:
+        return _dependency(dependency, place)
+    except RouteError as exc:
+        raise RouteError(
+            f"{exc}; it runs before {where(fn)} because a group has it among its dependencies: a handler that it is "
+            "not for belongs into another group"
+        ) from None
+
+
 def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Resolver:
     name, _, default, annotation = parameter
     kind, extras = annotation, tuple[Any, ...]()
@@ -88,6 +110,7 @@ def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Res
         annotation = Annotated[(kind, *limits)] if limits else kind
     if isinstance(default, Dependency):
         return _dependency(default, place)
+    _refuse_forgotten_depends(fn, parameter, extras)
     marker = marker_in(default)
     if marker is not None:
         default = marker.default
@@ -111,6 +134,17 @@ def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Res
     raise argument.wrong(_advice(argument))
 
 
+def _refuse_forgotten_depends(fn: Callable[..., Any], parameter: Parameter, extras: tuple[Any, ...]) -> None:
+    """Refuse a function, or Depends itself, where a dependency was meant: the function would be the value."""
+    name, _, default, annotation = parameter
+    argument = Argument(where(fn), name, annotation, None, (), default, Place())
+    if default is Dependency or Dependency in extras:
+        raise argument.wrong("has Depends without a function: write Depends(fn)")
+    for one in (default, *extras):
+        if isinstance(one, FunctionType) and (is_coro_func(one) or is_async_gen_func(one)):
+            raise argument.wrong(f"has the function {one.__name__} itself: write Depends({one.__name__})")
+
+
 def _marked(argument: Argument, marker: Marker) -> Resolver:
     if marker.of_request and not argument.place.is_http and argument.place.convertors is not None:
         raise argument.wrong(
@@ -131,6 +165,10 @@ def _of_name_or_type(argument: Argument) -> Resolver | None:
     is_item = argument.annotation is not EMPTY and (
         argument.kind is bytes or one_or_list(argument.annotation) is not None
     )
+    if is_item and argument.place.is_http and not argument.has_default:
+        raise argument.wrong(
+            "is bytes, which no field of a request is: take request: Request, and its `await request.body()`"
+        )
     if convertors is not None and is_item:
         return plan_data(argument, argument.name)
     return None
@@ -207,6 +245,8 @@ def _advice(argument: Argument) -> str:
         known = {"event": "Event", "ctx": "Context", "request": "Request"}
         if name in known:
             return f"has no annotation: write {name}: {known[name]}"
+    if (hint := HINTS.get(getattr(argument.kind, "__name__", ""))) is not None:
+        return f"({name_of(annotation)}) cannot be injected: {hint}"
     ways = list(_ways(place))
     typed = "has no annotation and no default" if annotation is EMPTY else f"({name_of(annotation)}) cannot be injected"
     return f"{typed}: {'; '.join(ways)}; or give it a default"
@@ -221,4 +261,6 @@ def _ways(place: Place) -> Iterator[str]:
         what = "a query field" if place.is_http else "an item of event.data"
         yield f"{what} has a type such as str, int or list[str]"
         yield f"a Struct, dataclass or TypedDict is the {'body' if place.is_http else 'data'}"
+        if place.is_http:
+            yield "any other type is with Annotated[T, Body]"
     yield "anything else comes from Depends(fn)" + ("" if place.is_http else ", or from Annotated[T, Data]")

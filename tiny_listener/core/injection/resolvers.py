@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..aliases import AnyEvent
 
 __all__ = [
+    "MUTABLE",
     "Constant",
     "ConvertedParam",
     "ItemResolver",
@@ -25,7 +26,16 @@ __all__ = [
     "ValueOf",
     "error_makers",
     "error_of",
+    "fresh",
 ]
+
+MUTABLE: Final = (list, dict, set, bytearray)
+"""Types of defaults that each event gets a copy of, so that no handler changes those of the next."""
+
+
+def fresh(default: Any) -> Any:
+    """Return a default value for one event."""
+    return default.copy() if type(default) in MUTABLE else default
 
 
 class Problem(NamedTuple):
@@ -204,7 +214,7 @@ class ItemResolver(Resolver):
     :param default: used if it is missing; `EMPTY`: it must be there
     """
 
-    __slots__ = ("_convert", "annotation", "default", "has_default", "name", "place")
+    __slots__ = ("_convert", "_is_mutable", "annotation", "default", "has_default", "name", "place")
     may_fail = True
 
     def __init__(
@@ -215,6 +225,7 @@ class ItemResolver(Resolver):
         self.annotation: Final = annotation
         self._convert: Final = convert
         self.default: Final = default
+        self._is_mutable = type(default) in MUTABLE
         self.has_default: Final = default is not EMPTY
 
     def unfit(self, message: str, *, status: int = 422, name: str | None = None) -> Unfit:
@@ -227,7 +238,7 @@ class ItemResolver(Resolver):
         :raises Unfit: there is none
         """
         if self.has_default:
-            return self.default
+            return self.default.copy() if self._is_mutable else self.default
         raise self.unfit("missing")
 
     def converted(self, value: Any) -> Any:

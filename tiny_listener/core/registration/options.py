@@ -37,6 +37,16 @@ def mapping(value: Any) -> str | None:
 EVENT_CHECKS: Final[dict[str, OptionCheck]] = {"timeout": seconds, "extra": mapping}
 
 
+INSTEAD: Final = {
+    "status_code": "return Response(body, status=201)",
+    "response_model": "annotate what the handler returns",
+    "response_class": "return a Response with content_type=, or annotate what the handler returns",
+    "dependencies": "write an argument Depends(fn), or give them to a group, Group(dependencies=[Depends(fn)])",
+    "methods": 'one decorator for each method, @app.get("/path"), @app.post("/path")',
+}
+"""What is right instead of options that others have."""
+
+
 def check_options(where: str, options: Mapping[str, Any], checks: Mapping[str, OptionCheck], kind: str) -> None:
     """Check the options of a route.
 
@@ -47,10 +57,12 @@ def check_options(where: str, options: Mapping[str, Any], checks: Mapping[str, O
     """
     for name, value in options.items():
         if name not in checks:
+            if name in INSTEAD:
+                raise RouteError(f"{where}: {kind} has no option {name!r}: {INSTEAD[name]}")
             near = difflib.get_close_matches(name, checks, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise RouteError(
-                f"{where}: {kind} has no option {name!r}; {hint}(options: {', '.join(sorted(checks))}; "
+                f"{where}: {kind} has no option {name!r}{hint} (options: {', '.join(sorted(checks))}; "
                 f"your own belong into extra={{{name!r}: ...}})"
             )
         if (right := checks[name](value)) is not None:

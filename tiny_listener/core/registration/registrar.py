@@ -77,6 +77,11 @@ class Registrar:
     ) -> Callable[[F], F]:
         """Register the decorated function as the handler of a pattern; see `add_on_event_hook`."""
         self._refuse_function(path, "on_event", '"order {id}"')
+        if path in ("startup", "shutdown"):
+            raise RouteError(
+                f"no event of this name comes by itself: write @app.{path}; for an event that you trigger yourself, "
+                f"add_on_event_hook(fn, {path!r})"
+            )
 
         def register(fn: F) -> F:
             self.define(Definition(path, fn, name, dict(opts)))
@@ -156,6 +161,10 @@ class Registrar:
         :param dependencies: `Depends(...)` to run before each of its handlers
         :raises RouteError: a handler cannot be registered, or the prefix is malformed
         """
+        if not hasattr(group, "join"):
+            raise TypeError(
+                f"include() takes a group, not {type(group).__name__}: write Group(prefix=...) in the module"
+            )
         group.join(self, prefix, name, tuple(dependencies))
 
     def before_event(self, fn: H) -> H:
@@ -197,5 +206,9 @@ class Registrar:
     @staticmethod
     def _check_error_class(exc: Any) -> None:
         if not (isinstance(exc, type) and issubclass(exc, BaseException)):
-            of = f" of {where(exc)}" if callable(exc) else f", not {exc!r}"
-            raise TypeError(f"on_error{of} takes an exception class: write @app.on_error(ValueError)")
+            if callable(exc):
+                raise TypeError(f"on_error of {where(exc)} takes an exception class: write @app.on_error(ValueError)")
+            raise TypeError(
+                f"on_error takes an exception class, not {exc!r}: write @app.on_error(ValueError), or for responses of "
+                "a status @app.on_status(404)"
+            )

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 import msgspec
 
 from ...core.injection.conversion import value_convertor
+from ...core.injection.event_values import hint_of_item
 from ...core.injection.markers import Argument, Marker, planners
 from ...core.injection.planner import classes_of, is_payload
-from ...core.injection.resolvers import Phase, Problem, Resolver, Unfit
+from ...core.injection.resolvers import Phase, Problem, Resolver, Unfit, fresh
 from ...errors import RouteError
 from ..request import Request
 
@@ -39,6 +40,7 @@ class BodyResolver(Resolver):
     is_whole_body: ClassVar[bool] = True
 
     def __init__(self, argument: Argument) -> None:
+        self._argument = argument
         self.annotation = argument.annotation
         self.default = argument.default
         self.has_default = argument.has_default
@@ -56,14 +58,15 @@ class BodyResolver(Resolver):
         request = event.data.get("request")
         if not isinstance(request, Request):
             if not event.data and self.has_default:
-                return self.default
+                return fresh(self.default)
             try:
                 return self._payload(event.data)
             except ValueError as exc:
-                raise Unfit([Problem("data", "", "", str(exc))]) from None
+                hint = hint_of_item(event.data, self._argument.kind)
+                raise Unfit([Problem("data", "", "", f"{exc}{hint}")]) from None
         data = await request.body()
         if not data and self.has_default:
-            return self.default
+            return fresh(self.default)
         if not _is_json(request.headers.get("content-type", "")):
             message = "the body must be JSON; content-type: application/json"
             raise Unfit([Problem("body", "", "", message, 415)])

@@ -90,13 +90,13 @@ class CookieField(_Field):
 
 if TYPE_CHECKING:
 
-    def Query(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
+    def Query(name: str = ..., *, default: Any = ...) -> Any:  # noqa: N802
         """Take an argument from the query of the request."""
 
-    def Header(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
+    def Header(name: str = ..., *, default: Any = ...) -> Any:  # noqa: N802
         """Take an argument from a header of the request: `user_agent` from `user-agent`, or from the given name."""
 
-    def Cookie(name: str | None = None, *, default: Any = ...) -> Any:  # noqa: N802
+    def Cookie(name: str = ..., *, default: Any = ...) -> Any:  # noqa: N802
         """Take an argument from a cookie of the request."""
 
 else:

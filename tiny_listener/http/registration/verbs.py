@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from ...core.aliases import F
 from ...core.injection import request_patterns
 from ...core.injection.signatures import where
 from ...core.registration import Definition, Registrar
+from ...core.registration.foreign import instead_of
 from ...core.registration.options import EVENT_CHECKS, OptionCheck, check_options
 from .options import HTTP_CHECKS, HTTPOptions
 
 __all__ = ["Verbs"]
+
+FOREIGN = re.compile(r"/<(?:\w+:)?(?P<flask>[A-Za-z_]\w*)>(?=/|$)|/:(?P<colon>[A-Za-z_]\w*)(?=/|$)")
+"""How others write a parameter."""
 
 
 class Verbs(Registrar):
     """Registers handlers of requests."""
 
     option_checks: ClassVar[Mapping[str, OptionCheck]] = HTTP_CHECKS
+
+    if not TYPE_CHECKING:  # checkers know that there is no such attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write instead of a name of other frameworks."""
+            hint = instead_of("attribute", name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     def check_options(self, definition: Definition) -> None:
         """See `Registrar`: options of requests are for routes of requests."""
@@ -45,6 +57,12 @@ class Verbs(Registrar):
         self._refuse_function(path, method.lower(), '"/path"')
         if not path.startswith("/") and (path or not getattr(self, "prefix", "")):
             raise ValueError(f"the path {path!r} must begin with a slash: /{path}")
+        if (foreign := FOREIGN.search(path)) is not None:
+            name = foreign["flask"] or foreign["colon"]
+            raise ValueError(
+                f"the path {path!r} has {foreign[0].strip('/')} in it: write {{{name}}}, or {{{name}:int}}; if it is "
+                f'meant as it stands, @app.on_event("{method}:...") takes it'
+            )
 
         def register(fn: F) -> F:
             self.define(Definition(f"{method}:{path}", fn, name, dict(opts), is_http=True))
