@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from ..core.injection.resolvers import Phase, Resolver
-from ..core.registration.foreign import instead_of
+from ..core.registration.foreign import INSTEAD, Foreign
 from ..errors import EventDataError
 from .body.forms import MAX_FIELD_SIZE, MAX_FIELDS, MAX_FILES, Form, read_form
 from .errors import BodyConsumedError, HTTPError
@@ -63,12 +63,11 @@ class Request:
     _is_streamed = False
     """Whether the body has been, or is being, read in pieces."""
 
-    if not TYPE_CHECKING:  # checkers know that there is no such attribute
-
-        def __getattr__(self, name: str) -> Any:
-            """Say what to write instead of a name of other frameworks."""
-            hint = instead_of("attribute of a request", name)
-            raise AttributeError(f"a Request has no attribute {name!r}{hint}", name=name, obj=self)
+    if not TYPE_CHECKING:  # checkers know that there are no such attributes
+        # PERF: not a `__getattr__`, with which every attribute of every request would cost more.
+        for _name in INSTEAD["attribute of a request"]:
+            locals()[_name] = Foreign(_name)
+        del _name
 
     @classmethod
     def from_event(cls, event: Any) -> Request:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
-__all__ = ["instead_of", "refuse_import"]
+__all__ = ["INSTEAD", "Foreign", "instead_of", "refuse_import"]
 
 INSTEAD: Final[dict[str, dict[str, str]]] = {
     "setting": {
@@ -72,6 +72,20 @@ INSTEAD: Final[dict[str, dict[str, str]]] = {
     },
 }
 """By what is looked up where."""
+
+
+class Foreign:
+    """An attribute of a request that only others have: as if it were not there, but for the message.
+
+    :param name: of the attribute
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> NoReturn:
+        hint = instead_of("attribute of a request", self._name)
+        raise AttributeError(f"a Request has no attribute {self._name!r}{hint}", name=self._name, obj=instance)
 
 
 def instead_of(kind: str, name: str) -> str:
