@@ -128,7 +128,9 @@ def test_the_size_of_the_body_as_sent(kept: Kept, method: str, path: str, status
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024 - 1, 64 * 1024, 3_000_000])
-def test_a_file_is_counted_whoever_sends_it(runner: asyncio.Runner, kept: Kept, tmp_path: Path, size: int) -> None:
+def test_a_file_is_counted_whichever_way_it_is_sent(
+    runner: asyncio.Runner, kept: Kept, tmp_path: Path, size: int
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
 

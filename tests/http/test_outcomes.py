@@ -1,4 +1,4 @@
-"""How events count that reject what a client asks for: not as failures, whoever raised, and down to the last count."""
+"""How events count that reject what a client asks for: not as failures, and down to the last count."""
 
 from __future__ import annotations
 

@@ -65,6 +65,6 @@ class Hooks:
         self.plan()
 
     def plan(self) -> None:
-        """Let all routes plan their hooks anew."""
+        """Let all routes plan their hooks again."""
         for route in self.routes:
             route.plan_hooks()

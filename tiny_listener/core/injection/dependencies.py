@@ -32,7 +32,7 @@ class Dependency:
     """The result of `Depends(...)` in a signature: a function whose result is injected.
 
     :param fn: a coroutine function, or an async generator function that yields once and then cleans up
-    :param use_cache: True: it runs once for an event, whoever asks for it; "context": once for the context of the
+    :param use_cache: True: it runs once for an event, for all that ask for it; "context": once for the context of the
         event; False: for each argument
     :param timeout: seconds that the function may take; after that TimeoutError is raised and the handler does not run
     :raises TypeError: `fn` is neither, or `use_cache` is none of these, or "context" with a generator
