@@ -60,7 +60,7 @@ app = HTTPListener()
 
 
 @app.get("/")
-async def index(request):
+async def index():
     return "hello"
 """
 """Boots when as many boot as `meet` says; at once without the file."""
