@@ -178,7 +178,7 @@ def test_a_task_that_is_cancelled_before_it_begins_tells_of_its_end(runner: asyn
             suspended.cancel()
 
         await within_a_task()
-        await until(lambda: done)
+        await until(lambda: bool(done))
         assert (seen, done) == (["closed"], [(None, asyncio.CancelledError)])
 
     run(runner, test)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["PooledTask", "set_attribute"]
 
 set_attribute = object.__setattr__
-TOUCHED = True
+TOUCHED = BEGUN = True
 
 
 class PooledTask(asyncio.Task[None]):
@@ -29,7 +29,7 @@ class PooledTask(asyncio.Task[None]):
 
     def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> None:
         set_attribute(self, "touched", not TOUCHED)
-        set_attribute(self, "has_begun", False)
+        set_attribute(self, "has_begun", not BEGUN)
         set_attribute(self, "_cancels", [])
         super().__init__(coro, loop=loop, context=context)
 
@@ -54,9 +54,9 @@ class PooledTask(asyncio.Task[None]):
 
     def begin(self) -> None:
         """The first step has begun."""
-        set_attribute(self, "has_begun", True)
+        set_attribute(self, "has_begun", BEGUN)
         for msg in self._cancels:
-            super().cancel(msg)
+            asyncio.Task.cancel(self, msg)
 
     def set_name(self, value: object, /) -> None:
         self.touched = True
