@@ -26,7 +26,7 @@ import msgspec
 from ..context import Context
 from ..event import Event
 from .codegen import Filled
-from .conversion import is_optional, name_of, one_or_list
+from .conversion import is_optional, name_of, one_or_list, without_none
 from .dependencies import Dependency, DependencyResolver
 from .event_values import plan_data, plan_param, plan_payload
 from .markers import Argument, Marker, Place, marker_in, planners
@@ -80,6 +80,7 @@ def _dependency(dependency: Dependency, place: Place) -> DependencyResolver:
 
 def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Resolver:
     name, _, default, annotation = parameter
+    annotation = _unnested(annotation)
     kind, extras = annotation, tuple[Any, ...]()
     if get_origin(annotation) is Annotated:
         kind, *more = get_args(annotation)
@@ -111,6 +112,19 @@ def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Res
     raise argument.wrong(_advice(argument))
 
 
+def _unnested(annotation: Any) -> Any:
+    """Return `Annotated[T | None, Header]` for `Annotated[T, Header] | None`: it says where the argument comes from."""
+    if get_origin(annotation) is Annotated:
+        return annotation
+    inner = without_none(annotation)
+    if inner is annotation or get_origin(inner) is not Annotated:
+        return annotation
+    kind, *extras = get_args(inner)
+    if not any(isinstance(extra, Dependency) or marker_in(extra) is not None for extra in extras):
+        return annotation  # limits, such as those of msgspec.Meta, concern the type alone
+    return Annotated[(kind | None, *extras)]
+
+
 def _marked(argument: Argument, marker: Marker) -> Resolver:
     if marker.of_request and not argument.place.is_http and argument.place.convertors is not None:
         raise argument.wrong(
@@ -131,7 +145,7 @@ def _of_name_or_type(argument: Argument) -> Resolver | None:
     is_item = argument.annotation is not EMPTY and (
         argument.kind is bytes or one_or_list(argument.annotation) is not None
     )
-    if convertors is not None and is_item:
+    if convertors is not None and is_item and not argument.place.is_http:
         return plan_data(argument, argument.name)
     return None
 
