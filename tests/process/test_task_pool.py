@@ -162,6 +162,28 @@ def test_a_cancellation_between_the_first_step_and_the_second(runner: asyncio.Ru
     run(runner, test)
 
 
+def test_a_task_that_is_cancelled_before_it_begins_tells_of_its_end(runner: asyncio.Runner) -> None:
+    async def test(pool: TaskPool) -> None:
+        seen: list[str] = []
+        done: list[Any] = []
+
+        async def coro() -> None:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                seen.append("closed")
+
+        async def within_a_task() -> None:
+            suspended = pool.run(coro(), lambda value, error: done.append((value, type(error))))
+            suspended.cancel()
+
+        await within_a_task()
+        await until(lambda: bool(done))
+        assert (seen, done) == (["closed"], [(None, asyncio.CancelledError)])
+
+    run(runner, test)
+
+
 def test_cancelling_a_task_and_returning_all_the_same_harms_nobody(runner: asyncio.Runner) -> None:
     async def test(pool: TaskPool) -> None:
         async def coro() -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["PooledTask", "set_attribute"]
 
 set_attribute = object.__setattr__
-TOUCHED = True
+TOUCHED = BEGUN = True
 
 
 class PooledTask(asyncio.Task[None]):
@@ -21,10 +21,16 @@ class PooledTask(asyncio.Task[None]):
 
     touched: bool
     """Whether it was modified."""
+    has_begun: bool
+    """Whether its first step has begun. asyncio never runs the coroutine of a task that is cancelled before, and nobody
+    would learn of its end: it is cancelled within that step instead."""
     runner: Suspended
+    _cancels: list[Any]
 
     def __init__(self, coro: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context) -> None:
         set_attribute(self, "touched", not TOUCHED)
+        set_attribute(self, "has_begun", not BEGUN)
+        set_attribute(self, "_cancels", [])
         super().__init__(coro, loop=loop, context=context)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -41,7 +47,16 @@ class PooledTask(asyncio.Task[None]):
 
     def cancel(self, msg: Any | None = None) -> bool:
         self.touched = True
+        if not self.has_begun:
+            self._cancels.append(msg)
+            return True
         return super().cancel(msg)
+
+    def begin(self) -> None:
+        """The first step has begun."""
+        set_attribute(self, "has_begun", BEGUN)
+        for msg in self._cancels:
+            asyncio.Task.cancel(self, msg)
 
     def set_name(self, value: object, /) -> None:
         self.touched = True

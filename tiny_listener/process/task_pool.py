@@ -287,6 +287,7 @@ class Suspended:
 
     async def _work(self, coro: Coroutine[Any, Any, Any], context: Context, done: OnDone) -> None:
         pool = self.pool
+        self.task.begin()
         if not await self._finish(first_step(self._driver, self.outcome, coro, context), context, done):
             return
         del coro, context, done

@@ -99,6 +99,14 @@ def test_a_folder_without_its_slash(folder: Path, target: str, location: str) ->
     assert (response.status_code, response.headers["location"]) == (308, location)
 
 
+def test_a_redirect_keeps_a_slash_within_a_name(folder: Path) -> None:
+    (folder / "x" / "y").mkdir(parents=True)
+    (folder / "x" / "y" / "index.html").write_text("x")
+    ours = client(folder, "/")
+    assert ours.get("/x%2fy").headers["location"] == "./x%2fy/"
+    assert ours.get("/x%2fy/").text == "x"
+
+
 def test_a_redirect_leads_to_no_other_host(folder: Path) -> None:
     (folder / "x:y").mkdir()
     (folder / "x:y" / "index.html").write_text("x")

@@ -10,6 +10,7 @@ import math
 import re
 import types
 from collections.abc import Callable
+from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
 
@@ -119,16 +120,33 @@ def _text_convertor(annotation: Any) -> Callable[[str], Any] | None:
     if not _is_one_text(annotation):
         return None
     base = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    while hasattr(base, "__supertype__"):  # of a NewType
+        base = base.__supertype__
     first = SIMPLE.get(base)
+    may_be_infinite = first is None and _has_float(annotation)
 
     def convert(text: str) -> Any:
         value = text if first is None else first(text)
         try:
-            return msgspec.convert(value, annotation, strict=first is not None)
+            value = msgspec.convert(value, annotation, strict=first is not None)
         except msgspec.ValidationError as exc:
             raise ValueError(in_words(exc)) from None
+        if may_be_infinite and not _is_finite(value):
+            raise ValueError("must be a finite number")
+        return value
 
     return convert
+
+
+def _is_finite(value: Any) -> bool:
+    return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)
+
+
+def _has_float(annotation: Any) -> bool:
+    """Whether a text such as `nan` may be such a value."""
+    kind = _plain(msgspec.inspect.type_info(annotation))
+    kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    return any(isinstance(_plain(one), (msgspec.inspect.FloatType, msgspec.inspect.DecimalType)) for one in kinds)
 
 
 def _is_one_text(annotation: Any) -> bool:

@@ -103,13 +103,20 @@ def plan_param(argument: Argument, name: str) -> Resolver:
 def _from(given: type, wanted: Any) -> Convert | None:
     """Return the conversion of a value that the router has converted already; None if it never fits."""
     if (given, wanted) == (int, float):
-        return float
+        return _float_of
     base = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
     if base is given or (
         isinstance(base, type) and issubclass(base, Enum) and all(type(m.value) is given for m in base)
     ):
         return value_convertor(wanted)
     return None
+
+
+def _float_of(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("must be a finite number") from None
 
 
 def _wrong_type(name: str, given: type, wanted: Any) -> str:

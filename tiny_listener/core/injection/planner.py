@@ -28,7 +28,7 @@ from ...errors import RouteError
 from ..context import Context
 from ..event import Event
 from .codegen import Filled
-from .conversion import is_optional, name_of, one_or_list
+from .conversion import is_optional, name_of, one_or_list, without_none
 from .dependencies import Dependency, DependencyResolver
 from .event_values import plan_data, plan_param, plan_payload
 from .markers import Argument, Marker, Place, marker_in, planners
@@ -102,6 +102,7 @@ def _of_group(fn: Callable[..., Any], dependency: Dependency, place: Place) -> D
 
 def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Resolver:
     name, _, default, annotation = parameter
+    annotation = _unnested(annotation)
     kind, extras = annotation, tuple[Any, ...]()
     if get_origin(annotation) is Annotated:
         kind, *more = get_args(annotation)
@@ -145,6 +146,19 @@ def _refuse_forgotten_depends(fn: Callable[..., Any], parameter: Parameter, extr
             raise argument.wrong(f"has the function {one.__name__} itself: write Depends({one.__name__})")
 
 
+def _unnested(annotation: Any) -> Any:
+    """Return `Annotated[T | None, Header]` for `Annotated[T, Header] | None`: it says where the argument comes from."""
+    if get_origin(annotation) is Annotated:
+        return annotation
+    inner = without_none(annotation)
+    if inner is annotation or get_origin(inner) is not Annotated:
+        return annotation
+    kind, *extras = get_args(inner)
+    if not any(isinstance(extra, Dependency) or marker_in(extra) is not None for extra in extras):
+        return annotation  # limits, such as those of msgspec.Meta, concern the type alone
+    return Annotated[(kind | None, *extras)]
+
+
 def _marked(argument: Argument, marker: Marker) -> Resolver:
     if marker.of_request and not argument.place.is_http and argument.place.convertors is not None:
         raise argument.wrong(
@@ -169,7 +183,7 @@ def _of_name_or_type(argument: Argument) -> Resolver | None:
         raise argument.wrong(
             "is bytes, which no field of a request is: take request: Request, and its `await request.body()`"
         )
-    if convertors is not None and is_item:
+    if convertors is not None and is_item and not argument.place.is_http:
         return plan_data(argument, argument.name)
     return None
 

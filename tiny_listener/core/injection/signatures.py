@@ -148,6 +148,8 @@ def is_coro_func(fn: Any) -> bool:
     """Whether calling `fn` returns a coroutine: it, or its `__call__`, is `async def`."""
     if type(fn) is FunctionType and fn.__code__.co_flags & inspect.CO_COROUTINE:
         return True
+    if isinstance(fn, type):  # calling it makes an object
+        return False
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
 
 

@@ -57,7 +57,8 @@ class StaticFile(FileResponse):
         try:
             return await super().prepare(request)
         except _IsFolder:
-            name = quote(request.path.rpartition("/")[2], safe="")
+            # As it was sent: in a decoded path a slash of a name, %2F, would be one between names.
+            name = quote(request.target.partition("?")[0].rpartition("/")[2], safe="%!$&'()*+,;=@~")
             query = f"?{request.query_string}" if request.query_string else ""
             return redirect(f"./{name}/{query}", 308)
 

@@ -41,7 +41,7 @@ def describe(listener: Listener[Any], info: Info) -> Schema:
 
     It has the routes for requests whose method OpenAPI knows, unless `include_in_schema=False`.
     """
-    schemas = Schemas()
+    schemas = Schemas({"Problem": PROBLEM})
     operations = [(route, Operation(route, schemas)) for route in _described(listener)]
     schemas.resolve()
     paths: dict[str, Schema] = {}
@@ -55,8 +55,7 @@ def describe(listener: Listener[Any], info: Info) -> Schema:
     about: Schema = {"title": info.title, "version": info.version}
     if info.description:
         about["description"] = info.description
-    components = {"Problem": PROBLEM, **schemas.components}
-    return {"openapi": "3.1.1", "info": about, "paths": paths, "components": {"schemas": components}}
+    return {"openapi": "3.1.1", "info": about, "paths": paths, "components": {"schemas": schemas.components}}
 
 
 def _described(listener: Listener[Any]) -> Iterator[Route]:

@@ -20,7 +20,7 @@ from ...router.pattern import Param
 from ..injection.bodies import BodyResolver
 from ..injection.invalid import TITLES
 from ..response import Response
-from .schemas import Schema, Schemas
+from .schemas import Schema, Schemas, has_json
 
 if TYPE_CHECKING:
     from ...core.registration import Route
@@ -195,9 +195,10 @@ def _texts(fn: Any) -> tuple[str, str]:
 
 def _plain(value: Any) -> Any:
     try:
-        return msgspec.to_builtins(value)
-    except Exception:  # a default that JSON has no form for
+        plain = msgspec.to_builtins(value)
+    except Exception:
         return None
+    return plain if has_json(plain) else None
 
 
 def _answers(fn: Any) -> Iterator[_Answer]:

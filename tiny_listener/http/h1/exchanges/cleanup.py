@@ -57,6 +57,10 @@ async def _respond(exchange: Exchange, value: Any, error: BaseException | None) 
     while not sent.done():
         with contextlib.suppress(asyncio.CancelledError):  # by `Exchange.cancel`, which ends the response too
             await asyncio.shield(sent)
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():  # perhaps not delivered yet, as of a handler that cancelled itself last
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
 
 
 async def _exchange_of(event: AnyEvent) -> Exchange | None:
@@ -65,6 +69,7 @@ async def _exchange_of(event: AnyEvent) -> Exchange | None:
     exchange = pipeline.exchange
     if exchange is None or exchange.event is not event or not exchange.was_suspended:
         # The caller makes the exchange, or tells it of this coroutine, when the coroutine suspends.
-        await asyncio.sleep(0)
+        with contextlib.suppress(asyncio.CancelledError):  # the handler has ended: its cleanup must not be lost
+            await asyncio.sleep(0)
         exchange = pipeline.exchange
     return exchange if exchange is not None and exchange.event is event else None
