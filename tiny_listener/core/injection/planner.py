@@ -109,9 +109,9 @@ def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Res
         extras = tuple(more)
         limits = tuple(extra for extra in extras if isinstance(extra, msgspec.Meta))
         annotation = Annotated[(kind, *limits)] if limits else kind
+    _refuse_forgotten_depends(fn, parameter, extras)
     if isinstance(default, Dependency):
         return _dependency(default, place)
-    _refuse_forgotten_depends(fn, parameter, extras)
     marker = marker_in(default)
     if marker is not None:
         default = marker.default
@@ -136,9 +136,15 @@ def _resolver(fn: Callable[..., Any], parameter: Parameter, place: Place) -> Res
 
 
 def _refuse_forgotten_depends(fn: Callable[..., Any], parameter: Parameter, extras: tuple[Any, ...]) -> None:
-    """Refuse a function, or Depends itself, where a dependency was meant: the function would be the value."""
+    """Refuse a function, or Depends itself, where a dependency was meant: the function would be the value. Refuse two
+    sources of one argument.
+    """
     name, _, default, annotation = parameter
     argument = Argument(where(fn), name, annotation, None, (), default, Place())
+    sources = [one for one in (*extras, default) if isinstance(one, Dependency) or marker_in(one) is not None]
+    if len(sources) > 1:
+        names = " and ".join(getattr(one, "__name__", repr(one)) for one in sources)
+        raise argument.wrong(f"comes from {names}: keep one of them")
     if default is Dependency or Dependency in extras:
         raise argument.wrong("has Depends without a function: write Depends(fn)")
     for one in (default, *extras):
@@ -147,7 +153,11 @@ def _refuse_forgotten_depends(fn: Callable[..., Any], parameter: Parameter, extr
 
 
 def _unnested(annotation: Any) -> Any:
-    """Return `Annotated[T | None, Header]` for `Annotated[T, Header] | None`: it says where the argument comes from."""
+    """Return `Annotated[T | None, Header]` for `Annotated[T, Header] | None`: it says where the argument comes from.
+    Of an alias (`type Id = int`, PEP 695) return what it stands for.
+    """
+    while type(annotation).__name__ == "TypeAliasType":
+        annotation = annotation.__value__
     if get_origin(annotation) is Annotated:
         return annotation
     inner = without_none(annotation)
