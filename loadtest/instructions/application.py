@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tiny_listener import Param
-from tiny_listener.http import HTTPListener, Request
+from tiny_listener.http import HTTPError, HTTPListener, Request, Response
 
 
 class Order(msgspec.Struct):
@@ -30,6 +30,17 @@ def make() -> Any:
     @app.get("/dict")
     async def dictionary() -> dict[str, Any]:
         return {"id": 7, "name": "Bob", "ok": True}
+
+    @app.get("/response")
+    async def response() -> Response:
+        return Response("Hello, Bob!", 200, {"x-request-id": "abc", "cache-control": "no-store"})
+
+    @app.get("/none")
+    async def none() -> None: ...
+
+    @app.get("/error")
+    async def error() -> None:
+        raise HTTPError(404, "no such thing")
 
     @app.post("/orders")
     async def order(order: Order) -> dict[str, Any]:

@@ -47,6 +47,9 @@ SCENARIOS = {
     "a query field": request("GET", "/query?q=abc&n=3"),
     "a JSON body": request("POST", "/orders", b'{"item":"tea","count":2}'),
     "a dict": request("GET", "/dict"),
+    "a Response with two fields": request("GET", "/response"),
+    "None": request("GET", "/none"),
+    "an HTTPError": request("GET", "/error"),
     "no such page": request("GET", "/no/such/page"),
 }
 
