@@ -381,3 +381,9 @@ def test_other_exceptions_are_answered_unless_they_are_raised() -> None:
     assert TestClient(app, raise_server_exceptions=False).get("/").status_code == 500
     with pytest.raises(SystemExit):
         TestClient(app).get("/")
+
+
+@pytest.mark.parametrize("data", ["a=1", b"a=1"])
+def test_a_body_as_it_is_is_no_form(data: Any) -> None:
+    with TestClient(HTTPListener()) as client, pytest.raises(TypeError, match="write content= for a body as it is"):
+        client.post("/", data=data)

@@ -23,7 +23,12 @@ ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 
 
 def pairs_of(fields: Pairs) -> list[tuple[str, Any]]:
-    """Return fields as pairs: a list as a value is several fields of one name."""
+    """Return fields as pairs: a list as a value is several fields of one name.
+
+    :raises TypeError: they are a text or bytes
+    """
+    if isinstance(fields, (str, bytes)):
+        raise TypeError(f"fields are a dict or pairs, not {fields!r}: write content= for a body as it is")
     pairs = fields.items() if isinstance(fields, Mapping) else fields
     return [(name, one) for name, value in pairs for one in (value if isinstance(value, (list, tuple)) else [value])]
 
