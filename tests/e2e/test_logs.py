@@ -96,6 +96,8 @@ def test_a_successor_and_stacks_are_in_the_file_too(tmp_path: Path) -> None:
         wait_for(log.exists)
         first, second = server.workers()
         os.kill(first, signal.SIGKILL)
+        # Until it is reaped, the killed one is still listed.
+        wait_for(lambda: any(entry["level"] == "error" for entry in entries(log.read_text())))
         wait_for(lambda: server.workers() not in ([], [second]) and server.is_ready())
         fields = next(entry for entry in entries(log.read_text()) if entry["level"] == "error")
         assert (fields["slot"], fields["pid"]) == (0, first)
