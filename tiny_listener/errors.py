@@ -13,11 +13,18 @@ ListenerError
 ├── ListenerNotFound       no listener is running in this thread
 ├── PathParamsError        a handler requires a path parameter that its pattern does not have
 ├── EventDataError         a handler requires a data item that its event does not have
-└── HandlerExit            a handler raised SystemExit or KeyboardInterrupt
+├── HandlerExit            a handler raised SystemExit or KeyboardInterrupt
+├── NotStored              a published event is not known to be stored
+│   └── EventsOverloaded   ... because too many events are waiting
+├── EventTooLarge          a published event is larger than allowed
+├── CarrierError           the store of published events cannot be used
+├── RemoteError            the handler of a request failed for good, wherever it ran
+└── WouldDeadlock          a request would wait for a key that its own chain holds
 """
 
 __all__ = [
     "CannotLoad",
+    "CarrierError",
     "ContextAlreadyExists",
     "ContextNotFound",
     "DuplicateListener",
@@ -25,11 +32,16 @@ __all__ = [
     "EventAlreadyExists",
     "EventDataError",
     "EventNotFound",
+    "EventTooLarge",
+    "EventsOverloaded",
     "HandlerExit",
     "ListenerError",
     "ListenerNotFound",
+    "NotStored",
     "PathParamsError",
+    "RemoteError",
     "RouteError",
+    "WouldDeadlock",
     "WrongOptions",
 ]
 
@@ -106,3 +118,41 @@ class HandlerExit(ListenerError):  # noqa: N818
             f"{where} raised {type(error).__name__}({error}), which fails the event but does not end the process; "
             "to stop the listener, await graceful_shutdown()"
         )
+
+
+class NotStored(ListenerError):  # noqa: N818
+    """A published event is not known to be stored: the carrier did not confirm it in time, or could not store it.
+
+    To publish it again with the same `id` is safe.
+    """
+
+
+class EventsOverloaded(NotStored):
+    """The carrier has as many waiting events as it may have, and none was settled in time."""
+
+
+class EventTooLarge(ListenerError):  # noqa: N818
+    """A published event is larger than allowed. The message tells both sizes."""
+
+
+class CarrierError(CannotLoad):
+    """The store of published events cannot be used: its folder, its disk, its schema, or another server that holds it.
+    The message says which, and what would be right.
+    """
+
+
+class RemoteError(ListenerError):
+    """The handler of a request failed for good, or the request was not handled in time.
+
+    :param type: the name of the exception class, such as `ValueError`
+    :param text: its text
+    """
+
+    def __init__(self, type: str, text: str) -> None:  # noqa: A002
+        super().__init__(f"{type}: {text}" if text else type)
+        self.type = type
+        self.text = text
+
+
+class WouldDeadlock(ListenerError):  # noqa: N818
+    """A request would wait for ever: its key is held by an event that waits for this very request."""

@@ -1,0 +1,1 @@
+"""Published events: their life, their order by key, and where they are stored."""

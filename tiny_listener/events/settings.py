@@ -1,0 +1,51 @@
+"""Settings of published events: where they are stored, and the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .envelope import MAX_EVENT, PARTITIONS
+
+__all__ = ["EventSettings", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of the engine.
+
+    :ivar max_events: events that wait or are in flight
+    :ivar max_bytes: bytes of these
+    :ivar max_event: bytes of one
+    :ivar dedup_window: seconds that an id is remembered
+    :ivar max_crashes: how many workers an event may kill alone before it is given up
+    :ivar unroutable_grace: seconds that an event waits for a worker whose routes it matches, as in a rolling deploy
+    :ivar successor_wait: seconds that the keys of a dead worker wait for the successor in its slot
+    :ivar lease: seconds that a restarted carrier waits for workers to say what they have in flight
+    :ivar partitions: partitions of the keys, fixed when a store is created
+    """
+
+    max_events: int = 100_000
+    max_bytes: int = 256 * 1024 * 1024
+    max_event: int = MAX_EVENT
+    dedup_window: float = 120.0
+    max_crashes: int = 3
+    unroutable_grace: float = 60.0
+    successor_wait: float = 1.0
+    lease: float = 10.0
+    partitions: int = PARTITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """Where published events are stored, and how many.
+
+    :ivar folder: of the SQLite database; None: in memory
+    :ivar sync: `normal` survives the death of every process, `full` also a power cut
+    :ivar concurrency: events in flight at one worker
+    """
+
+    folder: str | None = None
+    sync: Literal["normal", "full"] = "normal"
+    concurrency: int = 100
+    limits: Limits = Limits()
