@@ -128,10 +128,9 @@ class EventService:
         self._inbox.append((number, _Gone(slot)))
         self._wake()
 
-    def hear(self, message: Publish) -> None:
-        """Take an event of the carrier's own, for an operator; the answer goes to the operator."""
-        self._inbox.append((0, message))
-        self._wake()
+    def publish(self, message: Publish) -> None:
+        """Take an event of an operator, who is told what becomes of it."""
+        self._receive(0, [message])
 
     # --- turns ------------------------------------------------------------------------------------
 
@@ -160,6 +159,7 @@ class EventService:
         else:
             self._send(effects)
         self._arm(now)
+        self._look()
 
     def _hear(self, number: int, message: object, now: float) -> None:
         if isinstance(message, _Gone):
@@ -228,9 +228,7 @@ class EventService:
             self._stuck = effects
             self._refuse_waiting()
             self._loop.call_later(TRY_AGAIN, self._try_again)
-        if self._written is not None and not self._is_writing and self._stuck is None and not self._inbox:
-            self._written.set_result(None)
-            self._written = None
+        self._look()
 
     def _has_written(self, effects: Effects) -> None:
         if self.failure is not None and effects.stored:
@@ -302,9 +300,7 @@ class EventService:
         self._wake()
         if self._written is None:
             self._written = self._loop.create_future()
-        waiting = self._written
-        self._loop.call_soon(self._look)
-        await waiting
+        await self._written
 
     def _look(self) -> None:
         if self._written is not None and not (self._is_writing or self._is_scheduled or self._stuck or self._inbox):

@@ -117,15 +117,15 @@ class Carrier(RuleBasedStateMachine):
         fails=st.sampled_from([False, False, False, True]),
         wait=st.sampled_from([0.0, 3.0]),
     )
-    def publish(
+    def publish(  # noqa: PLR0917
         self, key: str | None, serial: bool, route: str, delay: float | None, same_id: bool, fails: bool, wait: float
     ) -> None:
         self.published += 1
-        id = f"e{self.published - 1 if same_id and self.published > 1 else self.published}"
-        if same_id and id not in self.confirmed:
+        name = f"e{self.published - 1 if same_id and self.published > 1 else self.published}"
+        if same_id and name not in self.confirmed:
             return
         due = None if delay is None else self.now + delay
-        envelope = Envelope(id, "p", route, b"x", False, self.now, key, serial, due=due)
+        envelope = Envelope(name, "p", route, b"x", self.now, key, serial, due=due)
         message = Publish(self.published, envelope, wait)
         self.asked[message.n] = message
         self.engine.hear(PUBLISHER, message, self.now)
@@ -232,8 +232,8 @@ class Carrier(RuleBasedStateMachine):
         for key in KEYS:
             if key in self.passed:
                 continue
-            serial = [id for id in self.starts[key]]
-            wanted = [id for id in self.stored[key] if id in set(serial)]
+            serial = self.starts[key]
+            wanted = [event for event in self.stored[key] if event in set(serial)]
             assert serial == wanted, (key, serial, wanted)
 
     @invariant()
@@ -254,9 +254,7 @@ class Carrier(RuleBasedStateMachine):
             assert +member.by_route == by_route
         state = self.engine.state
         assert state.size == sum(e.envelope.size for e in [*state.entries.values(), *state.delayed.values()])
-        assert +state.by_route == Counter(
-            e.envelope.route for e in [*state.entries.values(), *state.delayed.values()]
-        )
+        assert +state.by_route == Counter(e.envelope.route for e in [*state.entries.values(), *state.delayed.values()])
         retrying = {e.seq for e in state.entries.values() if e.state is State.RETRYING}
         assert state.retrying == retrying
         for key, lane in self.engine.schedule.lanes.items():

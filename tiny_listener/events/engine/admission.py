@@ -9,7 +9,7 @@ from ..envelope import Envelope
 from ..life import Entry, State
 from ..messages import Confirm, Publish, Refuse
 from ..store.ops import Insert
-from .counters import add
+from ..counters import add
 from .state import EngineState
 
 __all__ = ["MAX_SEEN", "Admission"]
@@ -72,7 +72,7 @@ class Admission:
             text = f"{envelope.size} bytes, and at most {limits.max_event} are allowed"
             self._state.sends.append((number, Refuse(message.n, "too large", text)))
             return True
-        if self._state.number >= limits.max_events or self._state.size + envelope.size > limits.max_bytes:
+        if not self.has_room(envelope):
             return False
         entry = self.insert(envelope, now)
         add(counters.published, "stored")
@@ -82,6 +82,11 @@ class Admission:
             entry.reply_to = number, message.n
             self._requests[envelope.id] = entry
         return True
+
+    def has_room(self, envelope: Envelope) -> bool:
+        """Whether an event may be added to those that wait or are in flight."""
+        limits = self._state.limits
+        return self._state.number < limits.max_events and self._state.size + envelope.size <= limits.max_bytes
 
     def insert(self, envelope: Envelope, now: float, seq: int | None = None, *, first: bool = False) -> Entry:
         """Store an event, and let it wait for its turn, or for its time.

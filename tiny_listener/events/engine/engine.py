@@ -26,7 +26,7 @@ from ..policy import Reason
 from ..settings import Limits
 from ..store.ops import Contents, Count, Delete, Insert, Op, Start, StoredEvent
 from .admission import Admission
-from .counters import add
+from ..counters import add
 from .letters import Letters
 from .members import Member
 from .state import EngineState

@@ -10,7 +10,7 @@ from ..life import Entry
 from ..policy import Reason
 from ..store.ops import Contents, DeadLetter, DropDead, SetHalted, ToDead
 from .admission import Admission
-from .counters import add
+from ..counters import add
 from .state import EngineState
 
 __all__ = ["REDRIVEN", "Letters"]
@@ -27,12 +27,13 @@ class Letters:
     :param contents: what the store has
     :ivar by_reason: the number of letters that are kept
     :ivar halted: the number of the letter that a key waits for
+    :ivar next: the number of the next letter
     """
 
     def __init__(self, state: EngineState, admission: Admission, contents: Contents) -> None:
         self._state: Final = state
         self._admission: Final = admission
-        self._next = contents.next_dead
+        self.next = contents.next_dead
         self.by_reason: Final[dict[str, int]] = dict(contents.dead)
         self.halted: Final[dict[str, int]] = dict(contents.halted)
         for key, number in self.halted.items():
@@ -43,7 +44,7 @@ class Letters:
 
         :param halt: whether its key then waits for an operator
         """
-        number, self._next = self._next, self._next + 1
+        number, self.next = self.next, self.next + 1
         letter = DeadLetter(
             number=number,
             seq=entry.seq,

@@ -10,7 +10,7 @@ from ..life import Entry
 from ..messages import FromCarrier
 from ..settings import Limits
 from ..store.ops import Contents, Op, Update
-from .counters import Counters
+from ..counters import Counters
 from .schedule import Schedule
 from .timers import Timers
 

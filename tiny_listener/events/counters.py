@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["DELAY_BUCKETS", "Counters", "RouteCounters"]
+__all__ = ["DELAY_BUCKETS", "Counters", "RouteCounters", "add"]
 
 DELAY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0)
 """Upper bounds in seconds, of the time from publishing to start; one more bucket has what took longer."""
