@@ -24,7 +24,7 @@ __all__ = [
 LEAST_WAIT = 0.05
 """Seconds: the shortest wait before a retry. Without it, jitter would let many retries follow each other at once."""
 
-Reason: TypeAlias = Literal["attempts", "rejected", "undecodable", "no route", "expired", "crashed"]
+Reason: TypeAlias = Literal["attempts", "rejected", "undecodable", "no route", "crashed"]
 """Why an event became a dead letter."""
 
 
