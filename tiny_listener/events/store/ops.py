@@ -86,9 +86,13 @@ class Insert(msgspec.Struct, frozen=True, gc=False):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """These events are started now: one attempt more for each."""
+    """These events are started: one attempt more for each.
+
+    :ivar at: seconds since 1970
+    """
 
     seqs: list[int]
+    at: float
 
 
 class Update(msgspec.Struct, frozen=True):
