@@ -21,7 +21,7 @@ class Changes:
     :ivar updates: the last update of each event, by seq
     :ivar starts: how often each event was started since its last update, by seq
     :ivar deletes: events that were stored by an earlier transaction
-    :ivar seen: time and id of every new event
+    :ivar seen: id and time of every new event
     :ivar last_seq: the largest number of a new event; 0: there is none
     :ivar letters: new dead letters that are still stored at the end, by number
     :ivar dropped: dead letters that were stored by an earlier transaction
@@ -49,7 +49,7 @@ class Changes:
         self.updates: dict[int, Update] = {}
         self.starts: dict[int, int] = {}
         self.deletes: list[tuple[int]] = []
-        self.seen: list[tuple[float, str]] = []
+        self.seen: list[tuple[str, float]] = []
         self.last_seq = 0
         self.letters: dict[int, DeadLetter] = {}
         self.dropped: list[tuple[int]] = []
@@ -60,7 +60,7 @@ class Changes:
         for op in ops:
             if isinstance(op, Insert):
                 inserts[op.seq] = op.envelope
-                seen.append((op.at, op.envelope.id))
+                seen.append((op.envelope.id, op.at))
                 self.last_seq = max(self.last_seq, op.seq)
             elif isinstance(op, Start):
                 for seq in op.seqs:

@@ -21,11 +21,13 @@ LOCK_WAIT = 2.0
 """Seconds to wait for another connection, such as an operator's shell or a backup, to end its transaction."""
 
 # - events: the envelope comes last, so that a scan of the columns before it reads no overflow pages. Rows of `starts`
-#   below `starts_from` do not count for an event. next_seq is kept in `meta` rather than by AUTOINCREMENT: an event
-#   that is stored and settled by one transaction has a number, but is never written.
+#   below `starts_from` do not count for an event.
 # - starts: a journal. A row has the numbers of the events that one transaction started, as MessagePack: one small row
 #   instead of an UPDATE of each event.
-# - seen: a log, without an index on `id`: it is only ever read whole.
+# - seen: a log of the ids that one transaction stored, with their times, as MessagePack. `at` is the latest of them,
+#   `last_seq` the largest number of an event. AUTOINCREMENT would not do: an event that is stored and settled by one
+#   transaction has a number, but is never written to `events`.
+# - meta: next_seq counts where `seen` has no larger number, so it is written only when rows of `seen` are deleted.
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
     """CREATE TABLE events (seq INTEGER PRIMARY KEY, attempts INTEGER NOT NULL DEFAULT 0,
@@ -33,7 +35,7 @@ TABLES = (
        first_started REAL, started INTEGER NOT NULL DEFAULT 0, starts_from INTEGER NOT NULL DEFAULT 0,
        envelope BLOB NOT NULL)""",
     "CREATE TABLE starts (number INTEGER PRIMARY KEY, at REAL NOT NULL, seqs BLOB NOT NULL)",
-    "CREATE TABLE seen (number INTEGER PRIMARY KEY, at REAL NOT NULL, id TEXT NOT NULL)",
+    "CREATE TABLE seen (number INTEGER PRIMARY KEY, at REAL NOT NULL, last_seq INTEGER NOT NULL, ids BLOB NOT NULL)",
     "CREATE TABLE dead (number INTEGER PRIMARY KEY, id TEXT NOT NULL, reason TEXT NOT NULL, letter BLOB NOT NULL)",
     "CREATE TABLE halted (key TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE counts (route TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",

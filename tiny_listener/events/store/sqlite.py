@@ -28,18 +28,17 @@ WAL_LOOK = 16
 """Commits between two looks at the size of the WAL file."""
 FOLD_ROWS = 1000
 """Rows of the journal of starts after which it is folded into the events."""
-PRUNE_EVERY = 1024
-"""New ids after which a commit deletes old ones."""
-PRUNE_COMMIT = 4 * PRUNE_EVERY
-"""The most ids that a commit looks at: more than came, so that the table shrinks again after a burst."""
-PRUNE_TIDY = 20_000
-"""The most ids that `tidy` looks at: about 10 ms."""
+PRUNE_EVERY = 256
+"""Commits with new ids after which old ids are deleted."""
+PRUNE_ROWS = 4 * PRUNE_EVERY
+"""Rows of ids, of one commit each, that are looked at then: more than came, so that a backlog shrinks."""
 
 INSERT = "INSERT INTO events (seq, envelope) VALUES (?, ?)"
 UPDATE = """UPDATE events SET attempts = ?, crashes = ?, suspect = ?, due = ?, error = ?, error_text = ?,
 first_started = ?, started = 0, starts_from = ? WHERE seq = ?"""
 FOLD = """UPDATE events SET attempts = attempts + ?, started = 1, first_started = coalesce(first_started, ?)
 WHERE seq = ?"""
+SEEN = "INSERT INTO seen (at, last_seq, ids) VALUES (?, ?, ?)"
 PRUNE = "DELETE FROM seen WHERE number IN (SELECT number FROM seen ORDER BY number LIMIT ?) AND at < ?"
 LETTERS = """SELECT letter FROM dead WHERE number > :after AND (:reason IS NULL OR reason = :reason)
 AND (:id IS NULL OR id = :id) ORDER BY number LIMIT :limit"""
@@ -47,6 +46,7 @@ AND (:id IS NULL OR id = :id) ORDER BY number LIMIT :limit"""
 _encode = msgspec.msgpack.Encoder().encode
 _envelope = msgspec.msgpack.Decoder(Envelope).decode
 _letter = msgspec.msgpack.Decoder(DeadLetter).decode
+_seen = msgspec.msgpack.Decoder(list[tuple[str, float]]).decode
 _seqs = msgspec.msgpack.Decoder(list[int]).decode
 
 
@@ -83,7 +83,8 @@ class SQLiteStore:
         self._journal_rows = 0
         self._next_row = 1
         self._window: float | None = None
-        self._new_ids = 0
+        self._next_seq = 1
+        self._new_rows = 0
         self._commits = 0
         self._truncate_above = WAL_LIMIT
         self._is_dirty = True  # the WAL of an earlier process may be there
@@ -99,9 +100,10 @@ class SQLiteStore:
         self._window = dedup_window
         try:
             # The answer has no old ids anyway: that they cannot be deleted, as on a full disk, is no reason to stop.
+            contents = self._load(now - dedup_window)
             with contextlib.suppress(sqlite3.OperationalError):
-                self._db.execute("DELETE FROM seen WHERE at < ?", (now - dedup_window,))
-            return self._load(now - dedup_window)
+                self._prune(now, -1)
+            return contents
         except sqlite3.Error as exc:
             raise CarrierError(f"{self._path} cannot be read: {plain_reason(exc)}") from None
         except msgspec.MsgspecError as exc:
@@ -116,13 +118,17 @@ class SQLiteStore:
         self._load_starts(events, starts_from)
         # The same id may be there twice, when the engine forgot it earlier than the table did: the later time counts.
         seen: dict[str, float] = {}
-        for at, event_id in db.execute("SELECT at, id FROM seen WHERE at >= ? ORDER BY number", (oldest,)):
-            seen.pop(event_id, None)
-            seen[event_id] = at
         meta = dict(db.execute("SELECT name, value FROM meta"))
+        self._next_seq = meta["next_seq"]
+        for last_seq, ids in db.execute("SELECT last_seq, ids FROM seen ORDER BY number"):
+            self._next_seq = max(self._next_seq, last_seq + 1)
+            for event_id, at in _seen(ids):
+                seen.pop(event_id, None)
+                if at >= oldest:
+                    seen[event_id] = at
         return Contents(
             events=list(events.values()),
-            next_seq=meta["next_seq"],
+            next_seq=self._next_seq,
             seen=sorted(seen.items(), key=lambda one: one[1]),
             halted=dict(db.execute("SELECT key, number FROM halted")),
             dead=dict(db.execute("SELECT reason, count(*) FROM dead GROUP BY reason")),
@@ -181,7 +187,7 @@ class SQLiteStore:
             self._make_room(exc)
             raise StoreFailed(plain_reason(exc)) from exc
         self._remember(changes, at)
-        self._stay_small(changes)
+        self._stay_small(at)
 
     def _write(self, changes: Changes, at: float) -> None:
         many, one = self._db.executemany, self._db.execute
@@ -195,15 +201,15 @@ class SQLiteStore:
             seqs = [seq for seq, count in changes.starts.items() for _ in range(count)]
             one("INSERT INTO starts VALUES (?, ?, ?)", (self._next_row, at, _encode(seqs)))
         if changes.seen:
-            many("INSERT INTO seen (at, id) VALUES (?, ?)", changes.seen)
-            self._raise_next("next_seq", changes.last_seq)
+            latest = max(at for _, at in changes.seen)
+            one(SEEN, (latest, changes.last_seq, _encode(changes.seen)))
         if changes.last_dead:
             letters = changes.letters.values()
             many(
                 "INSERT INTO dead VALUES (?, ?, ?, ?)",
                 [(letter.number, letter.envelope.id, letter.reason, _encode(letter)) for letter in letters],
             )
-            self._raise_next("next_dead", changes.last_dead)
+            one("UPDATE meta SET value = max(value, ?) WHERE name = 'next_dead'", (changes.last_dead + 1,))
         if changes.dropped:
             many("DELETE FROM dead WHERE number = ?", changes.dropped)
         for key, number in changes.halted.items():
@@ -229,12 +235,11 @@ class SQLiteStore:
             update.seq,
         )
 
-    def _raise_next(self, name: str, used: int) -> None:
-        self._db.execute("UPDATE meta SET value = max(value, ?) WHERE name = ?", (used + 1, name))
-
     def _remember(self, changes: Changes, at: float) -> None:
         """Follow in memory what was committed."""
         self._is_dirty = True
+        self._next_seq = max(self._next_seq, changes.last_seq + 1)
+        self._new_rows += bool(changes.seen)
         started = self._started
         if started:
             for seq in changes.updates:
@@ -248,15 +253,14 @@ class SQLiteStore:
                 earlier, first = started.get(seq, (0, at))
                 started[seq] = (earlier + count, first)
 
-    def _stay_small(self, changes: Changes) -> None:
+    def _stay_small(self, now: float) -> None:
         """Do now and then after a commit what cannot wait for `tidy`, which a busy carrier may never reach."""
         self._commits += 1
-        self._new_ids += len(changes.seen)
         if self._journal_rows >= FOLD_ROWS:
             self._try(self._fold)
-        if self._new_ids >= PRUNE_EVERY:
-            self._new_ids = 0
-            self._try(lambda: self._prune(changes.seen[-1][0] if changes.seen else self._clock(), PRUNE_COMMIT))
+        if self._new_rows >= PRUNE_EVERY:
+            self._new_rows = 0
+            self._try(lambda: self._prune(now, PRUNE_ROWS))
         if self._commits % WAL_LOOK == 0 and self._wal_size() > self._truncate_above:
             self._try(self._truncate)
 
@@ -281,9 +285,16 @@ class SQLiteStore:
         self._is_dirty = True
 
     def _prune(self, now: float, limit: int) -> None:
-        """Delete ids older than the window, among the first ones in the order of storage."""
-        if self._window is not None and self._db.execute(PRUNE, (limit, now - self._window)).rowcount:
-            self._is_dirty = True
+        """Delete ids older than the window.
+
+        :param limit: rows to look at, in the order of storage; -1: all
+        """
+        if self._window is None:
+            return
+        with transaction(self._db):
+            if self._db.execute(PRUNE, (limit, now - self._window)).rowcount:
+                self._db.execute("UPDATE meta SET value = ? WHERE name = 'next_seq'", (self._next_seq,))
+                self._is_dirty = True
 
     def _checkpoint(self) -> None:
         """Copy the WAL to the database, as far as no reader and no disk that is full prevents it."""
@@ -345,7 +356,7 @@ class SQLiteStore:
         """
         if self._journal_rows:
             self._try(self._fold)
-        self._try(lambda: self._prune(now, PRUNE_TIDY))
+        self._try(lambda: self._prune(now, PRUNE_ROWS))
         if self._is_dirty:
             self._try(self._truncate if self._wal_size() > self._truncate_above else self._checkpoint)
 
