@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..envelope import Envelope
 from .ops import Count, DeadLetter, Delete, DropDead, Insert, Op, SetHalted, Start, ToDead, Update
@@ -19,7 +19,7 @@ class Changes:
     :param ops: of one transaction
     :ivar inserts: new events that are still stored at the end, by seq
     :ivar updates: the last update of each event, by seq
-    :ivar starts: how often each event was started since its last update, by seq
+    :ivar starts: times, and the events that were started then and neither updated nor deleted since
     :ivar deletes: events that were stored by an earlier transaction
     :ivar seen: id and time of every new event
     :ivar last_seq: the largest number of a new event; 0: there is none
@@ -31,6 +31,7 @@ class Changes:
     """
 
     __slots__ = (
+        "_void",
         "counts",
         "deletes",
         "dropped",
@@ -47,7 +48,7 @@ class Changes:
     def __init__(self, ops: Iterable[Op]) -> None:
         self.inserts: dict[int, Envelope] = {}
         self.updates: dict[int, Update] = {}
-        self.starts: dict[int, int] = {}
+        self.starts: list[tuple[float, list[int]]] = []
         self.deletes: list[tuple[int]] = []
         self.seen: list[tuple[str, float]] = []
         self.last_seq = 0
@@ -56,26 +57,29 @@ class Changes:
         self.last_dead = 0
         self.halted: dict[str, int | None] = {}
         self.counts: dict[str, bytes] = {}
-        inserts, starts, seen = self.inserts, self.starts, self.seen
+        self._void: dict[int, int] = {}
+        """How many of the starts do not count for an event, by seq."""
+        inserts, seen = self.inserts, self.seen
         for op in ops:
             if isinstance(op, Insert):
                 inserts[op.seq] = op.envelope
                 seen.append((op.envelope.id, op.at))
                 self.last_seq = max(self.last_seq, op.seq)
             elif isinstance(op, Start):
-                for seq in op.seqs:
-                    starts[seq] = starts.get(seq, 0) + 1
+                self.starts.append((op.at, op.seqs))
             elif isinstance(op, Delete):
                 self._delete(op.seq)
             else:
                 self._add(op)
+        if self._void and self.starts:
+            self.starts = list(self._valid_starts())
 
     def _add(self, op: Op) -> None:
         """Add an operation of a kind that is not among the most frequent."""
         match op:
             case Update():
                 self.updates[op.seq] = op
-                self.starts.pop(op.seq, None)
+                self._void[op.seq] = len(self.starts)
             case ToDead():
                 if op.seq is not None:
                     self._delete(op.seq)
@@ -94,5 +98,12 @@ class Changes:
     def _delete(self, seq: int) -> None:
         if self.inserts.pop(seq, None) is None:
             self.deletes.append((seq,))
-        self.starts.pop(seq, None)
+        self._void[seq] = len(self.starts)
         self.updates.pop(seq, None)
+
+    def _valid_starts(self) -> Iterator[tuple[float, list[int]]]:
+        void = self._void
+        for number, (at, seqs) in enumerate(self.starts):
+            valid = [seq for seq in seqs if void.get(seq, 0) <= number]
+            if valid:
+                yield at, valid

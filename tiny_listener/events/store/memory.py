@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections import Counter
-from collections.abc import Callable
 
 import msgspec
 
@@ -41,13 +39,11 @@ class MemoryStore:
     """Implements `Store` without a disk. What it has survives the death of a worker, but not of its own process.
 
     :param max_dead: dead letters that it keeps
-    :param clock: seconds since 1970, for the time of a start
     :ivar id: see `Store`
     """
 
-    def __init__(self, *, max_dead: int = MAX_DEAD, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, max_dead: int = MAX_DEAD) -> None:
         self.id = secrets.token_hex(8)
-        self._clock = clock
         self._max_dead = max_dead
         self._events: dict[int, StoredEvent] = {}
         self._seen: dict[str, float] = {}
@@ -80,19 +76,20 @@ class MemoryStore:
 
     def commit(self, ops: list[Op]) -> None:
         """Apply operations in their order. It does not fail."""
-        at = self._clock()
+        latest = 0.0
         for op in ops:
             if isinstance(op, Insert):
                 self._insert(op)
+                latest = max(latest, op.at)
             elif isinstance(op, Start):
-                self._start(op.seqs, at)
+                self._start(op)
             elif isinstance(op, Delete):
                 self._events.pop(op.seq, None)
             else:
                 self._apply(op)
         if self._new_ids >= PRUNE_EVERY:
             self._new_ids = 0
-            self._prune(at)
+            self._prune(latest)
 
     def _insert(self, op: Insert) -> None:
         self._events[op.seq] = StoredEvent(op.seq, op.envelope)
@@ -102,14 +99,14 @@ class MemoryStore:
         self._seen[op.envelope.id] = op.at
         self._new_ids += 1
 
-    def _start(self, seqs: list[int], at: float) -> None:
-        for seq in seqs:
+    def _start(self, op: Start) -> None:
+        for seq in op.seqs:
             event = self._events.get(seq)
             if event is not None:
                 event.attempts += 1
                 event.is_started = True
                 if event.first_started is None:
-                    event.first_started = at
+                    event.first_started = op.at
 
     def _apply(self, op: Op) -> None:
         match op:

@@ -22,7 +22,7 @@ LOCK_WAIT = 2.0
 
 # - events: the envelope comes last, so that a scan of the columns before it reads no overflow pages. Rows of `starts`
 #   below `starts_from` do not count for an event.
-# - starts: a journal. A row has the numbers of the events that one transaction started, as MessagePack: one small row
+# - starts: a journal. A row has the events that one transaction started, with the times, as MessagePack: one small row
 #   instead of an UPDATE of each event.
 # - seen: a log of the ids that one transaction stored, with their times, as MessagePack. `at` is the latest of them,
 #   `last_seq` the largest number of an event. AUTOINCREMENT would not do: an event that is stored and settled by one
@@ -34,7 +34,7 @@ TABLES = (
        crashes INTEGER NOT NULL DEFAULT 0, suspect INTEGER NOT NULL DEFAULT 0, due REAL, error TEXT, error_text TEXT,
        first_started REAL, started INTEGER NOT NULL DEFAULT 0, starts_from INTEGER NOT NULL DEFAULT 0,
        envelope BLOB NOT NULL)""",
-    "CREATE TABLE starts (number INTEGER PRIMARY KEY, at REAL NOT NULL, seqs BLOB NOT NULL)",
+    "CREATE TABLE starts (number INTEGER PRIMARY KEY, seqs BLOB NOT NULL)",
     "CREATE TABLE seen (number INTEGER PRIMARY KEY, at REAL NOT NULL, last_seq INTEGER NOT NULL, ids BLOB NOT NULL)",
     "CREATE TABLE dead (number INTEGER PRIMARY KEY, id TEXT NOT NULL, reason TEXT NOT NULL, letter BLOB NOT NULL)",
     "CREATE TABLE halted (key TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",

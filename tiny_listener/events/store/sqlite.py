@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -47,7 +46,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _envelope = msgspec.msgpack.Decoder(Envelope).decode
 _letter = msgspec.msgpack.Decoder(DeadLetter).decode
 _seen = msgspec.msgpack.Decoder(list[tuple[str, float]]).decode
-_seqs = msgspec.msgpack.Decoder(list[int]).decode
+_starts = msgspec.msgpack.Decoder(list[tuple[float, list[int]]]).decode
 
 
 class SQLiteStore:
@@ -60,7 +59,6 @@ class SQLiteStore:
     :param sync: `normal` survives the death of every process; a power cut may undo the last commits. `full` survives
         both, and each commit waits for the disk
     :param partitions: of the keys; another number than the database has is accepted only while no event waits
-    :param clock: seconds since 1970, for the time of a start
     :ivar id: see `Store`
     :raises CarrierError: the database cannot be used; the text says why, and what would be right
     """
@@ -71,11 +69,9 @@ class SQLiteStore:
         *,
         sync: Literal["normal", "full"] = "normal",
         partitions: int = PARTITIONS,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = Path(folder) / FILE
         self._wal = self._path.with_name(f"{FILE}-wal")
-        self._clock = clock
         self._db = connect(self._path, sync, partitions)
         self.id = store_id(self._db)
         self._started: dict[int, tuple[int, float]] = {}
@@ -159,10 +155,10 @@ class SQLiteStore:
         """Apply the journal of starts."""
         self._started = {}
         self._journal_rows = 0
-        for row, at, blob in self._db.execute("SELECT number, at, seqs FROM starts ORDER BY number"):
+        for row, blob in self._db.execute("SELECT number, seqs FROM starts ORDER BY number"):
             self._journal_rows += 1
             self._next_row = max(self._next_row, row + 1)
-            for seq in _seqs(blob):
+            for at, seq in [(at, seq) for at, seqs in _starts(blob) for seq in seqs]:
                 event = events.get(seq)
                 if event is None or row < starts_from.get(seq, 0):
                     continue
@@ -179,17 +175,16 @@ class SQLiteStore:
         :raises StoreFailed: none was written, and why; the next commit may succeed
         """
         changes = Changes(ops)
-        at = self._clock()
         try:
             with transaction(self._db):
-                self._write(changes, at)
+                self._write(changes)
         except sqlite3.Error as exc:
             self._make_room(exc)
             raise StoreFailed(plain_reason(exc)) from exc
-        self._remember(changes, at)
-        self._stay_small(at)
+        self._remember(changes)
+        self._stay_small(changes)
 
-    def _write(self, changes: Changes, at: float) -> None:
+    def _write(self, changes: Changes) -> None:
         many, one = self._db.executemany, self._db.execute
         if changes.inserts:
             many(INSERT, [(seq, _encode(envelope)) for seq, envelope in changes.inserts.items()])
@@ -198,8 +193,7 @@ class SQLiteStore:
         if changes.deletes:
             many("DELETE FROM events WHERE seq = ?", changes.deletes)
         if changes.starts:
-            seqs = [seq for seq, count in changes.starts.items() for _ in range(count)]
-            one("INSERT INTO starts VALUES (?, ?, ?)", (self._next_row, at, _encode(seqs)))
+            one("INSERT INTO starts VALUES (?, ?)", (self._next_row, _encode(changes.starts)))
         if changes.seen:
             latest = max(at for _, at in changes.seen)
             one(SEEN, (latest, changes.last_seq, _encode(changes.seen)))
@@ -235,7 +229,7 @@ class SQLiteStore:
             update.seq,
         )
 
-    def _remember(self, changes: Changes, at: float) -> None:
+    def _remember(self, changes: Changes) -> None:
         """Follow in memory what was committed."""
         self._is_dirty = True
         self._next_seq = max(self._next_seq, changes.last_seq + 1)
@@ -249,18 +243,19 @@ class SQLiteStore:
         if changes.starts:
             self._next_row += 1
             self._journal_rows += 1
-            for seq, count in changes.starts.items():
-                earlier, first = started.get(seq, (0, at))
-                started[seq] = (earlier + count, first)
+            for at, seqs in changes.starts:
+                for seq in seqs:
+                    count, first = started.get(seq, (0, at))
+                    started[seq] = (count + 1, first)
 
-    def _stay_small(self, now: float) -> None:
+    def _stay_small(self, changes: Changes) -> None:
         """Do now and then after a commit what cannot wait for `tidy`, which a busy carrier may never reach."""
         self._commits += 1
         if self._journal_rows >= FOLD_ROWS:
             self._try(self._fold)
-        if self._new_rows >= PRUNE_EVERY:
+        if self._new_rows >= PRUNE_EVERY:  # so this transaction has a new id
             self._new_rows = 0
-            self._try(lambda: self._prune(now, PRUNE_ROWS))
+            self._try(lambda: self._prune(changes.seen[-1][1], PRUNE_ROWS))
         if self._commits % WAL_LOOK == 0 and self._wal_size() > self._truncate_above:
             self._try(self._truncate)
 
