@@ -11,12 +11,14 @@ from typing import Literal
 
 from ...errors import CarrierError
 
-__all__ = ["FILE", "VERSION", "connect", "plain_reason", "store_id", "transaction"]
+__all__ = ["FILE", "FULL", "LOCK_WAIT", "VERSION", "connect", "plain_reason", "store_id", "transaction"]
 
 FILE = "events.db"
 """The name of the database in its folder. SQLite adds `-wal` and `-shm`."""
 VERSION = 1
 """Of the schema: `PRAGMA user_version`."""
+FULL = "the disk is full"
+"""Why a commit failed."""
 LOCK_WAIT = 2.0
 """Seconds to wait for another connection, such as an operator's shell or a backup, to end its transaction."""
 
@@ -80,7 +82,7 @@ def plain_reason(exc: sqlite3.Error) -> str:
     name = getattr(exc, "sqlite_errorname", type(exc).__name__)
     text = " ".join(str(exc).split())
     return {
-        sqlite3.SQLITE_FULL: "the disk is full",
+        sqlite3.SQLITE_FULL: FULL,
         sqlite3.SQLITE_IOERR: f"the disk cannot be read or written ({name})",
         sqlite3.SQLITE_READONLY: f"the database is read-only ({name})",
         sqlite3.SQLITE_CANTOPEN: f"the database cannot be opened ({name})",

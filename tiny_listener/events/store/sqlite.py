@@ -15,7 +15,8 @@ from ...errors import CarrierError
 from ..envelope import PARTITIONS, Envelope
 from .changes import Changes
 from .ops import Contents, DeadLetter, Op, StoredEvent, StoreFailed, Update
-from .schema import FILE, connect, plain_reason, store_id, transaction
+from .reserve import RESERVE, Reserve
+from .schema import FILE, FULL, LOCK_WAIT, connect, plain_reason, store_id, transaction
 
 __all__ = ["SQLiteStore"]
 
@@ -58,6 +59,8 @@ class SQLiteStore:
     :param folder: an existing one, for this store alone
     :param sync: `normal` survives the death of every process; a power cut may undo the last commits. `full` survives
         both, and each commit waits for the disk
+    :param reserve: bytes on the disk that are kept free for settling: when the disk is full, new events are refused,
+        and all else is still written
     :param partitions: of the keys; another number than the database has is accepted only while no event waits
     :ivar id: see `Store`
     :raises CarrierError: the database cannot be used; the text says why, and what would be right
@@ -69,11 +72,14 @@ class SQLiteStore:
         *,
         sync: Literal["normal", "full"] = "normal",
         partitions: int = PARTITIONS,
+        reserve: int = RESERVE,
     ) -> None:
         self._path = Path(folder) / FILE
         self._wal = self._path.with_name(f"{FILE}-wal")
         self._db = connect(self._path, sync, partitions)
         self.id = store_id(self._db)
+        self._reserve = Reserve(self._path.with_name("reserve"), reserve)
+        self._reserve.hold()
         self._started: dict[int, tuple[int, float]] = {}
         """What the journal says of events: starts, and the time of the first, by seq."""
         self._journal_rows = 0
@@ -84,7 +90,7 @@ class SQLiteStore:
         self._commits = 0
         self._truncate_above = WAL_LIMIT
         self._is_dirty = True  # the WAL of an earlier process may be there
-        self._has_complained = False
+        self._complaints: set[str] = set()
 
     def load(self, now: float, dedup_window: float) -> Contents:
         """Return all that is stored, and delete ids older than the window.
@@ -175,14 +181,24 @@ class SQLiteStore:
         :raises StoreFailed: none was written, and why; the next commit may succeed
         """
         changes = Changes(ops)
+        if changes.inserts and not self._reserve.hold():
+            raise StoreFailed(FULL)
+        try:
+            self._transact(changes)
+        except sqlite3.Error as exc:
+            raise StoreFailed(plain_reason(exc)) from exc
+        self._remember(changes)
+        self._stay_small(changes)
+
+    def _transact(self, changes: Changes) -> None:
         try:
             with transaction(self._db):
                 self._write(changes)
         except sqlite3.Error as exc:
-            self._make_room(exc)
-            raise StoreFailed(plain_reason(exc)) from exc
-        self._remember(changes)
-        self._stay_small(changes)
+            if not self._make_room(exc) or changes.inserts:
+                raise
+            with transaction(self._db):
+                self._write(changes)
 
     def _write(self, changes: Changes) -> None:
         many, one = self._db.executemany, self._db.execute
@@ -252,23 +268,26 @@ class SQLiteStore:
         """Do now and then after a commit what cannot wait for `tidy`, which a busy carrier may never reach."""
         self._commits += 1
         if self._journal_rows >= FOLD_ROWS:
-            self._try(self._fold)
+            self._try("fold its journal", self._fold)
         if self._new_rows >= PRUNE_EVERY:  # so this transaction has a new id
             self._new_rows = 0
-            self._try(lambda: self._prune(changes.seen[-1][1], PRUNE_ROWS))
+            self._try("delete old ids", lambda: self._prune(changes.seen[-1][1], PRUNE_ROWS))
         if self._commits % WAL_LOOK == 0 and self._wal_size() > self._truncate_above:
-            self._try(self._truncate)
+            self._try("truncate its WAL", self._truncate)
 
-    def _try(self, work: Callable[[], None]) -> None:
-        """Do some of what keeps the database small. A failure is no failure of a commit, and is logged once."""
+    def _try(self, what: str, work: Callable[[], None]) -> None:
+        """Do some of what keeps the database small. A failure is no failure of a commit, and is logged once.
+
+        :param what: it does, for the log
+        """
         try:
             work()
         except sqlite3.Error as exc:
-            if not self._has_complained:
-                self._has_complained = True
-                logger.warning("The store of events cannot be tidied, and grows: %s", plain_reason(exc))
+            if what not in self._complaints:
+                self._complaints.add(what)
+                logger.warning("The store of events cannot %s, and grows: %s", what, plain_reason(exc))
         else:
-            self._has_complained = False
+            self._complaints.discard(what)
 
     def _fold(self) -> None:
         """Write the starts of the journal that still count to their events, and empty it."""
@@ -304,14 +323,21 @@ class SQLiteStore:
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
-            self._db.execute("PRAGMA busy_timeout = 2000")
+            self._db.execute(f"PRAGMA busy_timeout = {int(LOCK_WAIT * 1000)}")
             self._truncate_above = self._wal_size() + WAL_LIMIT
 
-    def _make_room(self, exc: sqlite3.Error) -> None:
-        """Let later commits write over the WAL, which needs no room on a full disk, rather than append to it."""
-        if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
-            with contextlib.suppress(sqlite3.Error):
-                self._checkpoint()
+    def _make_room(self, exc: sqlite3.Error) -> bool:
+        """Give the reserve to the transactions that follow, and let them write over the WAL rather than append.
+
+        :param exc: why a transaction failed
+        :return: whether the disk was full, and the reserve was there to give
+        """
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_FULL:
+            return False
+        has_given = self._reserve.release()
+        with contextlib.suppress(sqlite3.Error):
+            self._checkpoint()
+        return has_given
 
     def _wal_size(self) -> int:
         try:
@@ -339,7 +365,7 @@ class SQLiteStore:
             raise CarrierError(f"The dead letters in {self._path} cannot be read: {text}") from None
 
     def size(self) -> int:
-        """Return the bytes of the database and of its WAL. Room of deleted events is used again, not given back."""
+        """Return the bytes of the database and of its WAL. Room of deleted events is used again, and not given back."""
         with contextlib.suppress(OSError):
             return self._path.stat().st_size + self._wal_size()
         return 0
@@ -350,10 +376,12 @@ class SQLiteStore:
         :param now: seconds since 1970
         """
         if self._journal_rows:
-            self._try(self._fold)
-        self._try(lambda: self._prune(now, PRUNE_ROWS))
+            self._try("fold its journal", self._fold)
+        self._try("delete old ids", lambda: self._prune(now, PRUNE_ROWS))
         if self._is_dirty:
-            self._try(self._truncate if self._wal_size() > self._truncate_above else self._checkpoint)
+            is_large = self._wal_size() > self._truncate_above
+            self._try("copy its WAL", self._truncate if is_large else self._checkpoint)
+        self._reserve.hold()
 
     def close(self) -> None:
         """Close it. SQLite then copies the WAL to the database and deletes it."""
