@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .engine import Effects, Engine
 from .link import Link
@@ -23,6 +23,9 @@ from .operator import Operator
 from .questions import Answer, Question
 from .settings import EventSettings
 from .store.ops import Count, Op, Store, StoreFailed
+
+if TYPE_CHECKING:
+    from .store.folder import Folder
 
 __all__ = ["Clock", "EventService"]
 
@@ -64,6 +67,7 @@ class EventService:
         self._timer: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._written: asyncio.Future[None] | None = None
+        self._folder: Folder | None = None
         self.failure: str | None = None
         self.commit_seconds = 0.0
         self.commits = 0
@@ -98,8 +102,10 @@ class EventService:
             from .store.memory import MemoryStore  # noqa: PLC0415 - only one of the two is needed
 
             return MemoryStore()
+        from .store.folder import open_folder  # noqa: PLC0415
         from .store.sqlite import SQLiteStore  # noqa: PLC0415
 
+        self._folder = open_folder(settings.folder)
         return SQLiteStore(settings.folder, sync=settings.sync, partitions=settings.limits.partitions)
 
     # --- links ------------------------------------------------------------------------------------
@@ -322,6 +328,8 @@ class EventService:
             if timer is not None:
                 timer.cancel()
         await self.read(self.store.close)
+        if self._folder is not None:
+            self._folder.close()
         if self._executor is not None:
             self._executor.shutdown()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from ..counters import add
 from ..envelope import Envelope
 from ..life import Entry, State
 from ..messages import Confirm, Publish, Refuse
 from ..store.ops import Insert
-from ..counters import add
 from .state import EngineState
 
 __all__ = ["MAX_SEEN", "Admission"]

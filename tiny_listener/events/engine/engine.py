@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from ..counters import add
 from ..life import Entry, State
 from ..messages import (
     Confirm,
@@ -26,7 +27,6 @@ from ..policy import Reason
 from ..settings import Limits
 from ..store.ops import Contents, Count, Delete, Insert, Op, Start, StoredEvent
 from .admission import Admission
-from ..counters import add
 from .letters import Letters
 from .members import Member
 from .state import EngineState

@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
+from ..counters import add
 from ..life import Entry
 from ..policy import Reason
 from ..store.ops import Contents, DeadLetter, DropDead, SetHalted, ToDead
 from .admission import Admission
-from ..counters import add
 from .state import EngineState
 
 __all__ = ["REDRIVEN", "Letters"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from ..counters import Counters
 from ..envelope import Envelope
 from ..life import Entry
 from ..messages import FromCarrier
 from ..settings import Limits
 from ..store.ops import Contents, Op, Update
-from ..counters import Counters
 from .schedule import Schedule
 from .timers import Timers
 
