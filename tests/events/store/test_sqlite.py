@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.events.store.samples import NOW, WINDOW, contents, event, insert, letter, seqs, to_dead, update
+from tests.server import ROOT
 from tiny_listener.errors import CarrierError
 from tiny_listener.events.store import sqlite
 from tiny_listener.events.store.ops import Count, Delete, Op, SetHalted, Start, StoreFailed
@@ -304,3 +307,35 @@ def test_the_hot_path_reads_nothing(store: SQLiteStore) -> None:
     store._db.set_trace_callback(None)
     assert statements.count("COMMIT") == 50
     assert not [text for text in statements if text.startswith("SELECT")]
+
+
+COMMIT = """
+import sys
+from tests.events.store.samples import NOW, WINDOW, insert
+from tiny_listener.events.store.ops import Delete, Start
+from tiny_listener.events.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+store.load(NOW, WINDOW)
+for seq in range(1, 1_000_000):
+    store.commit([insert(seq), Start([seq], NOW), *([] if seq % 10 else [Delete(seq - 1)])])
+    print(seq, flush=True)
+    if seq % 50 == 0:
+        store.tidy(NOW)
+"""
+
+
+def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", COMMIT, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        for _ in range(500):
+            process.stdout.readline()
+        process.kill()
+        confirmed = int(process.stdout.read().split(b"\n")[-2])
+    store = SQLiteStore(tmp_path)
+    loaded = contents(store)
+    assert loaded.next_seq in (confirmed + 1, confirmed + 2)
+    assert {one.seq for one in loaded.events if one.seq <= confirmed} == {
+        seq for seq in range(1, confirmed + 1) if (seq + 1) % 10 or seq + 1 >= loaded.next_seq
+    }
+    assert all(one.is_started and one.attempts == 1 for one in loaded.events)
+    store.close()

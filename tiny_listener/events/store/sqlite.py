@@ -202,12 +202,15 @@ class SQLiteStore:
 
     def _write(self, changes: Changes) -> None:
         many, one = self._db.executemany, self._db.execute
+        # First: an operator may ask to drop a letter whose number comes only later in this transaction.
+        if changes.deletes:
+            many("DELETE FROM events WHERE seq = ?", changes.deletes)
+        if changes.dropped:
+            many("DELETE FROM dead WHERE number = ?", changes.dropped)
         if changes.inserts:
             many(INSERT, [(seq, _encode(envelope)) for seq, envelope in changes.inserts.items()])
         if changes.updates:
             many(UPDATE, [self._row_of(update) for update in changes.updates.values()])
-        if changes.deletes:
-            many("DELETE FROM events WHERE seq = ?", changes.deletes)
         if changes.starts:
             one("INSERT INTO starts VALUES (?, ?)", (self._next_row, _encode(changes.starts)))
         if changes.seen:
@@ -220,8 +223,6 @@ class SQLiteStore:
                 [(letter.number, letter.envelope.id, letter.reason, _encode(letter)) for letter in letters],
             )
             one("UPDATE meta SET value = max(value, ?) WHERE name = 'next_dead'", (changes.last_dead + 1,))
-        if changes.dropped:
-            many("DELETE FROM dead WHERE number = ?", changes.dropped)
         for key, number in changes.halted.items():
             if number is None:
                 one("DELETE FROM halted WHERE key = ?", (key,))
