@@ -18,7 +18,7 @@ from tests.server import ROOT
 from tiny_listener.errors import CarrierError
 from tiny_listener.events.store import sqlite
 from tiny_listener.events.store.ops import Count, Delete, Op, SetHalted, Start, StoreFailed
-from tiny_listener.events.store.schema import FILE
+from tiny_listener.events.store.schema import FILE, connect
 from tiny_listener.events.store.sqlite import SQLiteStore
 
 
@@ -74,6 +74,11 @@ def test_an_update_after_a_restart_replaces_earlier_starts(tmp_path: Path) -> No
     store = SQLiteStore(tmp_path)
     assert (event(store, 1).attempts, event(store, 1).is_started) == (4, False)
     store.close()
+
+
+def test_where_there_is_no_wal() -> None:
+    with pytest.raises(CarrierError, match=r"cannot share memory, which SQLite needs for its WAL \(mode 'memory'\)"):
+        connect(Path(":memory:"), "normal", 64)
 
 
 @pytest.mark.parametrize(("sync", "value"), [("normal", 1), ("full", 2)])
@@ -327,10 +332,10 @@ for seq in range(1, 1_000_000):
 def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", COMMIT, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
-        for _ in range(500):
-            process.stdout.readline()
+        lines = [process.stdout.readline() for _ in range(500)]
         process.kill()
-        confirmed = int(process.stdout.read().split(b"\n")[-2])
+        lines += process.stdout.readlines()
+        confirmed = max(int(line) for line in lines if line.endswith(b"\n"))
     store = SQLiteStore(tmp_path)
     loaded = contents(store)
     assert loaded.next_seq in (confirmed + 1, confirmed + 2)

@@ -341,10 +341,7 @@ class SQLiteStore:
         return has_given
 
     def _wal_size(self) -> int:
-        try:
-            return self._wal.stat().st_size
-        except OSError:
-            return 0
+        return _size_of(self._wal)
 
     def dead_letters(
         self,
@@ -367,9 +364,7 @@ class SQLiteStore:
 
     def size(self) -> int:
         """Return the bytes of the database and of its WAL. Room of deleted events is used again, and not given back."""
-        with contextlib.suppress(OSError):
-            return self._path.stat().st_size + self._wal_size()
-        return 0
+        return _size_of(self._path) + self._wal_size()
 
     def tidy(self, now: float) -> None:
         """Fold the journal of starts, delete some old ids, and checkpoint. It may take some 10 ms.
@@ -387,3 +382,11 @@ class SQLiteStore:
     def close(self) -> None:
         """Close it. SQLite then copies the WAL to the database and deletes it."""
         self._db.close()
+
+
+def _size_of(path: Path) -> int:
+    """Return the bytes of a file; 0: it is missing."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
