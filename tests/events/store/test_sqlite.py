@@ -205,6 +205,16 @@ def test_nothing_of_a_failed_transaction_is_visible(store: SQLiteStore, tmp_path
     assert seqs(store) == [2, 3]
 
 
+@pytest.mark.parametrize("value", [2**70, "\ud800", object()])
+def test_a_value_that_cannot_be_encoded(store: SQLiteStore, value: object) -> None:
+    store.commit([insert(1)])
+    bad = insert(2)
+    bad.envelope.params = {"x": value}
+    with pytest.raises(StoreFailed, match=r"^a value cannot be stored: .+$"):
+        store.commit([Delete(1), bad])
+    assert seqs(store) == [1]
+
+
 def test_a_closed_store_fails(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path)
     store.close()

@@ -187,6 +187,8 @@ class SQLiteStore:
             self._transact(changes)
         except sqlite3.Error as exc:
             raise StoreFailed(plain_reason(exc)) from exc
+        except (OverflowError, TypeError, ValueError) as exc:  # such as an integer over 64 bits, or a lone surrogate
+            raise StoreFailed(f"a value cannot be stored: {' '.join(str(exc).split())}") from exc
         self._remember(changes)
         self._stay_small(changes)
 
