@@ -34,13 +34,25 @@ class Disk:
                 while True:
                     file.write(b"x" * 4096)
         else:
-            store._db.execute(f"PRAGMA max_page_count = {self._pages(store)}")
+            self._limit(store, self._pages(store))
+            release = store._reserve.release
+
+            def give_room() -> bool:
+                self._limit(store, self._pages(store) + RESERVE // 4096)
+                return release()
+
+            store._reserve.release = give_room  # type: ignore[method-assign]
 
     def empty(self, store: SQLiteStore) -> None:
         if self.is_real:
             self._ballast.unlink()
         else:
-            store._db.execute("PRAGMA max_page_count = 1000000")
+            self._limit(store, 1_000_000)
+            store._reserve.release = lambda: False  # type: ignore[method-assign]
+
+    @staticmethod
+    def _limit(store: SQLiteStore, pages: int) -> None:
+        store._db.execute(f"PRAGMA max_page_count = {pages}")
 
     @staticmethod
     def _pages(store: SQLiteStore) -> int:
@@ -63,7 +75,7 @@ def test_a_full_disk(disk: Disk) -> None:
     disk.fill(store)
     for _ in range(3):
         with pytest.raises(StoreFailed, match=r"^the disk is full$"):
-            store.commit([Start([1], NOW), Delete(2), to_dead(1, None), insert(3, data=b"x" * 100_000)])
+            store.commit([Start([1], NOW), Delete(2), to_dead(1, None), insert(3, data=b"x" * 2 * ROOM)])
         assert contents(store) == before
     disk.empty(store)
     store.commit([Start([1], NOW), Delete(2), insert(3, data=b"x" * 100_000)])
@@ -103,6 +115,24 @@ def test_events_are_settled_on_a_full_disk(disk: Disk) -> None:
     disk.empty(store)
     store.commit([insert(2000)])
     assert 2000 in seqs(store)
+    store.close()
+
+
+def test_what_inserts_nothing_is_written_at_once_with_the_reserve(disk: Disk) -> None:
+    store = SQLiteStore(disk.folder, reserve=RESERVE)
+    contents(store)
+    store.commit([insert(1)])
+    disk.fill(store)
+    assert store._reserve.is_held
+    store.commit([to_dead(number, number) for number in range(1, 100)])
+    assert not store._reserve.is_held
+    assert contents(store).dead == {"attempts": 99}
+    assert seqs(store) == []
+    store.tidy(NOW)
+    assert store._reserve.is_held is not disk.is_real  # from a disk that is full, it would be taken at once
+    disk.empty(store)
+    store.tidy(NOW)
+    assert store._reserve.is_held
     store.close()
 
 

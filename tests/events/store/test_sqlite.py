@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.events.store.samples import NOW, WINDOW, contents, event, insert, letter, seqs, to_dead, update
+from tests.server import ROOT
 from tiny_listener.errors import CarrierError
 from tiny_listener.events.store import sqlite
 from tiny_listener.events.store.ops import Count, Delete, Op, SetHalted, Start, StoreFailed
-from tiny_listener.events.store.schema import FILE
+from tiny_listener.events.store.schema import FILE, connect
 from tiny_listener.events.store.sqlite import SQLiteStore
 
 
@@ -71,6 +74,11 @@ def test_an_update_after_a_restart_replaces_earlier_starts(tmp_path: Path) -> No
     store = SQLiteStore(tmp_path)
     assert (event(store, 1).attempts, event(store, 1).is_started) == (4, False)
     store.close()
+
+
+def test_where_there_is_no_wal() -> None:
+    with pytest.raises(CarrierError, match=r"cannot share memory, which SQLite needs for its WAL \(mode 'memory'\)"):
+        connect(Path(":memory:"), "normal", 64)
 
 
 @pytest.mark.parametrize(("sync", "value"), [("normal", 1), ("full", 2)])
@@ -197,6 +205,16 @@ def test_nothing_of_a_failed_transaction_is_visible(store: SQLiteStore, tmp_path
     assert seqs(store) == [2, 3]
 
 
+@pytest.mark.parametrize("value", [2**70, "\ud800", object()])
+def test_a_value_that_cannot_be_encoded(store: SQLiteStore, value: object) -> None:
+    store.commit([insert(1)])
+    bad = insert(2)
+    bad.envelope.params = {"x": value}
+    with pytest.raises(StoreFailed, match=r"^a value cannot be stored: .+$"):
+        store.commit([Delete(1), bad])
+    assert seqs(store) == [1]
+
+
 def test_a_closed_store_fails(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path)
     store.close()
@@ -304,3 +322,35 @@ def test_the_hot_path_reads_nothing(store: SQLiteStore) -> None:
     store._db.set_trace_callback(None)
     assert statements.count("COMMIT") == 50
     assert not [text for text in statements if text.startswith("SELECT")]
+
+
+COMMIT = """
+import sys
+from tests.events.store.samples import NOW, WINDOW, insert
+from tiny_listener.events.store.ops import Delete, Start
+from tiny_listener.events.store.sqlite import SQLiteStore
+store = SQLiteStore(sys.argv[1])
+store.load(NOW, WINDOW)
+for seq in range(1, 1_000_000):
+    store.commit([insert(seq), Start([seq], NOW), *([] if seq % 10 else [Delete(seq - 1)])])
+    print(seq, flush=True)
+    if seq % 50 == 0:
+        store.tidy(NOW)
+"""
+
+
+def test_what_was_committed_survives_a_kill(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", COMMIT, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(500)]
+        process.kill()
+        lines += process.stdout.readlines()
+        confirmed = max(int(line) for line in lines if line.endswith(b"\n"))
+    store = SQLiteStore(tmp_path)
+    loaded = contents(store)
+    assert loaded.next_seq in (confirmed + 1, confirmed + 2)
+    assert {one.seq for one in loaded.events if one.seq <= confirmed} == {
+        seq for seq in range(1, confirmed + 1) if (seq + 1) % 10 or seq + 1 >= loaded.next_seq
+    }
+    assert all(one.is_started and one.attempts == 1 for one in loaded.events)
+    store.close()

@@ -187,6 +187,8 @@ class SQLiteStore:
             self._transact(changes)
         except sqlite3.Error as exc:
             raise StoreFailed(plain_reason(exc)) from exc
+        except (OverflowError, TypeError, ValueError) as exc:  # such as an integer over 64 bits, or a lone surrogate
+            raise StoreFailed(f"a value cannot be stored: {' '.join(str(exc).split())}") from exc
         self._remember(changes)
         self._stay_small(changes)
 
@@ -202,12 +204,15 @@ class SQLiteStore:
 
     def _write(self, changes: Changes) -> None:
         many, one = self._db.executemany, self._db.execute
+        # First: an operator may ask to drop a letter whose number comes only later in this transaction.
+        if changes.deletes:
+            many("DELETE FROM events WHERE seq = ?", changes.deletes)
+        if changes.dropped:
+            many("DELETE FROM dead WHERE number = ?", changes.dropped)
         if changes.inserts:
             many(INSERT, [(seq, _encode(envelope)) for seq, envelope in changes.inserts.items()])
         if changes.updates:
             many(UPDATE, [self._row_of(update) for update in changes.updates.values()])
-        if changes.deletes:
-            many("DELETE FROM events WHERE seq = ?", changes.deletes)
         if changes.starts:
             one("INSERT INTO starts VALUES (?, ?)", (self._next_row, _encode(changes.starts)))
         if changes.seen:
@@ -220,8 +225,6 @@ class SQLiteStore:
                 [(letter.number, letter.envelope.id, letter.reason, _encode(letter)) for letter in letters],
             )
             one("UPDATE meta SET value = max(value, ?) WHERE name = 'next_dead'", (changes.last_dead + 1,))
-        if changes.dropped:
-            many("DELETE FROM dead WHERE number = ?", changes.dropped)
         for key, number in changes.halted.items():
             if number is None:
                 one("DELETE FROM halted WHERE key = ?", (key,))
@@ -340,10 +343,7 @@ class SQLiteStore:
         return has_given
 
     def _wal_size(self) -> int:
-        try:
-            return self._wal.stat().st_size
-        except OSError:
-            return 0
+        return _size_of(self._wal)
 
     def dead_letters(
         self,
@@ -366,9 +366,7 @@ class SQLiteStore:
 
     def size(self) -> int:
         """Return the bytes of the database and of its WAL. Room of deleted events is used again, and not given back."""
-        with contextlib.suppress(OSError):
-            return self._path.stat().st_size + self._wal_size()
-        return 0
+        return _size_of(self._path) + self._wal_size()
 
     def tidy(self, now: float) -> None:
         """Fold the journal of starts, delete some old ids, and checkpoint. It may take some 10 ms.
@@ -386,3 +384,11 @@ class SQLiteStore:
     def close(self) -> None:
         """Close it. SQLite then copies the WAL to the database and deletes it."""
         self._db.close()
+
+
+def _size_of(path: Path) -> int:
+    """Return the bytes of a file; 0: it is missing."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
