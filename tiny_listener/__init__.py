@@ -7,10 +7,12 @@ from .core.dispatch import EventTask
 from .core.event import Event
 from .core.injection import Data, Depends, Hook, Param, check_coro_func, depend
 from .core.listener import Listener
+from .core.publishing import Publication
 from .core.registration import EventGroup, NamedEvent, Route
 from .core.runtime import get_current_running_listener, is_main_thread
 from .core.source import Source
 from .errors import (
+    CarrierError,
     ContextAlreadyExists,
     ContextNotFound,
     DuplicateListener,
@@ -18,12 +20,18 @@ from .errors import (
     EventAlreadyExists,
     EventDataError,
     EventNotFound,
+    EventsOverloaded,
+    EventTooLarge,
     HandlerExit,
     ListenerError,
     ListenerNotFound,
+    NotStored,
     PathParamsError,
+    RemoteError,
     RouteError,
+    WouldDeadlock,
 )
+from .events.policy import Reject, Retry, RetryLater
 from .net.loop import new_event_loop
 from .process.importing import import_from_string
 from .router import Convertor, compile_path, register_convertor
@@ -34,6 +42,7 @@ except PackageNotFoundError:  # pragma: no cover - run from a source tree that i
     __version__ = "0+unknown"
 
 __all__ = [
+    "CarrierError",
     "Context",
     "ContextAlreadyExists",
     "ContextNotFound",
@@ -48,18 +57,27 @@ __all__ = [
     "EventGroup",
     "EventNotFound",
     "EventTask",
+    "EventTooLarge",
+    "EventsOverloaded",
     "HandlerExit",
     "Hook",
     "Listener",
     "ListenerError",
     "ListenerNotFound",
     "NamedEvent",
+    "NotStored",
     "Param",
     "PathParamsError",
+    "Publication",
+    "Reject",
+    "RemoteError",
+    "Retry",
+    "RetryLater",
     "Route",
     "RouteError",
     "Scope",
     "Source",
+    "WouldDeadlock",
     "__version__",
     "check_coro_func",
     "compile_path",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ...errors import RouteError
 from ..aliases import F, H
@@ -65,9 +65,6 @@ class Definition:
 
 class Registrar:
     """Registers handlers and hooks: a listener, or a group of routes."""
-
-    option_checks: ClassVar[Mapping[str, OptionCheck]] = EVENT_CHECKS
-    """The options of its routes."""
 
     hooks: Hooks
     """Its hooks."""
@@ -136,12 +133,17 @@ class Registrar:
 
         :raises RouteError: one does not exist, or has a wrong value
         """
-        check_options(where(definition.fn), definition.opts, self.option_checks, "a route")
+        checks, kind = self.checks_of(definition)
+        check_options(where(definition.fn), definition.opts, checks, kind)
         if "timeout" in definition.opts and is_async_gen_func(definition.fn):
             raise RouteError(
                 f"{where(definition.fn)}: timeout= limits the call of a handler, and a stream outlives it: "
                 "use asyncio.timeout() within"
             )
+
+    def checks_of(self, definition: Definition) -> tuple[Mapping[str, OptionCheck], str]:
+        """Return the options that a handler may have, and what has these options."""
+        return EVENT_CHECKS, "a route"
 
     def _take(self, definition: Definition) -> Route | None:
         raise NotImplementedError

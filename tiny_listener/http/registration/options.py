@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...core.registration.options import PUBLISHED_CHECKS, ROUTE_CHECKS, EventOptions, OptionCheck, RouteOptions, flag
+from ...core.registration.options import ROUTE_CHECKS, EventOptions, OptionCheck, RouteOptions, flag
 
-__all__ = ["ALL_CHECKS", "HTTP_CHECKS", "AnyOptions", "HTTPOptions"]
+__all__ = ["HTTP_CHECKS", "AnyOptions", "HTTPOptions"]
 
 
 class HTTPOptions(RouteOptions, total=False):
@@ -69,4 +69,3 @@ HTTP_CHECKS: Final[dict[str, OptionCheck]] = {
     "include_in_schema": flag,
     "responses": by_status,
 }
-ALL_CHECKS: Final[dict[str, OptionCheck]] = {**HTTP_CHECKS, **PUBLISHED_CHECKS}

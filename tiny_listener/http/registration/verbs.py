@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ...core.aliases import F
 from ...core.injection import request_patterns
-from ...core.injection.signatures import where
 from ...core.registration import Definition, Registrar
 from ...core.registration.foreign import instead_of
-from ...core.registration.options import EVENT_CHECKS, OptionCheck, check_options
-from .options import ALL_CHECKS, HTTP_CHECKS, AnyOptions, HTTPOptions
+from ...core.registration.options import EVENT_CHECKS, OptionCheck
+from .options import HTTP_CHECKS, AnyOptions, HTTPOptions
 
 __all__ = ["Verbs"]
 
@@ -23,8 +22,6 @@ FOREIGN = re.compile(r"/<(?:\w+:)?(?P<flask>[A-Za-z_]\w*)>(?=/|$)|/:(?P<colon>[A
 class Verbs(Registrar):
     """Registers handlers of requests."""
 
-    option_checks: ClassVar[Mapping[str, OptionCheck]] = ALL_CHECKS
-
     if not TYPE_CHECKING:  # checkers know that there is no such attribute
 
         def __getattr__(self, name: str) -> Any:
@@ -32,13 +29,11 @@ class Verbs(Registrar):
             hint = instead_of("attribute", name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
-    def check_options(self, definition: Definition) -> None:
+    def checks_of(self, definition: Definition) -> tuple[Mapping[str, OptionCheck], str]:
         """See `Registrar`: options of requests are for routes of requests, those of published events for others."""
-        super().check_options(definition)
         if definition.is_http or any(is_one(definition.path) for is_one in request_patterns):
-            check_options(where(definition.fn), definition.opts, HTTP_CHECKS, "a route of requests")
-        else:
-            check_options(where(definition.fn), definition.opts, EVENT_CHECKS, "a route that is not one of requests")
+            return HTTP_CHECKS, "a route"
+        return EVENT_CHECKS, "a route that is not one of requests"
 
     def on_event(
         self, path: str = "{_:path}", *, name: str | None = None, **opts: Unpack[AnyOptions]
