@@ -16,13 +16,14 @@ PACKAGES = {
     "tiny_listener_metrics": ROOT / "metrics" / "tiny_listener_metrics",
     "tiny_listener_supervisor": ROOT / "supervisor" / "tiny_listener_supervisor",
 }
-BASE = {"errors", "router", "process", "net", "core"}
+BASE = {"errors", "router", "process", "net", "core", "events"}
 MAY_IMPORT = {
     "errors": set(),
     "router": {"errors"},
     "process": {"errors"},
     "net": {"errors", "process"},
-    "core": {"errors", "router", "process", "net"},
+    "events": {"errors", "process"},
+    "core": {"errors", "router", "process", "net", "events"},
     "http": BASE | {"http.body"},
     "http.body": BASE | {"http"},
     "http.h1": BASE | {"http", "http.body"},

@@ -92,6 +92,9 @@ class Single:
         age = round(now - self._started, 3)
         return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched, lag=lag)
 
+    async def refresh(self) -> None:
+        """Bring what `status` shows up to date: it always is."""
+
     def _queues(self) -> dict[str, int]:
         """Return the accept queue depths, by the same keys as `SocketBroker.queues`."""
         depths: dict[str, int] = {}

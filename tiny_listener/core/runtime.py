@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..net.provider import SocketProvider
     from ..process.last_resort import LastResort
     from .listener import Listener
+    from .publishing.provider import CarrierProvider
 
 __all__ = ["Host", "StopSignals", "get_current_running_listener", "is_main_thread", "run_listener"]
 
@@ -46,6 +47,8 @@ class Host:
     """The stable number of this worker: 0 to N - 1."""
     last_resort: LastResort | None = None
     """Ends the process if a stop takes too long; None if `run()` must return to the application."""
+    carrier: CarrierProvider | None = None
+    """The way to the carrier of published events; None: there is none."""
 
 
 def run_listener(listener: Listener[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Publishing events: from a listener to the carrier."""
