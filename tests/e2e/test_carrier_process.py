@@ -177,7 +177,7 @@ def test_an_operator_asks_and_commands(tmp_path: Path) -> None:
             (("skip", "bob"), 1, "the key 'bob' is not halted"),
             (("dead", "show", "id-9"), 1, "there is no dead letter of the event id-9"),
             (("dead", "--reason", "x"), 2, "'x' is not one of"),
-            (("dead", "--reason", "crashed", "redrive"), 2, "--reason before a command does nothing"),
+            (("dead", "--reason", "crashed", "redrive"), 2, "options before redrive do nothing: put them behind it"),
             (("dead", "redrive", "--rate", "0"), 2, "0.0 is not in the range"),
         ):
             done = one.ctl(*wrong)

@@ -118,19 +118,7 @@ def events(place: Place, *, as_json: bool) -> None:
     click.echo(_table(columns, rows, columns[1:]))
 
 
-class _Dead(click.Group):
-    """`dead` lists; its commands concern single dead letters. Options of the list do not apply to those."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """See `click.Group`."""
-        given = [name for name, value in ctx.params.items() if value not in (None, False, PAGE)]
-        if ctx.invoked_subcommand is not None and given:
-            option = f"--{given[0].removeprefix('as_')}"
-            raise click.UsageError(f"{option} before a command does nothing: put it behind the command", ctx)
-        return super().invoke(ctx)
-
-
-@click.group(cls=_Dead, invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @as_json_option
 @reason_option
 @click.option(
@@ -140,6 +128,8 @@ class _Dead(click.Group):
 def dead(ctx: click.Context, /, *, as_json: bool, reason: str | None, limit: int) -> None:
     """List dead letters: published events that were given up, in the order in which that happened."""
     if ctx.invoked_subcommand is not None:
+        if as_json or reason is not None or limit != PAGE:
+            raise click.UsageError(f"options before {ctx.invoked_subcommand} do nothing: put them behind it")
         return
     rows, more = _letters(ctx.obj, reason, limit)
     if as_json:
