@@ -2,85 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.server import COMMAND, ROOT, Server, command, serving
+from tests.e2e.carriers import FAKE, carried, is_gone
+from tests.server import COMMAND, ROOT, command
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
-
-FAKE = (sys.executable, str(ROOT / "tests" / "with_fake_events.py"))
-CTL = [sys.executable, "-m", "tiny_listener.cli.ctl"]
-
-
-class Carried:
-    """A server whose carrier is a fake."""
-
-    def __init__(self, server: Server, noted: Path, failure: Path, socket: str) -> None:
-        self.server = server
-        self.failure = failure
-        self._noted = noted
-        self._socket = socket
-
-    @property
-    def noted(self) -> list[str]:
-        return self._noted.read_text().splitlines() if self._noted.exists() else []
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.server.admin("/status.json")[1])
-        return found
-
-    def pid(self) -> int:
-        """Return the pid of the carrier, once it is ready."""
-
-        def ready() -> int | None:
-            carrier = self.status()["carrier"]
-            return carrier["pid"] if carrier and carrier["state"] == "ready" else None
-
-        return wait_for(ready, what="the carrier is ready") or 0
-
-    def ctl(self, *args: str) -> subprocess.CompletedProcess[str]:
-        call = [*CTL, "--socket", self._socket, *args]
-        return subprocess.run(call, capture_output=True, text=True, timeout=30, check=False)
-
-    def heard_by_all(self, text: str, workers: int = 2) -> bool:
-        """Whether each worker's last link is that of a carrier with this pid."""
-        return sum(line == f"attach {slot}" for line in self.since(text) for slot in range(workers)) >= workers
-
-    def since(self, pid: str) -> list[str]:
-        lines = self.noted
-        starts = [at for at, line in enumerate(lines) if line.startswith(f"start {pid} ")]
-        return lines[starts[-1] + 1 :] if starts else []
-
-
-@contextlib.contextmanager
-def carried(tmp_path: Path, *options: str, workers: int = 2, env: dict[str, str] | None = None) -> Iterator[Carried]:
-    noted, failure, socket = tmp_path / "noted", tmp_path / "failure", str(tmp_path / "control")
-    state = {"FAKE_LOG": str(noted), "FAKE_FAILURE": str(failure), "XDG_STATE_HOME": str(tmp_path / "state")}
-    with serving(
-        "carried:app", "--workers", str(workers), "--control-socket", socket, *options,
-        launcher=FAKE, env={**state, "STATE_DIRECTORY": "", **(env or {})},
-    ) as server:  # fmt: skip
-        yield Carried(server, noted, failure, socket)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_there_is_none_unless_it_is_needed(tmp_path: Path) -> None:
@@ -183,6 +119,27 @@ def test_an_operator_asks_and_commands(tmp_path: Path) -> None:
             done = one.ctl(*wrong)
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1)
             assert words in done.stderr
+
+
+def test_it_writes_its_stacks_when_it_is_asked(tmp_path: Path) -> None:
+    with carried(tmp_path) as one:
+        carrier = one.pid()
+        assert one.ctl("dump").returncode == 0
+        wait_for(lambda: f"The carrier of events (pid {carrier}) wrote its stacks:" in one.server.log)
+        assert one.pid() == carrier
+
+
+@pytest.mark.root
+def test_it_has_the_rights_of_the_workers(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    with carried(tmp_path, "--user", "nobody", env={"HOME": str(tmp_path)}) as one:
+        carrier = one.pid()
+        uids = re.findall(r"^Uid:\t(.*)$", Path(f"/proc/{carrier}/status").read_text(), re.MULTILINE)
+        assert uids[0].split() == ["65534"] * 4
+        os.kill(one.server.process.pid, signal.SIGKILL)
+        wait_for(lambda: is_gone(carrier), what="it dies with the supervisor, whose rights it gave up")
 
 
 def test_a_child_of_the_application_does_not_hide_the_end_of_its_worker(tmp_path: Path) -> None:
