@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -63,11 +63,19 @@ def options() -> str:
     lines += ["### Other", "", *table(parameter for parameter in command.params if parameter.name not in named)]
     lines += ["## tiny-listenerctl", ""]
     assert isinstance(ctl, click.Group)
-    for name, one in (("", ctl), *sorted(ctl.commands.items())):
+    for name, one in (("", ctl), *named_commands(ctl)):
         summary = (one.help or "").partition("\n\n")[0].replace("\n", " ")
         lines += [f"### tiny-listenerctl {name}", "", summary, ""] if name else [summary, ""]
         lines += table(one.params)
     return "\n".join(lines)
+
+
+def named_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of a group, and those of its groups, with their full names."""
+    for name, one in sorted(group.commands.items()):
+        yield f"{prefix}{name}", one
+        if isinstance(one, click.Group):
+            yield from named_commands(one, f"{prefix}{name} ")
 
 
 def layout() -> str:

@@ -13,7 +13,7 @@ __all__ = ["ProcessView", "Processes", "ServerView"]
 class ProcessView(NamedTuple):
     """One process. None: not exposed.
 
-    :ivar worker: slot number, or "supervisor"
+    :ivar worker: slot number, "supervisor" or "carrier"
     :ivar lag: seconds
     :ivar cpu: seconds
     :ivar resident: bytes

@@ -4,7 +4,7 @@ from .admin.endpoint import Admin
 from .control.server import Control
 from .policy import Limits
 from .reload.reloader import WatchPlan, distrust_bytecode
-from .settings import SupervisorSettings
+from .settings import CarrierStart, SupervisorSettings
 from .single import Single
 from .supervisor import Supervisor
 from .system.logfile import LogFile
@@ -17,6 +17,7 @@ from .worker.process import WorkerPlan
 
 __all__ = [
     "Admin",
+    "CarrierStart",
     "Control",
     "Identity",
     "Limits",

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from .policy import Limits
 
-__all__ = ["SupervisorSettings"]
+__all__ = ["CarrierStart", "SupervisorSettings"]
+
+
+class CarrierStart(Enum):
+    """When the carrier of published events is started."""
+
+    WHEN_NEEDED = "when needed"
+    """With the first worker that needs it."""
+    AT_THE_START = "at the start"
+    """With the server: events of an earlier run may wait."""
+    REQUIRED = "required"
+    """With the server, which does not start without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +29,7 @@ class SupervisorSettings:
     :ivar reload_probation: seconds that a ready worker must survive before the old worker drains; 0: no probation
     :ivar inherited: file descriptors of listening sockets that were open at the start; every worker accepts from each
     :ivar uds: path and permissions of the unix socket to listen on; each is None if not given
+    :ivar carrier: when the carrier of published events is started
     :ivar max_restarts: number of workers that may end unexpectedly within `max_restarts_window`; None: no limit
     """
 
@@ -32,3 +45,4 @@ class SupervisorSettings:
     max_restarts_window: float = 60.0
     inherited: tuple[int, ...] = ()
     uds: tuple[str | None, int | None] = (None, None)
+    carrier: CarrierStart = CarrierStart.WHEN_NEEDED

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from tiny_listener.core.lifecycle import State
 from tiny_listener.core.observer import NULL_OBSERVER, Observer
+from tiny_listener.core.publishing.embedded import EmbeddedCarrier
 from tiny_listener.core.runtime import Host
+from tiny_listener.events.settings import EventSettings
 from tiny_listener.net.addresses import name_of
 from tiny_listener.net.provider import SocketProvider
 from tiny_listener.process.last_resort import LastResort, exit_code_of
@@ -24,6 +26,7 @@ from tiny_listener.process.task_dump import log_tasks
 from .admin.status import Status, of_the_only_process, state_in_a_word
 from .admin.views import view_of_the_only_process
 from .ipc.accept_depth import queue_depth
+from .settings import CarrierStart
 from .system.logfile import reopen
 from .system.sd_notify import Notifier
 from .worker.failures import cannot_listen, describe_boot_failure, http_addresses, say_that_it_failed
@@ -70,6 +73,9 @@ class Single:
         self._admin = admin
         self._notifier = notifier or Notifier()
         self._trial = trial
+        # A trial must not open the store, which the server that runs may have open.
+        is_needed = trial is None and settings.carrier is not CarrierStart.WHEN_NEEDED
+        self._carrier = EmbeddedCarrier(plan.events if trial is None else EventSettings(), at_start=is_needed)
         self._state = State.NEW
         self.was_ready = False
         self._servers: list[Any] = []
@@ -91,6 +97,9 @@ class Single:
         lag = read_vitals(self._shown, now).lag
         age = round(now - self._started, 3)
         return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched, lag=lag)
+
+    async def refresh(self) -> None:
+        """Bring what `status` shows up to date: it always is."""
 
     def _queues(self) -> dict[str, int]:
         """Return the accept queue depths, by the same keys as `SocketBroker.queues`."""
@@ -145,6 +154,7 @@ class Single:
                 drain_delay=self._settings.drain_delay,
                 signals=SIGNALS,
                 last_resort=self._last_resort,
+                carrier=self._carrier,
             )
             listener.attach(self._host)
             heartbeat = Heartbeat(self._shown, listener)

@@ -15,6 +15,9 @@ from tiny_listener.process.last_resort import LastResort
 
 from .admin.status import Status, processes, state_in_a_word
 from .admin.views import view_of
+from .carrier.keeper import Keeper
+from .carrier.life import fork_carrier
+from .carrier.process import CarrierPlan
 from .fleet.backoff import GAVE_UP, Restarts
 from .fleet.deaths import Deaths
 from .fleet.forking import Forker
@@ -31,6 +34,7 @@ from .fleet.stopping import Ender
 from .ipc.broker import SocketBroker
 from .policy import RESTART_REASONS, RestartBudget, readiness_in_words, workers_in_words
 from .reload.reloader import Reloader
+from .settings import CarrierStart
 from .signals import HANDLED, Signals
 from .system.rights import Rights
 from .system.sd_notify import Notifier
@@ -39,6 +43,8 @@ from .worker.stacks import ask_for_stacks
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import ApplicationMetrics, Ledger
+
+    from tiny_listener.events import questions
 
     from .admin.endpoint import Admin
     from .control.server import Control
@@ -108,7 +114,16 @@ class Supervisor:
         )
         self._scaler = Scaler(self.slots, self.starter.start_now, self._leave)
         on_probation = hang_limit(settings.reload_probation, settings.hang_timeout)
-        self.health = Health(self.slots, settings.limits, settings.hang_timeout, self.replacer.replace, on_probation)
+        events = CarrierPlan(plan.events, plan.identity)
+        self.carrier = Keeper(lambda: fork_carrier(self.forker, events), settings.hang_timeout, self.finish_if_empty)
+        self.health = Health(
+            self.slots,
+            settings.limits,
+            settings.hang_timeout,
+            self.replacer.replace,
+            on_probation,
+            check_carrier=self.carrier.check,
+        )
         self.handoff = Handoff(self.slots, self.broker, lambda: self._draining)
         # Who develops mends what fails: --reload goes on forever.
         max_restarts = settings.max_restarts if watch is None else None
@@ -148,13 +163,17 @@ class Supervisor:
             self._admin.show_reloads(self.rollout)
             counts, lag = self.restart_counts, LoopLag()
             lag.start(self.loop)
-            self._admin.show_processes(lambda: view_of(self.slots, counts, time.monotonic(), lag.seconds))
+            carrier = self.carrier
+            self._admin.show_processes(
+                lambda: view_of(self.slots, counts, time.monotonic(), lag.seconds, carrier.status())
+            )
             await self._admin.start(self)
         if self._control is not None:
             await self._control.start(self)
         if self.reloader is not None:
             await self.reloader.start(self.forker)
         try:
+            await self._start_carrier()
             for slot in list(self.slots):
                 self.starter.start(slot)
                 await asyncio.sleep(0)  # a fork takes milliseconds: who asks meanwhile need not wait for all of them
@@ -171,13 +190,26 @@ class Supervisor:
             if self._control is not None:
                 self._control.stop()
             self.broker.close()
+            self.carrier.close()
         return self._exit_code
+
+    async def _start_carrier(self) -> None:
+        """Start the carrier of events if it does not wait for the first worker that needs it."""
+        how = self.settings.carrier
+        if how is CarrierStart.AT_THE_START:
+            self.carrier.start()
+        elif how is CarrierStart.REQUIRED:
+            failure = await self.carrier.boot()
+            if failure is not None and not self.stopping:
+                logger.critical("The carrier of events cannot start", extra={"as_is": f"Error: {failure}\n"})
+                self.stop(1, at_once=True)
 
     def dump(self) -> int:
         """Log the stacks of every worker; return how many there are."""
         workers = [(slot, worker) for slot in self.slots for worker in slot.workers()]
         for slot, worker in workers:
             ask_for_stacks(slot, worker)
+        self.carrier.dump()
         return len(workers)
 
     def status(self) -> Status:
@@ -187,7 +219,16 @@ class Supervisor:
         workers, found = len(in_use(self.slots)), processes(self.slots, queues, now)
         age, version, shared = round(now - self._started, 3), self.starter.version, queues.get("shared")
         where, reload = self.broker.names(), self.rollout.last
-        return Status(os.getpid(), state, age, version, workers, where, shared, reload, found)
+        carrier, events = self.carrier.status(), self.carrier.view
+        return Status(os.getpid(), state, age, version, workers, where, shared, reload, found, carrier, events)
+
+    async def refresh(self) -> None:
+        """Bring what `status` shows of events up to date."""
+        await self.carrier.refresh()
+
+    async def ask(self, question: questions.Question) -> questions.Answer:
+        """Ask the carrier of events."""
+        return await self.carrier.ask(question)
 
     def stop(self, exit_code: int = 0, *, at_once: bool = False) -> None:
         """Stop all workers and then the supervisor; what they have in flight finishes, unless `at_once`."""
@@ -200,6 +241,7 @@ class Supervisor:
             self.notifier.stopping(f"draining {workers_in_words(len(in_use(self.slots)))}")
         if at_once:
             self._kill_all()
+            self.carrier.kill()
         elif first:
             self.ender.end_boots()
             delay = self.settings.drain_delay
@@ -216,7 +258,8 @@ class Supervisor:
         self.ender.kill_all(silent=self._exit_code not in {0, GAVE_UP})
 
     def finish_if_empty(self) -> None:
-        if self.stopping and not any(slot.workers() for slot in self.slots):
+        """End when the last worker is gone, and after it the carrier: until then workers settle events."""
+        if self.stopping and not any(slot.workers() for slot in self.slots) and self.carrier.stop():
             self._done.set()
 
     # --- what became of a worker ---------------------------------------------------------------------

@@ -265,7 +265,7 @@ def test_what_is_no_request(run: Path, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as sock:  # longer than a line may be, and no end
             sock.connect(path)
             sock.sendall(b"x" * (REQUEST_LIMIT + 1))
-            assert b"one line of at most 4096 bytes" in sock.recv(4096)
+            assert f"one line of at most {REQUEST_LIMIT} bytes".encode() in sock.recv(4096)
         with socket.socket(socket.AF_UNIX) as silent:  # it says nothing, and is left after a while
             silent.settimeout(20)
             silent.connect(path)

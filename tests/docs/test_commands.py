@@ -242,7 +242,8 @@ def test_the_control_command_knows_what_is_named(page: str, rest: str) -> None:
 
 OPTIONS = {
     name
-    for one in (main, ctl, *ctl.commands.values())
+    for group in (ctl, *ctl.commands.values())
+    for one in (main, group, *getattr(group, "commands", {}).values())
     for parameter in one.params
     for name in (*parameter.opts, *parameter.secondary_opts)
 } | {"--help"}

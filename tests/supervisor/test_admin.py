@@ -40,6 +40,9 @@ class Fake:
     def status(self) -> Any:
         return of_the_only_process("ready", 1.5, ["127.0.0.1:8000"], 0, 7, lag=0.25)
 
+    async def refresh(self) -> None:
+        """Nothing to bring up to date."""
+
 
 def client_of(exposition: Exposition | None = None, token: str | None = None) -> TestClient:
     admin = Admin(exposition, "127.0.0.1", 0, required=True, token=token, allowed_hosts=["testserver"])

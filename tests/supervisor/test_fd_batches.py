@@ -24,8 +24,10 @@ from tiny_listener_supervisor.ipc.messages import (
     TakeLog,
     TakeOver,
 )
+from tiny_listener_supervisor.worker.carrier_link import CarrierLinks
 from tiny_listener_supervisor.worker.process import SocketClient
 
+from tiny_listener.events.settings import EventSettings
 from tiny_listener.net.addresses import ListenError
 from tiny_listener.net.loop import AsyncioLoop
 from tiny_listener.net.provider import ListenAddress
@@ -113,7 +115,7 @@ def test_a_worker_says_what_did_not_arrive() -> None:
     ours, theirs = channel_pair()
 
     async def go() -> None:
-        client = SocketClient(theirs, lambda: None, None)
+        client = SocketClient(theirs, lambda: None, None, CarrierLinks(theirs, EventSettings()))
         await client.start()
         address = ListenAddress(socket.AF_INET, "127.0.0.1")
         asking = asyncio.ensure_future(client.acquire([address]))

@@ -88,6 +88,7 @@ def refuse_contradictions(given: Given) -> None:
         "reload_exclude",
     ):  # a file may set them even if --reload is not used this time
         _refuse_without(given, name, "reload", weakest=TYPED)
+    _refuse_sync_in_memory(given)
     for one in ("check", "routes", "openapi"):
         if one in given.names and "pid_file" in given.names:
             raise click.UsageError(f"--{one} runs no server, so there is nothing to write to a --pid-file")
@@ -107,6 +108,16 @@ def _choose(given: Given, one: str, other: str, what: str = "name two addresses 
     given.forget(weaker)
     if weaker == "uds" and given.strength.get("uds_mode", 0) < second:
         given.forget("uds_mode")
+
+
+def _refuse_sync_in_memory(given: Given) -> None:
+    store, sync = given.strength.get("events", 0), given.strength.get("events_sync", 0)
+    if given.options["events"] != "memory" or not sync:
+        return
+    if sync < store:
+        given.forget("events_sync")
+    else:
+        raise click.UsageError("--events-sync does nothing with --events memory: use --events sqlite:DIR, or omit it")
 
 
 def _refuse_what_needs_a_supervisor(given: Given) -> None:

@@ -15,6 +15,7 @@ import click
 from .. import __version__
 from ..errors import CannotLoad
 from .completion import completion_option
+from .ctl_events import COMMANDS
 from .stdio import open_what_is_closed
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tiny_listener_supervisor.admin.status import Status
     from tiny_listener_supervisor.control.messages import Answer, ControlRequest
 
-__all__ = ["command", "main"]
+__all__ = ["CommandFailed", "ask", "command", "find", "main", "unexpected"]
 
 WATCH_INTERVAL = 1.0
 """Seconds between two updates of --watch."""
@@ -189,7 +190,7 @@ def _status(path: str) -> Status:
 
     answer = ask(path, AskStatus())
     if not isinstance(answer, Status):
-        raise _unexpected(answer)
+        raise unexpected(answer)
     return answer
 
 
@@ -208,7 +209,7 @@ def reload(place: tuple[str | None, int | None], *, no_wait: bool) -> None:
     path, began = find(*place), time.monotonic()
     answer = ask(path, Reload())
     if not isinstance(answer, Reloading):
-        raise _unexpected(answer)
+        raise unexpected(answer)
     if no_wait:
         click.echo("reloading: every worker is being replaced")
         return
@@ -264,14 +265,19 @@ def _tell(place: tuple[str | None, int | None], request: ControlRequest) -> None
 
     answer = ask(find(*place), request)
     if not isinstance(answer, Done):
-        raise _unexpected(answer)
+        raise unexpected(answer)
     click.echo(answer.text)
 
 
-def _unexpected(answer: Answer) -> CommandFailed:
+def unexpected(answer: Answer) -> CommandFailed:
+    """Return the error for an answer that is a refusal, or to another request."""
     from tiny_listener_supervisor.control.messages import Denied  # noqa: PLC0415
 
     return CommandFailed(answer.text if isinstance(answer, Denied) else "the answer was to another request")
+
+
+for _command in COMMANDS:
+    command.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from .application import check_app_string
 from .completion import complete_app, completion_option
 from .config import read_config
 from .contradictions import SUPERVISED, Given, refuse_contradictions
+from .event_options import EVENTS, event_options
 from .run import run
 from .stdio import open_what_is_closed
 from .values import HostNames, Permissions, Seconds, Whole
@@ -39,6 +40,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "group", "umask",
     ),
     "Workers under a supervisor (started by --workers 2 or more, --reload, --user or --group)": SUPERVISED,
+    "Published events": EVENTS,
     "Metrics": (
         "admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open",
         "admin_allowed_hosts", "no_metrics",
@@ -283,6 +285,7 @@ class Command(click.Command):
     help="Path of the socket for tiny-listenerctl; '' for none.  [default: a file in $XDG_RUNTIME_DIR/tiny-listener "
     "or /tmp/tiny-listener-UID, where tiny-listenerctl finds it]",
 )
+@event_options
 @click.option(
     "--admin-host",
     default="127.0.0.1",

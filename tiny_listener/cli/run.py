@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import CannotLoad, WrongOptions
 from ..net.inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
+from .event_options import carrier_start, environment_of, event_settings
 from .logs import set_up_logging
 from .stdio import closed_at_the_start
 from .trial import describe, try_to_start
@@ -73,7 +74,7 @@ def run(app: str, options: dict[str, Any], given: set[str]) -> int:
         for fd in _as_tuple(http_options.get("fd")):
             with suppress(OSError):  # it is not open, which is reported when it is used
                 os.set_inheritable(fd, False)  # noqa: FBT003 - programs that the application starts must not inherit it
-        return _run(load_app, {**options, "fd": http_options.get("fd")}, given)
+        return _run(app, load_app, {**options, "fd": http_options.get("fd")}, given)
     except (CannotLoad, OSError) as exc:
         click.echo(f"Error: {getattr(exc, 'strerror', None) or exc}", err=True)
         return 2 if isinstance(exc, WrongOptions) else 1
@@ -93,7 +94,7 @@ def _refuse_another_place(given: set[str]) -> None:
             raise WrongOptions(f"systemd passed sockets (LISTEN_FDS), and --{name} names another address: choose one")
 
 
-def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
+def _run(app: str, load_app: Any, options: dict[str, Any], given: set[str]) -> int:
     # Imported here so that --help is fast.
     from tiny_listener_supervisor import (  # noqa: PLC0415
         Admin,
@@ -139,7 +140,8 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         ledger = Ledger()
         exposition = Exposition(ledger, version=__version__)
         application = _show_application(exposition, supervised=supervised)
-    plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"], log_file, identity)
+    events = event_settings(app, options, environment_of(identity.environment if identity is not None else ()))
+    plan = WorkerPlan(load_app, options["graceful_timeout"], options["cpu_affinity"], log_file, identity, events=events)
     admin = Admin(
         exposition,
         options["admin_host"],
@@ -166,6 +168,7 @@ def _run(load_app: Any, options: dict[str, Any], given: set[str]) -> int:
         max_restarts_window=options["max_restarts_window"],
         inherited=_as_tuple(options["fd"]),
         uds=(options["uds"], options["uds_mode"]),
+        carrier=carrier_start(events, given),
     )
     with PidFile(options["pid_file"], rights) if options["pid_file"] else nullcontext():
         if not supervised:

@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from tiny_listener_supervisor.admin.status import ProcessStatus, Status
+    from tiny_listener_supervisor.admin.status import CarrierStatus, ProcessStatus, Status
 
-__all__ = ["picture", "table"]
+    from ..events.questions import View
+
+__all__ = ["events_line", "picture", "table", "text_of"]
 
 COLUMNS = ("SLOT", "STATE", "PID", "AGE", "VERSION", "RESTARTS", "RSS", "QUEUE", "EVENTS", "LAST EXIT")
 LEFT = ("STATE", "LAST EXIT")
@@ -33,8 +35,13 @@ ANY_WIDTH = 10_000
 
 def table(status: Status) -> str:
     """Return a status as text: the server, its last reload unless it succeeded, and a row for each process."""
+    return text_of(picture(status))
+
+
+def text_of(picture: Group) -> str:
+    """Return what a terminal of any width would show, without colors."""
     out = io.StringIO()
-    Console(file=out, width=ANY_WIDTH, color_system=None).print(picture(status))
+    Console(file=out, width=ANY_WIDTH, color_system=None).print(picture)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -55,11 +62,15 @@ def picture(status: Status) -> Group:
         lines.append(Text(f"reload {reload.version} in progress"))
     elif reload is not None and reload.state == "failed":
         lines.append(Text(f"reload {reload.version} failed: {reload.failure}", style="bold red"))
+    if status.events is not None:
+        lines.append(Text(events_line(status.events)))
     rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in COLUMNS:
         rows.add_column(name, justify="left" if name in LEFT else "right", no_wrap=True)
     for one in status.processes:
         rows.add_row(*_row(one))
+    if status.carrier is not None:
+        rows.add_row(*_carrier(status.carrier))
     return Group(*lines, rows)
 
 
@@ -76,6 +87,38 @@ def _row(one: ProcessStatus) -> Sequence[str | Text]:
         _or_dash(one.events),
         Text(one.last_exit or "-"),
     )
+
+
+def _carrier(one: CarrierStatus) -> Sequence[str | Text]:
+    return (
+        "carrier",
+        Text(one.state, style=STYLES.get(one.state, "")),
+        _or_dash(one.pid),
+        _span(one.age) if one.age is not None else "-",
+        "-",
+        str(one.restarts),
+        f"{one.rss / 2**20:.0f} MiB" if one.pid is not None else "-",
+        "-",
+        "-",
+        Text(one.last_exit or "-"),
+    )
+
+
+def events_line(view: View) -> str:
+    """Return the state of published events in one line."""
+    oldest = f", the oldest for {_span(view.oldest)}" if view.oldest is not None else ""
+    by_reason = ", ".join(f"{count} {reason}" for reason, count in sorted(view.dead.items()) if count)
+    facts = (
+        f"{view.waiting} waiting{oldest}",
+        f"{view.retries} of them for a retry" if view.retries else "",
+        f"{view.delayed} of them delayed" if view.delayed else "",
+        f"{sum(view.in_flight.values())} in flight",
+        f"{sum(view.dead.values())} dead{f' ({by_reason})' if by_reason else ''}",
+        f"{view.halted} halted key{'s' if view.halted != 1 else ''}" if view.halted else "",
+        f"{view.store}, {view.store_bytes / 2**20:.1f} MiB",
+        f"cannot store: {view.failure}" if view.failure else "",
+    )
+    return f"events: {', '.join(filter(None, facts))}"
 
 
 def _or_dash(number: int | None) -> str:

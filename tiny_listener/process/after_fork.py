@@ -32,6 +32,7 @@ import signal
 import socket
 import stat
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,15 @@ from typing import Any
 
 from .open_files import open_descriptors
 
-__all__ = ["Shared", "address_of", "end_if_forked", "forget_server", "remember_server", "separate_children"]
+__all__ = [
+    "Shared",
+    "address_of",
+    "end_if_forked",
+    "forget_server",
+    "remember_server",
+    "separate_children",
+    "separate_socket",
+]
 
 logger = logging.getLogger("tiny_listener")
 
@@ -67,6 +76,7 @@ class Shared:
 
 _servers: list[Shared] = []
 _private: set[int] = set()
+_private_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 _parents: list[int] = []
 """The process whose children are disconnected, if any."""
 _registered: list[bool] = []
@@ -83,6 +93,12 @@ def separate_children(descriptors: Iterable[int] = ()) -> None:
     if _parents != [os.getpid()]:
         _parents[:] = [os.getpid()]
     _private.update(descriptors)
+
+
+def separate_socket(sock: socket.socket) -> None:
+    """Disconnect children of this process from a socket, until it is closed."""
+    separate_children()
+    _private_sockets.add(sock)
 
 
 def remember_server(loop: asyncio.AbstractEventLoop, addresses: Callable[[], Iterable[Address]]) -> Shared:
@@ -125,6 +141,7 @@ def _leave_all() -> None:
     if not _parents:
         return
     _parents.clear()
+    _private.update(sock.fileno() for sock in _private_sockets if sock.fileno() >= 0)
     # An exception here would only be printed. Run every step, even if another one fails.
     for step in (_take_signals_back, _leave_descriptors, _leave_rings, _end_in_the_loop):
         with contextlib.suppress(Exception):

@@ -54,6 +54,9 @@ class Watched(Protocol):
     def status(self) -> Status:
         """Return the status of its processes."""
 
+    async def refresh(self) -> None:
+        """Bring what `status` shows of events up to date."""
+
 
 class _AdminSource(HTTPSource):
     name = "admin"
@@ -195,6 +198,7 @@ class Admin:
         shown = None
         if self._scrapes is not None and self._look is not None:
             shown = measured(await self._scrapes.counts(), self._look)
+        await self._watched.refresh()
         body = json_bytes(Overview(self._instance, time.monotonic(), self._watched.status(), shown))
         if self._scrapes is None or shown is None:
             return Response(body, headers=PRIVATE, content_type="application/json")
@@ -237,6 +241,7 @@ class Admin:
     async def status(self) -> Response:
         """Return the status of every process, as `tiny-listenerctl status --json` does."""
         assert self._watched is not None
+        await self._watched.refresh()
         return Response(json_bytes(self._watched.status()), headers=PRIVATE, content_type="application/json")
 
 

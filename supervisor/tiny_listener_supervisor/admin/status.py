@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from tiny_listener.events.questions import View
+
 from ..fleet.reload_status import ReloadStatus
 from ..fleet.slot import Slot, Worker, WorkerState
 from ..system.proc import cpu_seconds, resident_bytes
 from ..worker.heartbeat import read_vitals
 
-__all__ = ["ProcessStatus", "Status", "of_the_only_process", "processes", "state_in_a_word"]
+__all__ = ["CarrierStatus", "ProcessStatus", "Status", "of_the_only_process", "processes", "state_in_a_word"]
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -48,6 +50,29 @@ class ProcessStatus(msgspec.Struct, frozen=True):
     lag: float | None = None
 
 
+class CarrierStatus(msgspec.Struct, frozen=True):
+    """The carrier of published events.
+
+    :ivar state: starting, ready, stopping, dead
+    :ivar pid: None while it is dead, as are `age`, `cpu` and `lag`
+    :ivar age: seconds since the fork
+    :ivar restarts: number of carriers that died and were replaced
+    :ivar rss: bytes of resident memory
+    :ivar last_exit: how the last one ended, or why it could not start; None: none has ended yet
+    :ivar cpu: as `ProcessStatus.cpu`
+    :ivar lag: as `ProcessStatus.lag`
+    """
+
+    state: str
+    pid: int | None = None
+    age: float | None = None
+    restarts: int = 0
+    rss: int = 0
+    last_exit: str | None = None
+    cpu: float | None = None
+    lag: float | None = None
+
+
 class Status(msgspec.Struct, frozen=True, tag=True):
     """A server.
 
@@ -61,6 +86,8 @@ class Status(msgspec.Struct, frozen=True, tag=True):
         there are none
     :ivar reload: the last one; None before the first
     :ivar processes: by slot
+    :ivar carrier: the process that stores published events; None: none was needed
+    :ivar events: its view of them, the last one while it is down; None: there is none
     """
 
     pid: int
@@ -72,6 +99,8 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     shared_queue: int | None
     reload: ReloadStatus | None
     processes: list[ProcessStatus]
+    carrier: CarrierStatus | None = None
+    events: View | None = None
 
 
 def processes(slots: Sequence[Slot], queues: Mapping[str, int], now: float) -> list[ProcessStatus]:

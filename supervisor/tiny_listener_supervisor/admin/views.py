@@ -9,29 +9,41 @@ from typing import TYPE_CHECKING
 
 from ..fleet.slot import WorkerState
 from ..system.proc import process_numbers
-from ..worker.heartbeat import Vitals, read_vitals
+from ..worker.heartbeat import read_vitals
 
 if TYPE_CHECKING:
     from tiny_listener_metrics import ProcessView, ServerView
 
     from ..fleet.slot import Slot
+    from .status import CarrierStatus
 
 __all__ = ["view_of", "view_of_the_only_process"]
 
 SUPERVISOR = "supervisor"
 """Label value of the supervisor, in place of a slot number."""
+CARRIER = "carrier"
+"""The same of the carrier of published events."""
 
 
-def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float, lag: float | None = None) -> ServerView:
+def view_of(
+    slots: Sequence[Slot],
+    restarts: Mapping[str, int],
+    now: float,
+    lag: float | None = None,
+    carrier: CarrierStatus | None = None,
+) -> ServerView:
     """Return the process metrics of a supervisor and its workers.
 
     :param restarts: number of restarts, by reason
     :param now: on the monotonic clock
     :param lag: delay of the supervisor's own loop in seconds
+    :param carrier: the carrier of published events; None: there is none
     """
     from tiny_listener_metrics import ServerView  # noqa: PLC0415 - only where there are metrics
 
     views, in_progress, connections = [_process(SUPERVISOR, os.getpid(), None)], 0, 0
+    if carrier is not None and carrier.pid is not None:
+        views.append(_process(CARRIER, carrier.pid, carrier.lag))
     states: Counter[str] = Counter()
     for slot in slots:
         states["dead"] += slot.worker is None and not slot.retired
@@ -41,9 +53,8 @@ def view_of(slots: Sequence[Slot], restarts: Mapping[str, int], now: float, lag:
             in_progress += vitals.in_progress
             connections += vitals.connections
             if worker is slot.worker:  # one process per label value
-                views.append(
-                    _process(str(slot.number), worker.pid, vitals if worker.state is WorkerState.READY else None)
-                )
+                shown_lag = vitals.lag if worker.state is WorkerState.READY else None
+                views.append(_process(str(slot.number), worker.pid, shown_lag))
     return ServerView(views, in_progress, connections, {s.value: states[s.value] for s in WorkerState}, restarts, lag)
 
 
@@ -52,13 +63,12 @@ def view_of_the_only_process(shown: memoryview[float], now: float) -> ServerView
     from tiny_listener_metrics import ServerView  # noqa: PLC0415 - only where there are metrics
 
     vitals = read_vitals(shown, now)
-    return ServerView([_process("0", os.getpid(), vitals)], vitals.in_progress, vitals.connections)
+    return ServerView([_process("0", os.getpid(), vitals.lag)], vitals.in_progress, vitals.connections)
 
 
-def _process(name: str, pid: int, vitals: Vitals | None) -> ProcessView:
+def _process(name: str, pid: int, lag: float | None) -> ProcessView:
     from tiny_listener_metrics import ProcessView  # noqa: PLC0415 - only where there are metrics
 
-    lag = vitals.lag if vitals is not None else None
     numbers = process_numbers(pid)
     if numbers is None:
         return ProcessView(name, lag)

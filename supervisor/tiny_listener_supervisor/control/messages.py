@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from tiny_listener.events import questions
+
 from ..admin.status import Status
 
 __all__ = [
@@ -13,11 +15,13 @@ __all__ = [
     "REQUEST_LIMIT",
     "TIME_LIMIT",
     "Answer",
+    "AskEvents",
     "AskStatus",
     "ControlRequest",
     "Denied",
     "Done",
     "Dump",
+    "EventsAnswer",
     "Reload",
     "Reloading",
     "Scale",
@@ -27,8 +31,8 @@ __all__ = [
     "to_line",
 ]
 
-REQUEST_LIMIT = 4096
-"""Bytes of a request line."""
+REQUEST_LIMIT = 2**20
+"""Bytes of a request line: room for one published event, as JSON."""
 ANSWER_LIMIT = 4 * 2**20
 """Bytes of an answer line: several times the status of 1024 workers."""
 TIME_LIMIT = 5.0
@@ -62,6 +66,18 @@ class Dump(msgspec.Struct, tag=True, frozen=True):
     """Make every worker write its stacks, as USR2 does."""
 
 
+class AskEvents(msgspec.Struct, tag=True, frozen=True):
+    """Ask the carrier of published events; the answer is an `EventsAnswer`."""
+
+    question: questions.Question
+
+
+class EventsAnswer(msgspec.Struct, tag=True, frozen=True):
+    """What the carrier of published events answered."""
+
+    answer: questions.Answer
+
+
 class Done(msgspec.Struct, tag=True, frozen=True):
     """The request is done, or has started: in words."""
 
@@ -83,8 +99,8 @@ class Denied(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
-ControlRequest: TypeAlias = AskStatus | Reload | Scale | StopServer | Dump
-Answer: TypeAlias = Status | Done | Reloading | Denied
+ControlRequest: TypeAlias = AskStatus | Reload | Scale | StopServer | Dump | AskEvents
+Answer: TypeAlias = Status | Done | Reloading | Denied | EventsAnswer
 
 _requests: msgspec.json.Decoder[ControlRequest] = msgspec.json.Decoder(ControlRequest)
 _answers: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Answer)

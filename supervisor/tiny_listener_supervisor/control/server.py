@@ -23,11 +23,13 @@ from .messages import (
     REQUEST_LIMIT,
     TIME_LIMIT,
     Answer,
+    AskEvents,
     AskStatus,
     ControlRequest,
     Denied,
     Done,
     Dump,
+    EventsAnswer,
     Reload,
     Reloading,
     Scale,
@@ -37,6 +39,8 @@ from .messages import (
 )
 
 if TYPE_CHECKING:
+    from tiny_listener.events import questions
+
     from ..admin.status import Status
 
 __all__ = ["Commanded", "Control", "obey"]
@@ -56,6 +60,12 @@ class Commanded(Protocol):
     def status(self) -> Status:
         """Return the status."""
 
+    async def refresh(self) -> None:
+        """Bring what `status` shows of events up to date."""
+
+    async def ask(self, question: questions.Question) -> questions.Answer:
+        """Ask the carrier of published events."""
+
     def reload(self, cause: str) -> str | None:
         """Replace every worker; return None, or why not."""
 
@@ -74,12 +84,15 @@ def may_command(user: int, owner: int) -> bool:
     return user in (0, owner)
 
 
-def obey(commanded: Commanded, request: ControlRequest) -> Answer:
+async def obey(commanded: Commanded, request: ControlRequest) -> Answer:
     """Execute a request."""
     refusal: str | None
     match request:
         case AskStatus():
+            await commanded.refresh()
             return commanded.status()
+        case AskEvents():
+            return EventsAnswer(await commanded.ask(request.question))
         case Reload():
             refusal = commanded.reload(CAUSE)
             if refusal is None:
@@ -171,7 +184,7 @@ class Control:
                 return Denied(f"user {user} may not control this server; user {os.geteuid()} and root may")
             if self._clients > MAX_CLIENTS:
                 return Denied(f"more than {MAX_CLIENTS} clients at once; try again")
-            return obey(self._commanded, read_request(line))
+            return await obey(self._commanded, read_request(line))
         except asyncio.LimitOverrunError:
             return Denied(f"a request is one line of at most {REQUEST_LIMIT} bytes")
         except (asyncio.IncompleteReadError, msgspec.DecodeError, UnicodeDecodeError) as exc:

@@ -31,12 +31,13 @@ class Deaths:
         self._supervisor = supervisor
 
     def reap(self) -> None:
-        """Reap all workers that are dead."""
+        """Reap all workers that are dead, and the carrier of events."""
         supervisor = self._supervisor
         for slot in supervisor.slots:
             for worker in slot.workers():
                 if worker.process.exitcode is not None:
                     self._reap_worker(slot, worker, worker.process.exitcode)
+        supervisor.carrier.reap()
 
     def _reap_worker(self, slot: Slot, worker: Worker, code: int) -> None:
         """Reap one dead worker, and make sure that its slot gets another."""
@@ -49,6 +50,7 @@ class Deaths:
         worker.step(WorkerState.DEAD)
         worker.release()
         supervisor.broker.forget(worker.pid)
+        supervisor.carrier.forget(worker.pid)
         role = "worker" if worker is slot.worker else "successor" if worker is slot.successor else "leaving"
         slot.remove(worker)
         supervisor.forker.merge_counters(worker)

@@ -72,7 +72,7 @@ class Forker:
             ours, theirs = channel_pair()
             undo.callback(ours.close)
             undo.callback(theirs.close)
-            stacks = stacks_memory(slot)
+            stacks = stacks_memory(str(slot))
             undo.callback(os.close, stacks)
             row = ledger.open_row(f"worker {slot}") if ledger is not None else None
             if ledger is not None and row is not None:

@@ -40,6 +40,7 @@ class Health:
     :param hang_timeout: seconds that a worker's loop may be blocked; 0: no limit
     :param hang_on_probation: the same for a worker on probation
     :param replace: called with the slot of a worker that is due, and the reason
+    :param check_carrier: called at each check with the arguments `now`, `awake_since` and `late` of `policy.is_hung`
     """
 
     def __init__(
@@ -49,12 +50,15 @@ class Health:
         hang_timeout: float,
         replace: Callable[[Slot, str], None],
         hang_on_probation: float = HANGS,
+        *,
+        check_carrier: Callable[[float, float, float], None] = lambda *_: None,
     ) -> None:
         self._slots = slots
         self._limits = limits
         self._hang_timeout = hang_timeout
         self._hang_on_probation = hang_on_probation
         self._replace = replace
+        self._check_carrier = check_carrier
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start checking."""
@@ -77,6 +81,7 @@ class Health:
                     self._end_hung(slot, worker, limit)
                 elif worker is slot.worker:
                     self._check_age(slot, worker)
+        self._check_carrier(now, self._awake_since, late)
         self._loop.call_later(TICK, self._tick)
 
     def any_serves(self) -> bool:

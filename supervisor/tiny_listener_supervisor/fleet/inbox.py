@@ -7,7 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 from ..ipc.channel import ChannelClosed, GarbledMessage
-from ..ipc.messages import Acquire, BootFailed, CannotTakeLog, CannotTakeOver, Due, Dumped, Ready, WorkerDraining
+from ..ipc.messages import (
+    Acquire,
+    BootFailed,
+    CannotTakeLog,
+    CannotTakeOver,
+    Due,
+    Dumped,
+    Ready,
+    WantCarrier,
+    WorkerDraining,
+)
 from ..system.logfile import pass_on
 from ..worker.stacks import log_stacks
 from .deaths import SETTLES
@@ -83,6 +93,8 @@ class Inbox:
             case CannotTakeLog():
                 if self._log_file is not None:
                     worker.timers.append(supervisor.loop.call_later(RETRY_TAKEOVER, pass_on, self._log_file, worker))
+            case WantCarrier():
+                supervisor.carrier.want(slot.number, worker, starts=message.starts, lost=message.lost)
             case BootFailed():
                 self._boot_failed(worker, message)
 

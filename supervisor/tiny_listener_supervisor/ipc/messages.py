@@ -16,6 +16,7 @@ __all__ = [
     "BootFailed",
     "CannotTakeLog",
     "CannotTakeOver",
+    "CarrierLink",
     "Changed",
     "Due",
     "Dumped",
@@ -29,6 +30,7 @@ __all__ = [
     "TakeLog",
     "TakeOver",
     "ToWorker",
+    "WantCarrier",
     "WatchFailed",
     "Watching",
     "WorkerDraining",
@@ -124,6 +126,17 @@ class CannotTakeLog(msgspec.Struct, tag=True, frozen=True):
     """Worker: the log file did not arrive, for want of file descriptors; it keeps writing to the old one."""
 
 
+class WantCarrier(msgspec.Struct, tag=True, frozen=True):
+    """Worker: I may handle published events; connect me with the carrier when it runs.
+
+    :ivar starts: whether the carrier is to be started: I publish, or have routes that are for published events
+    :ivar lost: whether a link was lost on its way, so that I need another one
+    """
+
+    starts: bool = True
+    lost: bool = False
+
+
 class Granted(FdBatch, tag=True, frozen=True):
     """Supervisor: the sockets, one file descriptor for each address, in the same order."""
 
@@ -162,6 +175,10 @@ class TakeLog(msgspec.Struct, tag=True, frozen=True):
     """Supervisor: the log file was reopened and comes with this message. Write to it from now on."""
 
 
+class CarrierLink(msgspec.Struct, tag=True, frozen=True):
+    """Supervisor: a link to the carrier comes with this message, the first one or that of a restarted carrier."""
+
+
 class Watching(msgspec.Struct, tag=True, frozen=True):
     """Watcher: from now on no change is missed.
 
@@ -188,6 +205,8 @@ class WatchFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
-FromWorker: TypeAlias = Acquire | Ready | WorkerDraining | Due | Dumped | BootFailed | CannotTakeOver | CannotTakeLog
-ToWorker: TypeAlias = Granted | Refused | TakeOver | HandBack | TakeLog | Stop
+FromWorker: TypeAlias = (
+    Acquire | Ready | WorkerDraining | Due | Dumped | BootFailed | CannotTakeOver | CannotTakeLog | WantCarrier
+)
+ToWorker: TypeAlias = Granted | Refused | TakeOver | HandBack | TakeLog | CarrierLink | Stop
 FromWatcher: TypeAlias = Watching | Changed | WatchFailed

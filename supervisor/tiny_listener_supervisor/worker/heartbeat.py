@@ -29,7 +29,7 @@ from tiny_listener.process.ticks import call_at_next_tick
 if TYPE_CHECKING:
     from tiny_listener import Listener
 
-__all__ = ["REST", "STAMP", "Heartbeat", "Longest", "LoopLag", "Vitals", "lateness", "read_vitals"]
+__all__ = ["LAG", "PERIOD", "REST", "STAMP", "Heartbeat", "Longest", "LoopLag", "Vitals", "lateness", "read_vitals"]
 
 STAMP, LAG, IN_PROGRESS, CONNECTIONS, REST = range(5)
 PERIOD = 0.1

@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tiny_listener.core.observer import NULL_OBSERVER, Observer
 from tiny_listener.core.runtime import Host
+from tiny_listener.events.settings import EventSettings
 from tiny_listener.net.addresses import ListenError, listen_error
 from tiny_listener.net.provider import ListenAddress
 from tiny_listener.process.after_fork import separate_children
@@ -34,6 +35,7 @@ from ..ipc.messages import (
     BootFailed,
     CannotTakeLog,
     CannotTakeOver,
+    CarrierLink,
     Due,
     Dumped,
     FromWorker,
@@ -48,6 +50,7 @@ from ..ipc.messages import (
     WorkerDraining,
 )
 from ..system.own_process import become_a_process_of_its_own, die_with_the_supervisor
+from .carrier_link import CarrierLinks
 from .failures import cannot_listen, describe_boot_failure, say_that_it_failed
 from .heartbeat import Heartbeat
 from .young_garbage import few_collections
@@ -83,6 +86,7 @@ class WorkerPlan:
     :ivar log_file: the log file; None: it logs to stderr
     :ivar identity: the user that it becomes before it loads the application
     :ivar preloaded: whether `load` returns what was imported before the fork, even if its files have changed since
+    :ivar events: settings of published events
     """
 
     load: Callable[[], Listener[Any]]
@@ -91,6 +95,7 @@ class WorkerPlan:
     log_file: LogFile | None = None
     identity: Identity | None = None
     preloaded: bool = False
+    events: EventSettings = field(default_factory=EventSettings)
 
     @property
     def report(self) -> int | None:
@@ -133,15 +138,21 @@ class SocketClient:
     """The worker's client of the socket broker. It asks the supervisor for sockets, and receives the supervisor's
     messages.
 
+    :param carrier: takes links to the carrier of events
     :ivar granted: the sockets received, by address
     """
 
     def __init__(
-        self, channel: Channel[ToWorker, FromWorker], on_stop: Callable[[], None], log_file: LogFile | None
+        self,
+        channel: Channel[ToWorker, FromWorker],
+        on_stop: Callable[[], None],
+        log_file: LogFile | None,
+        carrier: CarrierLinks,
     ) -> None:
         self._channel = channel
         self._on_stop = on_stop
         self._log_file = log_file
+        self._carrier = carrier
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
         self.granted: dict[Address, socket.socket] = {}
         self._batches = FdBatches()
@@ -211,6 +222,8 @@ class SocketClient:
             case TakeLog():
                 if self._log_file is not None:
                     self._log_file.take(fds[0])
+            case CarrierLink():
+                self._carrier.take(fds[0])
             case Stop():
                 self._on_stop()
 
@@ -237,6 +250,8 @@ class SocketClient:
                 self._cannot_take_over(message.slot)
             case TakeLog():
                 self._tell(CannotTakeLog())
+            case CarrierLink():
+                self._carrier.lost()
 
     def _cannot_take_over(self, slot: int) -> None:
         self._tell(CannotTakeOver(slot))
@@ -323,7 +338,8 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             if not listener.lifecycle.is_stopping:
                 stopping.append(asyncio.ensure_future(listener.graceful_shutdown()))
 
-        client = SocketClient(channel, on_stop, plan.log_file)
+        carrier = CarrierLinks(channel, plan.events)
+        client = SocketClient(channel, on_stop, plan.log_file, carrier)
         asked = client.granted
         host = Host(
             observer=terms.make_observer() if terms.make_observer is not None else NULL_OBSERVER,
@@ -333,6 +349,7 @@ def worker_main(plan: WorkerPlan, terms: Terms) -> None:
             graceful_timeout=plan.graceful_timeout,
             slot=terms.slot,
             last_resort=last_resort,
+            carrier=carrier,
         )
         with few_collections():
             listener.attach(host)

@@ -18,7 +18,7 @@ from ..fleet.slot import about
 if TYPE_CHECKING:
     from ..fleet.slot import Slot, Worker
 
-__all__ = ["DUMP_TIME", "ask_for_stacks", "log_stacks", "stacks_memory"]
+__all__ = ["DUMP_TIME", "ask_for_stacks", "log_stacks", "stacks_memory", "take_stacks"]
 
 logger = logging.getLogger("tiny_listener.supervisor")
 
@@ -28,12 +28,12 @@ MAX_STACKS = 1 << 20
 """Bytes that are logged: room for a hundred threads with a hundred calls each."""
 
 
-def stacks_memory(slot: int) -> int:
-    """Return a file descriptor of memory for a worker's stacks.
+def stacks_memory(name: str) -> int:
+    """Return a file descriptor of memory for the stacks of a process.
 
     :raises OSError: it cannot be allocated
     """
-    return os.memfd_create(f"stacks-{slot}", os.MFD_CLOEXEC)
+    return os.memfd_create(f"stacks-{name}", os.MFD_CLOEXEC)
 
 
 def ask_for_stacks(slot: Slot, worker: Worker) -> None:
@@ -44,9 +44,15 @@ def ask_for_stacks(slot: Slot, worker: Worker) -> None:
 
 def log_stacks(slot: Slot, worker: Worker) -> None:
     """Log the stacks that a worker has written, if they have not been logged yet."""
-    text = os.pread(worker.stacks, MAX_STACKS, 0).decode(errors="replace").strip()
-    if text:
-        os.lseek(worker.stacks, 0, os.SEEK_SET)  # the worker shares this file offset
-        os.ftruncate(worker.stacks, 0)
+    if text := take_stacks(worker.stacks):
         fields = {**about(slot, worker), "stacks": text}
         logger.warning("Worker %d (pid %d) wrote its stacks:", slot.number, worker.pid, extra=fields)
+
+
+def take_stacks(fd: int) -> str:
+    """Return the stacks that a process has written to its memory, and empty it; "" if there are none."""
+    text = os.pread(fd, MAX_STACKS, 0).decode(errors="replace").strip()
+    if text:
+        os.lseek(fd, 0, os.SEEK_SET)  # the process shares this file offset
+        os.ftruncate(fd, 0)
+    return text

@@ -13,7 +13,7 @@ function counters(overview) {
     routes.set(route.event, [error + timeout, route.responses["4xx"] || 0, route.responses["5xx"] || 0, ...route.buckets]);
   }
   const processes = new Map();
-  for (const one of overview.server.processes) if (one.pid !== null) processes.set(one.pid, [one.cpu, one.events]);
+  for (const one of processesOf(overview.server)) if (one.pid !== null) processes.set(one.pid, [one.cpu, one.events]);
   return { clock: overview.clock, routes, processes, missing: measured ? measured.counts.not_found : 0 };
 }
 
@@ -33,6 +33,11 @@ function between(older, newer) {
   const missing = newer.missing - older.missing;
   return { seconds, routes, sum, missing: missing < 0 ? newer.missing : missing };
 }
+
+// The rows of the table of workers: the processes by slot, then the carrier of published events if there is one.
+const CARRIER = "carrier";
+const processesOf = ({ processes, carrier }) =>
+  carrier ? [...processes, { slot: CARRIER, accept_queue: null, events: null, ...carrier }] : processes;
 
 // The rates and latencies of what was counted.
 function figures(difference, seconds, bounds) {

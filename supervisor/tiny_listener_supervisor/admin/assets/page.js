@@ -69,7 +69,7 @@ function showServer({ server, version, python, measured }) {
 }
 
 function showWorkers({ server }) {
-  workers.show(server.processes.map((one) => {
+  workers.show(processesOf(server).map((one) => {
     const { cpu, rate } = history_.process(one.pid);
     return {
       key: `${one.slot}/${one.pid}`,
@@ -89,6 +89,24 @@ function showWorkers({ server }) {
       ],
     };
   }));
+  const { events } = server;
+  by("carried").hidden = !events;
+  if (events) setText(by("carried"), eventsText(events));
+}
+
+const totalOf = (counts) => Object.values(counts).reduce((total, n) => total + n, 0);
+
+function eventsText({ waiting, oldest, retries, in_flight, dead, halted, store, failure }) {
+  const reasons = Object.entries(dead).map(([reason, n]) => `${countText(n)} ${reason}`).join(", ");
+  return [
+    `Published events: ${countText(waiting)} waiting${oldest === null ? "" : `, the oldest for ${ageText(oldest)}`}`,
+    `${countText(retries)} of them for a retry`,
+    `${countText(totalOf(in_flight))} in flight`,
+    `${countText(totalOf(dead))} dead${reasons ? ` (${reasons})` : ""}`,
+    `${countText(halted)} halted keys`,
+    store,
+    ...(failure ? [`cannot store: ${failure}`] : []),
+  ].join(" · ");
 }
 
 function routeRows({ counts }) {
@@ -165,15 +183,17 @@ function tell(now, text) {
 
 // Report what has changed from one overview of a server to the next.
 function tellChanges(now, before, after) {
-  const known = new Set(before.server.processes.map(({ pid }) => pid));
-  const alive = new Set(after.server.processes.map(({ pid }) => pid));
-  for (const one of before.server.processes) {
+  const [earlier, later] = [processesOf(before.server), processesOf(after.server)];
+  const known = new Set(earlier.map(({ pid }) => pid));
+  const alive = new Set(later.map(({ pid }) => pid));
+  const nameOf = ({ slot, pid }) => `${slot === CARRIER ? "The carrier of events" : `Worker ${slot}`} (pid ${pid})`;
+  for (const one of earlier) {
     if (one.pid === null || alive.has(one.pid)) continue;
-    const exit = after.server.processes.find(({ slot }) => slot === one.slot)?.last_exit;
-    tell(now, `Worker ${one.slot} (pid ${one.pid}) has ended${exit ? `: ${exit}` : ""}`);
+    const exit = later.find(({ slot }) => slot === one.slot)?.last_exit;
+    tell(now, `${nameOf(one)} has ended${exit ? `: ${exit}` : ""}`);
   }
-  for (const one of after.server.processes) {
-    if (one.pid !== null && !known.has(one.pid)) tell(now, `Worker ${one.slot} (pid ${one.pid}) has started`);
+  for (const one of later) {
+    if (one.pid !== null && !known.has(one.pid)) tell(now, `${nameOf(one)} has started`);
   }
   const [was, is] = [before.server, after.server];
   if (was.state !== is.state) tell(now, `The server is ${is.state}`);

@@ -1,0 +1,270 @@
+"""The carrier process, from the fork to its exit: it stores published events, and delivers them to workers.
+
+It has no application. Signals do not stop it, for they may be sent to the whole process group, and workers that drain
+still settle events: it stops when the supervisor says so, or is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from tiny_listener.errors import CannotLoad
+from tiny_listener.events import questions
+from tiny_listener.net.loop import new_event_loop
+
+from ..ipc.channel import Channel, ChannelClosed, DescriptorsLost, GarbledMessage, fitting
+from ..ipc.messages import Dumped, Stop
+from ..system.own_process import become_a_process_of_its_own, die_with_the_supervisor
+from ..worker.heartbeat import LAG, PERIOD, REST, STAMP, Longest, lateness
+from ..worker.process import dump_on_usr2
+from .messages import (
+    AnswerPart,
+    Attach,
+    Begin,
+    CarrierFailed,
+    CarrierReady,
+    FromCarrier,
+    Outbox,
+    Parts,
+    QuestionPart,
+    ToCarrier,
+    in_parts,
+)
+
+if TYPE_CHECKING:
+    from tiny_listener.events.settings import EventSettings
+
+    from ..system.privileges import Identity
+
+__all__ = ["MAX_ROWS", "CarrierPlan", "CarrierTerms", "Service", "answer_of", "carrier_main"]
+
+logger = logging.getLogger("tiny_listener.carrier")
+
+BEAT = 0.5
+"""Seconds between two heartbeats."""
+MAX_ROWS = 2 * 2**20
+"""Bytes of the dead letters in one answer: half of what an answer at the control socket may have."""
+NOT_FOR_US = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class Service(Protocol):
+    """What the process runs: see `tiny_listener.events.service.EventService`."""
+
+    def start(self, expected: Collection[int] = ()) -> None:
+        """Open the store in the running loop, and begin to deliver.
+
+        :raises CarrierError: the store cannot be opened
+        """
+
+    def attach(self, sock: socket.socket, slot: int) -> None:
+        """Serve a worker."""
+
+    async def answer(self, question: questions.Question) -> questions.Answer:
+        """Answer an operator, once what it changes is stored."""
+
+    async def close(self) -> None:
+        """Store what was received, and close the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierPlan:
+    """What the carrier runs.
+
+    :ivar settings: where events are stored, and how many
+    :ivar identity: the user that it becomes, that of the workers; None: that of the supervisor
+    """
+
+    settings: EventSettings
+    identity: Identity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierTerms:
+    """What the supervisor passes to the carrier at the fork.
+
+    :ivar keep_fds: file descriptors that it may keep; all others belong to the supervisor
+    :ivar shown: shared memory for its heartbeat, as that of a worker; see `worker.heartbeat`
+    :ivar stacks: file descriptor of the memory for its stacks
+    """
+
+    channel: Channel[ToCarrier, FromCarrier]
+    keep_fds: frozenset[int]
+    supervisor_pid: int
+    shown: memoryview[float]
+    stacks: int
+
+
+def carrier_main(plan: CarrierPlan, terms: CarrierTerms) -> None:
+    """Run the carrier in a process that was just forked. Exits with SystemExit."""
+    channel = terms.channel
+    become_a_process_of_its_own(terms.keep_fds | {channel.fileno(), terms.stacks}, terms.supervisor_pid)
+    for sig in NOT_FOR_US:
+        signal.signal(sig, signal.SIG_IGN)
+    dump_on_usr2(terms.stacks, lambda: _tell(channel, Dumped()))
+    try:
+        if plan.identity is not None:
+            plan.identity.assume()
+            die_with_the_supervisor(terms.supervisor_pid)
+        # Imported here: the supervisor needs neither the engine nor sqlite3.
+        from tiny_listener.events.service import EventService  # noqa: PLC0415
+
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            code = runner.run(_Carrier(lambda: EventService(plan.settings), terms).run())
+    except (CannotLoad, OSError) as exc:
+        _tell(channel, CarrierFailed(fitting(" ".join(str(exc).split()))))
+        raise SystemExit(1) from None
+    except Exception as exc:
+        logger.critical("The carrier failed", exc_info=exc)
+        _tell(channel, CarrierFailed(fitting(" ".join(f"{type(exc).__name__}: {exc}".split()))))
+        raise SystemExit(1) from None
+    raise SystemExit(code)
+
+
+def _tell(channel: Channel[ToCarrier, FromCarrier], message: FromCarrier) -> None:
+    with contextlib.suppress(ChannelClosed, OSError):
+        channel.send(message)
+
+
+class _Carrier:
+    """Runs the service as the supervisor says.
+
+    :param make_service: makes the service, in the running loop
+    """
+
+    def __init__(self, make_service: Callable[[], Service], terms: CarrierTerms) -> None:
+        self._make_service = make_service
+        self._channel = terms.channel
+        self._service: Service | None = None
+        self._questions = Parts(questions.Question)
+        self._answering: set[asyncio.Future[questions.Answer]] = set()
+        self._beats = Beats(terms.shown)
+
+    async def run(self) -> int:
+        """Serve until the supervisor says stop, or is gone; return the exit code.
+
+        :raises CarrierError: the store cannot be opened
+        """
+        loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[int] = loop.create_future()
+        self._outbox: Outbox[ToCarrier, FromCarrier] = Outbox(self._channel)
+        loop.add_reader(self._channel.fileno(), self._hear)
+        try:
+            code = await self._done
+        finally:
+            loop.remove_reader(self._channel.fileno())
+        if self._service is not None:
+            await self._service.close()
+        return code
+
+    def _hear(self) -> None:
+        while not self._done.done():
+            try:
+                received = self._channel.receive()
+            except DescriptorsLost as exc:
+                # The other end of the link is closed with it, and the worker asks for another.
+                logger.error("%s: a worker has to connect again", exc)
+                continue
+            except ChannelClosed:  # the supervisor is gone, and the kernel kills this process by now or soon
+                self._done.set_result(1)
+                return
+            except GarbledMessage as exc:
+                logger.critical("The supervisor sent an invalid message (%s): the carrier exits", exc)
+                self._done.set_result(1)
+                return
+            if received is None:
+                return
+            try:
+                self._obey(*received)
+            except Exception as exc:
+                self._done.set_exception(exc)
+                return
+
+    def _obey(self, message: ToCarrier, fds: list[int]) -> None:
+        match message:
+            case Begin():
+                self._service = self._make_service()
+                self._service.start(message.expected)
+                self._beats.start()
+                self._outbox.send(CarrierReady())
+            case Attach():
+                assert self._service is not None
+                self._service.attach(socket.socket(fileno=fds[0]), message.slot)
+            case QuestionPart():
+                self._answer(message)
+            case Stop():
+                self._done.set_result(0)
+
+    def _answer(self, part: QuestionPart) -> None:
+        assert self._service is not None
+        try:
+            question = self._questions.add(part)
+        except msgspec.DecodeError as exc:
+            self._say(part.id, questions.Wrong(f"the carrier does not understand the question: {exc}"))
+            return
+        if question is not None:
+            answering = asyncio.ensure_future(answer_of(self._service, question))
+            self._answering.add(answering)
+            answering.add_done_callback(partial(self._answered, part.id))
+
+    def _answered(self, number: int, answering: asyncio.Future[questions.Answer]) -> None:
+        self._answering.discard(answering)
+        if not answering.cancelled():
+            self._say(number, answering.result())
+
+    def _say(self, number: int, answer: questions.Answer) -> None:
+        for one in in_parts(AnswerPart, number, answer):
+            self._outbox.send(one)
+
+
+async def answer_of(service: Service, question: questions.Question) -> questions.Answer:
+    """Return the answer to a question; dead letters only as far as an answer has room for them."""
+    try:
+        answer = await service.answer(question)
+    except Exception as exc:
+        logger.exception("The carrier cannot answer %s", type(question).__name__)
+        return questions.Wrong(f"the carrier cannot answer: {' '.join(f'{type(exc).__name__}: {exc}'.split())}")
+    if not isinstance(answer, questions.DeadLetters):
+        return answer
+    size = 0
+    rows: list[questions.DeadRow] = []
+    for row in answer.rows:
+        size += len(msgspec.json.encode(row))
+        if rows and size > MAX_ROWS:
+            return questions.DeadLetters(rows, more=True)
+        rows.append(row)
+    return answer
+
+
+class Beats:
+    """The heartbeat of the carrier: see `worker.heartbeat`.
+
+    :param shown: the shared memory to write to
+    """
+
+    def __init__(self, shown: memoryview[float]) -> None:
+        self._shown = shown
+        self._longest = Longest()
+
+    def start(self) -> None:
+        """Start sending heartbeats in the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._shown[STAMP] = time.monotonic()
+        self._shown[REST] = BEAT - PERIOD
+        self._beat()
+
+    def _beat(self) -> None:
+        now, shown = time.monotonic(), self._shown
+        shown[LAG] = self._longest.add(lateness(shown[STAMP] + shown[REST], now), now)
+        shown[STAMP] = now
+        self._loop.call_later(BEAT, self._beat)
