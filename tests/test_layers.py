@@ -16,7 +16,7 @@ PACKAGES = {
     "tiny_listener_metrics": ROOT / "metrics" / "tiny_listener_metrics",
     "tiny_listener_supervisor": ROOT / "supervisor" / "tiny_listener_supervisor",
 }
-BASE = {"errors", "router", "process", "net", "core", "events"}
+BASE = {"errors", "router", "process", "net", "events", "core"}
 MAY_IMPORT = {
     "errors": set(),
     "router": {"errors"},

@@ -60,7 +60,7 @@ class FakeService:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             time.sleep(1000)
 
-    def answer(self, question: questions.Question) -> questions.Answer:
+    async def answer(self, question: questions.Question) -> questions.Answer:
         match question:
             case questions.AskView():
                 in_flight = dict.fromkeys(range(len(self._links)), 1)

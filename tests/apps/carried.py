@@ -16,7 +16,7 @@ class App(HTTPListener):
         self.heard, self.links = [], []
         if "NOT_CARRIED" not in os.environ:
             carrier: Any = self.host.carrier
-            carrier.want(self.linked)
+            carrier.want(self.linked, starts=True)
         await super().listen()
 
     def linked(self, sock: socket.socket) -> None:

@@ -104,14 +104,14 @@ def events(place: Place, *, as_json: bool) -> None:
     click.echo(events_line(view))
     if not view.routes:
         return
-    columns = ("ROUTE", "WAITING", "PUBLISHED", "ATTEMPTS", "OK", "DEAD", "EXPIRED")
+    columns = ("ROUTE", "UNSETTLED", "PUBLISHED", "ATTEMPTS", "OK", "DEAD", "EXPIRED")
     rows = [
         (
             route.route,
-            str(route.waiting),
-            str(route.published),
-            str(sum(route.attempts.values())),
-            *(str(route.settled.get(outcome, 0)) for outcome in ("ok", "dead", "expired")),
+            str(route.unsettled),
+            str(route.counters.published.get("stored", 0)),
+            str(sum(route.counters.attempts.values())),
+            *(str(route.counters.settled.get(outcome, 0)) for outcome in ("ok", "dead", "expired")),
         )
         for route in view.routes
     ]

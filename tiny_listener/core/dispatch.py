@@ -90,7 +90,7 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
         raise
     except BaseException as exc:
         event.fail(exc, "timeout" if limit is not None and limit.expired() else outcome_of(exc))
-        if not await _handle_error(event, exc):
+        if event.defers(exc) or not await _handle_error(event, exc):
             raise
     return event.result
 

@@ -103,6 +103,43 @@ class Event(Generic[CTX]):
             self._cache = {}
         return self._cache
 
+    # --- what only a published event has; see `Listener.publish` ---
+
+    @property
+    def id(self) -> str | None:
+        """The id of a published event: the same for all its attempts. None for others."""
+        return None
+
+    @property
+    def key(self) -> str | None:
+        """The key that it was published with."""
+        return None
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return 1
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it may have been started before: after a failure, a crash or a drain."""
+        return False
+
+    @property
+    def published_at(self) -> float | None:
+        """When it was published, in seconds since 1970."""
+        return None
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Its further attributes, such as `traceparent`."""
+        return {}
+
+    @property
+    def payload(self) -> Any:
+        """All of its data: that of a published event may be something else than a dict."""
+        return self.data
+
     @property
     def is_request(self) -> bool:
         """Whether the event came from a request of a source such as HTTP."""
@@ -125,10 +162,24 @@ class Event(Generic[CTX]):
             )
         self.auto_done = False
 
-    def fail(self, error: BaseException, outcome: Outcome) -> None:
-        """Store the exception that the handler or a hook raised."""
+    def fail(self, error: BaseException, outcome: Outcome | None = None) -> None:
+        """Store the exception that the handler or a hook raised.
+
+        After `prevent_auto_done()` an application calls it instead of `done()`, without an outcome: the event is done,
+        and it has failed.
+        """
         self.error = error
-        self.outcome = outcome
+        if outcome is not None:
+            self.outcome = outcome
+            return
+        from .dispatch import outcome_of  # noqa: PLC0415 - dispatch needs this class
+
+        self.outcome = outcome_of(error)
+        self.done()
+
+    def defers(self, error: BaseException) -> bool:
+        """Whether the error handlers wait, because the event will be tried again."""
+        return False
 
     def done(self) -> None:
         """Mark the event as done and wake its waiters. A second call has no effect."""

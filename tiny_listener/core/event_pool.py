@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -53,9 +53,16 @@ class EventPool(Source):
         if tasks is not None:
             tasks.close()
 
-    def dispatch(self, event: AnyEvent, timeout: float | None, on_end: OnEnd | None) -> None:
+    def dispatch(
+        self,
+        event: AnyEvent,
+        timeout: float | None,
+        on_end: OnEnd | None,
+        around: Callable[[AnyEvent, Coroutine[Any, Any, Any]], Coroutine[Any, Any, Any]] | None = None,
+    ) -> None:
         """Run an event; see `Listener.dispatch_now`. Exceptions of the application do not propagate.
 
+        :param around: wraps the coroutine of hooks and handler
         :raises ListenerError: the listener is not running
         """
         if self.tasks is None:
@@ -68,6 +75,8 @@ class EventPool(Source):
             else:
                 run = run_to_the_end if route.has_exits else run_hooks
                 coro = run(event, self._hooks, timeout)
+            if around is not None:
+                coro = around(event, coro)
             value = self.tasks.run(coro, dispatched.ended)
         except BaseException as exc:
             dispatched.ended(None, exc)

@@ -101,6 +101,7 @@ class Lifecycle:
         self._is_ready = asyncio.Event()
         self.draining = Draining()
         self.sources.clear()
+        self.last: list[CoroFunc] = []  # run after the lifespans, for one life
         self.opens = False  # whether the added sources are open, or being opened
         self.runs: list[asyncio.Future[None]] = []  # the `run()` of sources
         self._opening = 0
@@ -362,7 +363,7 @@ class Lifecycle:
         """Run the shutdown callbacks in order, within the rest of the graceful timeout plus `CALLBACKS`."""
         loop = asyncio.get_running_loop()
         last = max(self._deadline, loop.time()) + CALLBACKS
-        for callback in (*self.shutdown, *reversed(self.lifespans)):
+        for callback in (*self.shutdown, *reversed(self.lifespans), *self.last):
             name = getattr(callback, "__name__", callback)
             ending = asyncio.create_task(_call(callback, name), name=f"shutdown callback {name}")
             if not await self._until_deadline(ending, min(last, loop.time() + CALLBACK)):

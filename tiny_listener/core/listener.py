@@ -22,6 +22,7 @@ from .injection import check_coro_func
 from .injection.overrides import Overrides
 from .lifecycle import Lifecycle
 from .lifespan import Lifespan, LifespanFunction, State
+from .publishing import Publishes, open_publisher
 from .registration import Definition, NamedEvent, Registrar, Route, RouteTable
 from .runtime import Host, StopSignals, run_listener
 from .source import Source, take_in
@@ -35,7 +36,7 @@ __all__ = ["Listener"]
 L = TypeVar("L", bound=LifespanFunction)
 
 
-class Listener(Registrar, Generic[CTX]):
+class Listener(Registrar, Publishes, Generic[CTX]):
     """Registers handlers by event path and dispatches events to them.
 
     Events come from sources: add them with `add_source()`, or open them in the `listen()` of a subclass.
@@ -365,11 +366,13 @@ class Listener(Registrar, Generic[CTX]):
 
         async def open_pool_and_listen() -> None:
             await self.open_source(self.event_pool)
+            await open_publisher(self)
             await listen()
 
         try:
             await self.lifecycle.live(open_pool_and_listen, self.host)
         finally:
+            self.publisher = None
             self.event_pool.close()
 
     def run(self) -> None:

@@ -39,10 +39,10 @@ class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
     :ivar path: the text that was published, or the pattern of a named event
     :ivar route: the pattern of its route where it was published; its label in metrics
     :ivar data: the payload, encoded
-    :ivar is_json: whether `data` is JSON; else it is the bytes themselves
     :ivar published_at: seconds since 1970
     :ivar key: events with the same key are handled by the same worker
     :ivar serial: whether events with its key are handled one at a time, in the order in which they were stored
+    :ivar is_json: whether `data` is JSON; else it is the bytes themselves
     :ivar params: path parameters of a named event; None: `path` is matched
     :ivar cid: the id of the context to handle it in
     :ivar due: seconds since 1970 before which it is not handled; None: at once
@@ -54,10 +54,10 @@ class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
     path: str
     route: str
     data: bytes
-    is_json: bool
     published_at: float
     key: str | None = None
     serial: bool = True
+    is_json: bool = True
     params: dict[str, Any] | None = None
     cid: str | None = None
     due: float | None = None

@@ -42,7 +42,7 @@ class Held(msgspec.Struct, array_like=True):
     attempt: int
 
 
-class Hello(msgspec.Struct, tag="hello"):
+class Hello(msgspec.Struct, tag="hello", array_like=True):
     """Worker: here I am.
 
     :ivar store_id: of the store that `holds` refers to; None: never connected
@@ -114,11 +114,11 @@ class Unroutable(msgspec.Struct, tag="noroute", array_like=True):
     seq: int
 
 
-class Draining(msgspec.Struct, tag="drain"):
+class Draining(msgspec.Struct, tag="drain", array_like=True):
     """Worker: send me nothing more to handle. I still publish and settle."""
 
 
-class Welcome(msgspec.Struct, tag="welcome"):
+class Welcome(msgspec.Struct, tag="welcome", array_like=True):
     """Carrier: you are registered.
 
     :ivar store_id: another one than the worker knows: what it holds and has not settled is unknown here

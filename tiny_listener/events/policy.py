@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from ..errors import ListenerError, PathParamsError
+from ..errors import EventDataError, ListenerError, PathParamsError
 
 __all__ = [
     "LEAST_WAIT",
@@ -24,7 +25,7 @@ __all__ = [
 LEAST_WAIT = 0.05
 """Seconds: the shortest wait before a retry. Without it, jitter would let many retries follow each other at once."""
 
-Reason: TypeAlias = Literal["attempts", "rejected", "undecodable", "no route", "expired", "crashed"]
+Reason: TypeAlias = Literal["attempts", "rejected", "undecodable", "no route", "crashed"]
 """Why an event became a dead letter."""
 
 
@@ -161,14 +162,16 @@ def decide(
     """
     if isinstance(error, Reject):
         return GivenUp("rejected")
-    if getattr(error, "is_undecodable", False) or isinstance(error, PathParamsError):
+    if isinstance(error, (EventDataError, PathParamsError)):
         return GivenUp("undecodable")
     most = 1 if retry is None else retry.max_attempts
     if isinstance(error, RetryLater):
         # A handler that asks for a retry gets one even where the route has no policy: that of a default `Retry`.
         most = Retry().max_attempts if retry is None else most
         return Again(max(LEAST_WAIT, error.seconds)) if attempt < most else GivenUp("attempts")
-    if retry is None or attempt >= most or not isinstance(error, retry.on):
+    # The application cancelled its own handler: a drain is no failure, and does not come here.
+    is_one = retry is not None and isinstance(error, (*retry.on, asyncio.CancelledError))
+    if retry is None or attempt >= most or not is_one:
         return GivenUp("attempts")
     return Again(retry.wait(attempt, draw))
 

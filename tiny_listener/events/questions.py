@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from .counters import RouteCounters
 from .envelope import Envelope
 from .policy import Reason
 
@@ -84,20 +85,16 @@ class AskPublish(msgspec.Struct, tag="publish"):
 
 
 class RouteView(msgspec.Struct):
-    """The events of one route, counted since the store was created.
+    """The events of one route.
 
     :ivar route: the pattern
-    :ivar published: stored
-    :ivar attempts: by outcome
-    :ivar settled: by outcome: `ok`, `dead`, `expired`
-    :ivar waiting: not settled, by now
+    :ivar unsettled: events that wait, are delayed or in flight
+    :ivar counters: since the store was created
     """
 
     route: str
-    published: int = 0
-    attempts: dict[str, int] = {}
-    settled: dict[str, int] = {}
-    waiting: int = 0
+    unsettled: int
+    counters: RouteCounters
 
 
 class View(msgspec.Struct, tag="view"):
@@ -107,13 +104,14 @@ class View(msgspec.Struct, tag="view"):
     :ivar delayed: of these, published for later
     :ivar retries: of these, waiting for their next attempt
     :ivar in_flight: by slot
-    :ivar oldest: seconds since the oldest event that could start by now was published; None: none waits
+    :ivar oldest: seconds since the oldest event that is not delayed was published; None: there is none
     :ivar dead: the dead letters that are kept, by reason
     :ivar halted: the number of halted keys
     :ivar store: `sqlite:DIR` or `memory`
     :ivar store_bytes: its size
     :ivar failure: why the store cannot write by now, such as a full disk; None: it can
-    :ivar counts: the values of all counters and histograms, by name; see `counters.py`
+    :ivar commits: transactions since the carrier was started
+    :ivar commit_seconds: the time that they took
     """
 
     waiting: int = 0
@@ -127,7 +125,8 @@ class View(msgspec.Struct, tag="view"):
     store_bytes: int = 0
     failure: str | None = None
     routes: list[RouteView] = []
-    counts: dict[str, float] = {}
+    commits: int = 0
+    commit_seconds: float = 0.0
 
 
 class DeadRow(msgspec.Struct):

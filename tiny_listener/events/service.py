@@ -1,27 +1,81 @@
-"""The carrier: engine, store and the links to workers, on one event loop."""
+"""The carrier: engine, store and the links to workers, on one event loop.
+
+All that has arrived goes through the engine in one turn. Its operations are one transaction, and what workers are told
+is sent after it: nothing is confirmed that is not stored, and the next event of a key starts only when it is stored
+that the one before is settled.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from .engine import Effects, Engine
+from .link import Link
+from .messages import FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
+from .operator import Operator
+from .questions import Answer, Question
+from .settings import EventSettings
+from .store.ops import Count, Op, Store, StoreFailed
 
 if TYPE_CHECKING:
-    from .questions import Answer, Question
-    from .settings import EventSettings
+    from .store.folder import Folder
 
-__all__ = ["EventService"]
+__all__ = ["Clock", "EventService"]
+
+logger = logging.getLogger("tiny_listener.carrier")
+
+TIDY_AFTER: Final = 1.0
+"""Seconds without a transaction after which the store does what can wait."""
+TRY_AGAIN: Final = 0.5
+"""Seconds until a transaction is tried again that the store refused."""
+
+
+class Clock:
+    """Seconds since 1970, which never go backwards, even if the clock of the system is set."""
+
+    def __init__(self) -> None:
+        self._offset: Final = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        return self._offset + time.monotonic()
 
 
 class EventService:
     """Takes events from workers, stores them, and delivers each to a worker.
 
     :param settings: where and how many
-    :raises CarrierError: the store cannot be opened
+    :param in_thread: whether transactions run in a thread, because the loop has other work too
     """
 
-    def __init__(self, settings: EventSettings) -> None:
-        raise NotImplementedError
+    def __init__(self, settings: EventSettings, *, in_thread: bool = False) -> None:
+        self._settings: Final = settings
+        self._executor = ThreadPoolExecutor(1, "tiny-listener-events") if in_thread else None
+        self._links: Final[dict[int, Link[ToCarrier, FromCarrier]]] = {}
+        self._inbox: list[tuple[int, object]] = []
+        self._next_link = 1
+        self._is_writing = False
+        self._is_scheduled = False
+        self._is_closing = False
+        self._stuck: Effects | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tidying: asyncio.TimerHandle | None = None
+        self._written: asyncio.Future[None] | None = None
+        self._folder: Folder | None = None
+        self.failure: str | None = None
+        self.commit_seconds = 0.0
+        self.commits = 0
+
+    @property
+    def name(self) -> str:
+        """Where the events are stored, as in `--events`."""
+        return "memory" if self._settings.folder is None else f"sqlite:{self._settings.folder}"
 
     def start(self, expected: Collection[int] = ()) -> None:
         """Open the store in the running loop, and begin to deliver.
@@ -30,19 +84,261 @@ class EventService:
             delivered until each of them has registered, or its link is closed, or `Limits.lease` has passed
         :raises CarrierError: the store cannot be opened
         """
-        raise NotImplementedError
+        self._loop = asyncio.get_running_loop()
+        self.clock = Clock()
+        self.store: Store = self._open_store()
+        now = self.clock()
+        self.engine = Engine(self.store.load(now, self._settings.limits.dedup_window), self._settings.limits, now)
+        self.engine.expect(expected, now)
+        self.operator = Operator(self)
+        waiting = self.engine.state.number
+        if waiting:
+            logger.info("%d events of an earlier run are waiting in %s", waiting, self.name)
+        self._wake()
+
+    def _open_store(self) -> Store:
+        settings = self._settings
+        if settings.folder is None:
+            from .store.memory import MemoryStore  # noqa: PLC0415 - only one of the two is needed
+
+            return MemoryStore()
+        from .store.folder import open_folder  # noqa: PLC0415
+        from .store.sqlite import SQLiteStore  # noqa: PLC0415
+
+        self._folder = open_folder(settings.folder)
+        return SQLiteStore(settings.folder, sync=settings.sync, partitions=settings.limits.partitions)
+
+    # --- links ------------------------------------------------------------------------------------
 
     def attach(self, sock: socket.socket, slot: int) -> None:
         """Serve a worker.
 
         :param sock: our end of a connected pair (SOCK_STREAM)
         """
-        raise NotImplementedError
+        number, self._next_link = self._next_link, self._next_link + 1
+        link: Link[ToCarrier, FromCarrier] = Link(
+            ToCarrier, partial(self._receive, number), partial(self._lose, number, slot)
+        )
+        self._links[number] = link
+        link.open(sock)
+        link.send(Welcome(self.store.id, self._settings.limits.max_event))
 
-    def answer(self, question: Question) -> Answer:
-        """Answer an operator. Changes are stored a moment later, in the next transaction."""
-        raise NotImplementedError
+    def _receive(self, number: int, messages: list[ToCarrier]) -> None:
+        if self._stuck is not None:
+            self._refuse(number, messages)
+        self._inbox += [(number, message) for message in messages]
+        self._wake()
+
+    def _lose(self, number: int, slot: int) -> None:
+        self._links.pop(number, None)
+        self._inbox.append((number, _Gone(slot)))
+        self._wake()
+
+    def publish(self, message: Publish) -> None:
+        """Take an event of an operator, who is told what becomes of it."""
+        self._receive(0, [message])
+
+    # --- turns ------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self.turn)
+
+    def turn(self) -> None:
+        """Take what has arrived through the engine, write and send."""
+        self._is_scheduled = False
+        if self._is_writing or self._stuck is not None:
+            return  # the end of the transaction comes back here
+        engine, now = self.engine, self.clock()
+        inbox, self._inbox = self._inbox, []
+        for number, message in inbox:
+            self._hear(number, message, now)
+        due = engine.next_due()
+        if due is not None and due <= now:
+            engine.tick(now)
+        elif inbox and engine.admission.waiting:
+            engine.admission.tick(now)
+        effects = engine.take(now)
+        if effects.ops:
+            self._write(effects)
+        else:
+            self._send(effects)
+        self._arm(now)
+        self._look()
+
+    def _hear(self, number: int, message: object, now: float) -> None:
+        if isinstance(message, _Gone):
+            if number not in self.engine.schedule.members:
+                self.engine.not_expected(message.slot)
+            self.engine.leave(number, now)
+        elif type(message) is Hello and message.store_id not in (None, self.store.id):
+            message.holds.clear()  # they are of another store, which is gone
+            self.engine.hear(number, message, now)
+        else:
+            self.engine.hear(number, message, now)
+
+    def _arm(self, now: float) -> None:
+        """Take the next turn when something falls due."""
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self.engine.next_due()
+        self._timer = None if due is None else self._loop.call_later(max(0.0, due - now), self._wake)
+
+    def _send(self, effects: Effects) -> None:
+        for number, message in effects.sends:
+            if number == 0:
+                self.operator.told(message)
+            elif (link := self._links.get(number)) is not None:
+                link.send(message)
+
+    # --- transactions -----------------------------------------------------------------------------
+
+    def _write(self, effects: Effects) -> None:
+        self._is_writing = True
+        if self._tidying is not None:
+            self._tidying.cancel()
+        if self._executor is None:
+            self._ended(effects, self._commit(effects.ops))
+            return
+        writing = self._loop.run_in_executor(self._executor, self._commit, effects.ops)
+        writing.add_done_callback(lambda future: self._ended(effects, future.result()))
+
+    def _commit(self, ops: list[Op]) -> StoreFailed | None:
+        started = time.perf_counter()
+        try:
+            self.store.commit(ops)
+        except StoreFailed as exc:
+            return exc
+        finally:
+            self.commits += 1
+            self.commit_seconds += time.perf_counter() - started
+        return None
+
+    def _ended(self, effects: Effects, error: StoreFailed | None) -> None:
+        """A transaction has ended."""
+        self._is_writing = False
+        if error is None:
+            self._has_written(effects)
+        elif effects.stored:
+            # Without the new events there is less to write, and what is settled makes room.
+            self._has_failed(error)
+            rest = self.engine.withdraw(effects, str(error))
+            self._send_refusals(rest)
+            if all(isinstance(op, Count) for op in rest.ops):
+                self._send(rest)
+            else:
+                self._write(rest)
+        else:
+            self._has_failed(error)
+            self._stuck = effects
+            self._refuse_waiting()
+            self._loop.call_later(TRY_AGAIN, self._try_again)
+        self._look()
+
+    def _has_written(self, effects: Effects) -> None:
+        if self.failure is not None and effects.stored:
+            logger.info("The store %s can write again", self.name)
+            self.failure = None
+        self._send(effects)
+        self._tidying = self._loop.call_later(TIDY_AFTER, self._tidy)
+        if self._inbox or self._executor is not None:
+            self._wake()
+
+    def _has_failed(self, error: StoreFailed) -> None:
+        if self.failure is None:
+            logger.error("The store %s cannot write: %s; publishing fails until it can", self.name, error)
+        self.failure = str(error)
+
+    def _send_refusals(self, effects: Effects) -> None:
+        """Tell publishers at once; what else the transaction would confirm waits until it is written."""
+        refusals = [sent for sent in effects.sends if type(sent[1]) is Refuse]
+        effects.sends = [sent for sent in effects.sends if type(sent[1]) is not Refuse]
+        self._send(Effects([], refusals, {}))
+
+    def _try_again(self) -> None:
+        effects, self._stuck = self._stuck, None
+        if effects is not None:
+            self._write(effects)
+
+    def _refuse_waiting(self) -> None:
+        waiting, self._inbox = self._inbox, []
+        for number, message in waiting:
+            kept = [message]
+            self._refuse(number, kept)
+            self._inbox += [(number, message) for message in kept]
+
+    def _refuse(self, number: int, messages: list[Any]) -> None:
+        """Refuse what is published while the store cannot write, and remove it from a list of messages."""
+        refused = [message for message in messages if type(message) is Publish]
+        messages[:] = [message for message in messages if type(message) is not Publish]
+        why = self.failure or "the store cannot write"
+        self._send(Effects([], [(number, Refuse(message.n, "failed", why)) for message in refused], {}))
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        if self._is_writing or self._stuck is not None:
+            return
+        if self._executor is None:
+            self.store.tidy(self.clock())
+        else:
+            self._executor.submit(self.store.tidy, self.clock())
+
+    # --- operators, and the end -------------------------------------------------------------------
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer an operator, once what it changes is stored."""
+        return await self.operator.answer(question)
+
+    async def read(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Read from the store, where its transactions run too."""
+        if self._executor is None:
+            return work(*args, **options)
+        return await self._loop.run_in_executor(self._executor, partial(work, *args, **options))
+
+    async def written(self) -> None:
+        """Return when all that the engine was told is stored.
+
+        :raises StoreFailed: the store cannot write by now
+        """
+        if self._stuck is not None:
+            raise StoreFailed(self.failure or "the store cannot write")
+        self._wake()
+        if self._written is None:
+            self._written = self._loop.create_future()
+        await self._written
+
+    def _look(self) -> None:
+        if self._written is not None and not (self._is_writing or self._is_scheduled or self._stuck or self._inbox):
+            self._written.set_result(None)
+            self._written = None
 
     async def close(self) -> None:
         """Store what was received, and close the store."""
-        raise NotImplementedError
+        if self._is_closing:
+            return
+        self._is_closing = True
+        try:
+            await self.written()
+        except StoreFailed as exc:
+            logger.error("What was settled last is not stored, and will come again: %s", exc)
+        for link in list(self._links.values()):
+            link.close()
+        for timer in (self._timer, self._tidying):
+            if timer is not None:
+                timer.cancel()
+        await self.read(self.store.close)
+        if self._folder is not None:
+            self._folder.close()
+        if self._executor is not None:
+            self._executor.shutdown()
+
+
+class _Gone:
+    """A link is closed.
+
+    :param slot: that of its worker
+    """
+
+    def __init__(self, slot: int) -> None:
+        self.slot: Final = slot

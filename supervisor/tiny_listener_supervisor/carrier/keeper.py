@@ -258,10 +258,10 @@ class Keeper:
 
     # --- workers ------------------------------------------------------------------------------------
 
-    def want(self, slot: int, worker: Worker) -> None:
-        """A worker asks for a link, or for another one if it was lost on its way."""
-        self._links.want(slot, worker)
-        if self.state is CarrierState.ABSENT and self._restart is None:
+    def want(self, slot: int, worker: Worker, *, starts: bool = True, lost: bool = False) -> None:
+        """A worker asks for a link; see `WantCarrier`."""
+        self._links.want(slot, worker, lost=lost)
+        if starts and self.state is CarrierState.ABSENT and self._restart is None:
             self.start()
 
     def forget(self, pid: int) -> None:

@@ -33,10 +33,15 @@ class Links:
         self._ever: set[int] = set()
         self._outbox: Outbox[FromCarrier, ToCarrier] | None = None
 
-    def want(self, slot: int, worker: Worker) -> None:
-        """A worker asks for a link, or for another one if it was lost on its way."""
+    def want(self, slot: int, worker: Worker, *, lost: bool = False) -> None:
+        """A worker asks for links to the carriers.
+
+        :param lost: whether it had one, which was lost on its way
+        """
+        is_new = worker.pid not in self._asked
         self._asked[worker.pid] = slot, worker
-        self._link(worker.pid, self._outbox)
+        if is_new or lost:
+            self._link(worker.pid, self._outbox)
 
     def forget(self, pid: int) -> None:
         """A worker is dead."""

@@ -69,8 +69,8 @@ class Service(Protocol):
     def attach(self, sock: socket.socket, slot: int) -> None:
         """Serve a worker."""
 
-    def answer(self, question: questions.Question) -> questions.Answer:
-        """Answer an operator."""
+    async def answer(self, question: questions.Question) -> questions.Answer:
+        """Answer an operator, once what it changes is stored."""
 
     async def close(self) -> None:
         """Store what was received, and close the store."""
@@ -146,6 +146,7 @@ class _Carrier:
         self._channel = terms.channel
         self._service: Service | None = None
         self._questions = Parts(questions.Question)
+        self._answering: set[asyncio.Task[None]] = set()
         self._beats = Beats(terms.shown)
 
     async def run(self) -> int:
@@ -199,27 +200,34 @@ class _Carrier:
                 assert self._service is not None
                 self._service.attach(socket.socket(fileno=fds[0]), message.slot)
             case QuestionPart():
-                self._answer(message)
+                self._take_question(message)
             case Stop():
                 self._done.set_result(0)
 
-    def _answer(self, part: QuestionPart) -> None:
-        assert self._service is not None
+    def _take_question(self, part: QuestionPart) -> None:
         try:
             question = self._questions.add(part)
-            if question is None:
-                return
-            answer = answer_of(self._service, question)
         except msgspec.DecodeError as exc:
-            answer = questions.Wrong(f"the carrier does not understand the question: {exc}")
-        for one in in_parts(AnswerPart, part.id, answer):
+            self._send_answer(part.id, questions.Wrong(f"the carrier does not understand the question: {exc}"))
+            return
+        if question is not None:
+            task = asyncio.ensure_future(self._answer(part.id, question))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, number: int, question: questions.Question) -> None:
+        assert self._service is not None
+        self._send_answer(number, await answer_of(self._service, question))
+
+    def _send_answer(self, number: int, answer: questions.Answer) -> None:
+        for one in in_parts(AnswerPart, number, answer):
             self._outbox.send(one)
 
 
-def answer_of(service: Service, question: questions.Question) -> questions.Answer:
+async def answer_of(service: Service, question: questions.Question) -> questions.Answer:
     """Return the answer to a question; dead letters only as far as an answer has room for them."""
     try:
-        answer = service.answer(question)
+        answer = await service.answer(question)
     except Exception as exc:
         logger.exception("The carrier cannot answer %s", type(question).__name__)
         return questions.Wrong(f"the carrier cannot answer: {' '.join(f'{type(exc).__name__}: {exc}'.split())}")

@@ -94,7 +94,7 @@ class Inbox:
                 if self._log_file is not None:
                     worker.timers.append(supervisor.loop.call_later(RETRY_TAKEOVER, pass_on, self._log_file, worker))
             case WantCarrier():
-                supervisor.carrier.want(slot.number, worker)
+                supervisor.carrier.want(slot.number, worker, starts=message.starts, lost=message.lost)
             case BootFailed():
                 self._boot_failed(worker, message)
 

@@ -127,9 +127,14 @@ class CannotTakeLog(msgspec.Struct, tag=True, frozen=True):
 
 
 class WantCarrier(msgspec.Struct, tag=True, frozen=True):
-    """Worker: I publish, or handle published events; connect me with the carrier. Also sent when a link was lost on its
-    way.
+    """Worker: connect me with the carrier, and with each later one.
+
+    :ivar starts: whether to start it if it does not run
+    :ivar lost: whether a link was lost on its way, and another one is needed
     """
+
+    starts: bool
+    lost: bool = False
 
 
 class Granted(FdBatch, tag=True, frozen=True):

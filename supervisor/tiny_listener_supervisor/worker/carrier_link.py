@@ -30,16 +30,16 @@ class CarrierLinks:
         self._channel = channel
         self._on_link: Callable[[socket.socket], None] | None = None
 
-    def want(self, on_link: Callable[[socket.socket], None]) -> None:
+    def want(self, on_link: Callable[[socket.socket], None], *, starts: bool) -> None:
         """See `CarrierProvider`."""
         self._on_link = on_link
-        self._ask()
+        self._ask(WantCarrier(starts))
 
-    def _ask(self) -> None:
+    def _ask(self, message: WantCarrier) -> None:
         try:
-            self._channel.send(WantCarrier())
+            self._channel.send(message)
         except BlockingIOError:
-            asyncio.get_running_loop().call_later(RETRY, self._ask)
+            asyncio.get_running_loop().call_later(RETRY, self._ask, message)
         except ChannelClosed:  # who reads the channel ends this process
             pass
 
@@ -55,4 +55,4 @@ class CarrierLinks:
 
     def lost(self) -> None:
         """A link did not arrive, for want of file descriptors: ask for another one a moment later."""
-        asyncio.get_running_loop().call_later(RETRY, self._ask)
+        asyncio.get_running_loop().call_later(RETRY, self._ask, WantCarrier(starts=False, lost=True))

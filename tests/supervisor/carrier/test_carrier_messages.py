@@ -86,16 +86,16 @@ def test_what_the_buffer_has_no_room_for_is_sent_in_order_when_it_has(runner: as
 
 def test_dead_letters_have_room_in_an_answer() -> None:
     class Service:
-        def answer(self, question: questions.Question) -> questions.Answer:
+        async def answer(self, question: questions.Question) -> questions.Answer:
             if isinstance(question, questions.AskDead):
                 return questions.DeadLetters([letter(n, MAX_ROWS // 3) for n in range(5)])
             raise ValueError("a bug\nof two lines")
 
     service: Any = Service()
-    answer = answer_of(service, questions.AskDead())
+    answer = asyncio.run(answer_of(service, questions.AskDead()))
     assert isinstance(answer, questions.DeadLetters)
     assert ([row.number for row in answer.rows], answer.more) == ([0, 1], True)
-    assert answer_of(service, questions.AskHalted()) == questions.Wrong(
+    assert asyncio.run(answer_of(service, questions.AskHalted())) == questions.Wrong(
         "the carrier cannot answer: ValueError: a bug of two lines"
     )
 
@@ -105,8 +105,8 @@ def test_a_worker_asks_for_links_and_keeps_them_from_its_children(runner: asynci
         ours, theirs = channel_pair()
         links = CarrierLinks(theirs, EventSettings(concurrency=7))
         assert links.settings.concurrency == 7
-        links.want(found.append)
-        assert ours.receive() == (WantCarrier(), [])
+        links.want(found.append, starts=True)
+        assert ours.receive() == (WantCarrier(starts=True), [])
         one, other = socket.socketpair()
         ours.send(CarrierLink(), [one.fileno()])
         message, fds = theirs.receive() or pytest.fail("nothing")
@@ -126,7 +126,7 @@ def test_a_worker_asks_for_links_and_keeps_them_from_its_children(runner: asynci
         async with asyncio.timeout(20):
             while (again := ours.receive()) is None:
                 await asyncio.sleep(0.001)
-        assert again == (WantCarrier(), [])
+        assert again == (WantCarrier(starts=False, lost=True), [])
         for end in (ours, theirs, one, other, link):
             end.close()
 

@@ -157,10 +157,11 @@ class _Payload(ItemResolver):
 
     def __call__(self, event: AnyEvent) -> Any:
         """See `Resolver`."""
-        if not event.data and self.has_default:
+        payload = event.payload
+        if not payload and self.has_default:
             return self.default
         try:
-            return self.converted(event.data)
+            return self.converted(payload)
         except Unfit as exc:
             raise self.unfit(exc.problems[0].message + hint_of_item(event.data, self.annotation)) from None
 

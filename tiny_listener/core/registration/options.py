@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from ...errors import RouteError
+from ...events.policy import Retry
 
-__all__ = ["EventOptions", "OptionCheck", "check_options", "seconds"]
+__all__ = [
+    "EVENT_CHECKS",
+    "PUBLISHED_CHECKS",
+    "ROUTE_CHECKS",
+    "EventOptions",
+    "OptionCheck",
+    "RouteOptions",
+    "check_options",
+    "flag",
+    "seconds",
+]
 
 OptionCheck = Callable[[Any], str | None]
 """Returns what a value must be if it is wrong, else None."""
 
 
-class EventOptions(TypedDict, total=False):
+class RouteOptions(TypedDict, total=False):
     """The options of every route."""
 
     timeout: float
     """Seconds that the handler may take; then the event fails with TimeoutError (HTTP: 504)."""
     extra: Mapping[str, Any]
     """The application's own: stored as `route.opts["extra"]`."""
+
+
+class EventOptions(RouteOptions, total=False):
+    """The options of routes for other events than requests; those here concern published events."""
+
+    retry: Retry
+    """When an event is tried again whose handler failed; by default never."""
+    concurrency: int
+    """Events of this route in flight at one worker; by default as many as `--events-concurrency`."""
+    serial: bool
+    """Whether events of one key are handled one at a time, in their order; by default True."""
+    ack: Literal["after", "before"]
+    """Whether an event is settled after its handler (at least once, the default) or before it (at most once)."""
+    dead_letter: Literal["next", "halt"]
+    """Whether the key goes on when one of its events is given up (the default), or waits for an operator."""
 
 
 def seconds(value: Any) -> str | None:
@@ -34,7 +60,41 @@ def mapping(value: Any) -> str | None:
     return None if isinstance(value, Mapping) else "a dict"
 
 
-EVENT_CHECKS: Final[dict[str, OptionCheck]] = {"timeout": seconds, "extra": mapping}
+def policy(value: Any) -> str | None:
+    """Check when to try again."""
+    return None if isinstance(value, Retry) else "a Retry, such as Retry(max_attempts=5, first=1)"
+
+
+def count(value: Any) -> str | None:
+    """Check a number of events."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return None if is_number and value >= 1 else "a whole number from 1"
+
+
+def flag(value: Any) -> str | None:
+    """Check a flag."""
+    return None if isinstance(value, bool) else "True or False"
+
+
+def one_of(*texts: str) -> OptionCheck:
+    """Return the check of a text that is one of some."""
+
+    def check(value: Any) -> str | None:
+        return None if isinstance(value, str) and value in texts else " or ".join(map(repr, texts))
+
+    return check
+
+
+ROUTE_CHECKS: Final[dict[str, OptionCheck]] = {"timeout": seconds, "extra": mapping}
+PUBLISHED_CHECKS: Final[dict[str, OptionCheck]] = {
+    "retry": policy,
+    "concurrency": count,
+    "serial": flag,
+    "ack": one_of("after", "before"),
+    "dead_letter": one_of("next", "halt"),
+}
+"""Options that concern published events only."""
+EVENT_CHECKS: Final[dict[str, OptionCheck]] = {**ROUTE_CHECKS, **PUBLISHED_CHECKS}
 
 
 INSTEAD: Final = {
@@ -59,6 +119,11 @@ def check_options(where: str, options: Mapping[str, Any], checks: Mapping[str, O
         if name not in checks:
             if name in INSTEAD:
                 raise RouteError(f"{where}: {kind} has no option {name!r}: {INSTEAD[name]}")
+            if name in PUBLISHED_CHECKS:
+                raise RouteError(
+                    f"{where}: {kind} has no option {name!r}, which is for published events: publish one from the "
+                    "handler, await app.publish(...), and give the option to its route"
+                )
             near = difflib.get_close_matches(name, checks, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise RouteError(

@@ -58,6 +58,7 @@ class DeadLetter(msgspec.Struct, kw_only=True):
     """An event that was given up.
 
     :ivar number: of this letter, in the order in which they came
+    :ivar seq: the place that the event had in the order of storage
     :ivar error: class and text of its last failure
     :ivar first_started: seconds since 1970; None: never started
     :ivar died_at: seconds since 1970
@@ -65,6 +66,7 @@ class DeadLetter(msgspec.Struct, kw_only=True):
     """
 
     number: int
+    seq: int
     envelope: Envelope
     reason: Reason
     error: tuple[str, str]
@@ -84,9 +86,13 @@ class Insert(msgspec.Struct, frozen=True, gc=False):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """These events are started now: one attempt more for each."""
+    """These events are started: one attempt more for each.
+
+    :ivar at: seconds since 1970
+    """
 
     seqs: list[int]
+    at: float
 
 
 class Update(msgspec.Struct, frozen=True):
@@ -134,12 +140,13 @@ class SetHalted(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """Counters and histograms have new values: whole values, not differences.
+    """The counters of a route have new values: whole values, not differences.
 
-    :ivar values: by name; what they mean is the engine's business
+    :ivar values: encoded; what they mean is the engine's business
     """
 
-    values: dict[str, float]
+    route: str
+    values: bytes
 
 
 Op: TypeAlias = Insert | Start | Update | Delete | ToDead | DropDead | SetHalted | Count
@@ -154,7 +161,7 @@ class Contents(msgspec.Struct):
     :ivar halted: the number of the dead letter that a key waits for, by key
     :ivar dead: the number of dead letters by reason
     :ivar next_dead: above every number of a dead letter
-    :ivar counts: the values of the last `Count`s
+    :ivar counts: the values of the last `Count`, by route
     """
 
     events: list[StoredEvent] = []
@@ -163,7 +170,7 @@ class Contents(msgspec.Struct):
     halted: dict[str, int] = {}
     dead: dict[str, int] = {}
     next_dead: int = 1
-    counts: dict[str, float] = {}
+    counts: dict[str, bytes] = {}
 
 
 class StoreFailed(Exception):  # noqa: N818 - what became of a commit

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...core.registration.options import EVENT_CHECKS, EventOptions, OptionCheck
+from ...core.registration.options import PUBLISHED_CHECKS, ROUTE_CHECKS, EventOptions, OptionCheck, RouteOptions, flag
 
-__all__ = ["HTTP_CHECKS", "HTTPOptions"]
+__all__ = ["ALL_CHECKS", "HTTP_CHECKS", "AnyOptions", "HTTPOptions"]
 
 
-class HTTPOptions(EventOptions, total=False):
+class HTTPOptions(RouteOptions, total=False):
     """The options of a route for requests, in addition to those of every route."""
 
     max_body: int
@@ -31,15 +31,14 @@ class HTTPOptions(EventOptions, total=False):
     """For the OpenAPI document: by status, a type or a text, in addition to the handler's own result."""
 
 
+class AnyOptions(HTTPOptions, EventOptions, total=False):
+    """The options of `on_event`, whose pattern says whether a route is one of requests."""
+
+
 def size(value: Any) -> str | None:
     """Check a number of bytes."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     return None if is_number and value >= 0 else "a number of bytes"
-
-
-def flag(value: Any) -> str | None:
-    """Check a flag."""
-    return None if isinstance(value, bool) else "True or False"
 
 
 def text(value: Any) -> str | None:
@@ -60,7 +59,7 @@ def by_status(value: Any) -> str | None:
 
 
 HTTP_CHECKS: Final[dict[str, OptionCheck]] = {
-    **EVENT_CHECKS,
+    **ROUTE_CHECKS,
     "max_body": size,
     "cancel_on_disconnect": flag,
     "summary": text,
@@ -70,3 +69,4 @@ HTTP_CHECKS: Final[dict[str, OptionCheck]] = {
     "include_in_schema": flag,
     "responses": by_status,
 }
+ALL_CHECKS: Final[dict[str, OptionCheck]] = {**HTTP_CHECKS, **PUBLISHED_CHECKS}

@@ -12,7 +12,7 @@ from ...core.injection.signatures import where
 from ...core.registration import Definition, Registrar
 from ...core.registration.foreign import instead_of
 from ...core.registration.options import EVENT_CHECKS, OptionCheck, check_options
-from .options import HTTP_CHECKS, HTTPOptions
+from .options import ALL_CHECKS, HTTP_CHECKS, AnyOptions, HTTPOptions
 
 __all__ = ["Verbs"]
 
@@ -23,7 +23,7 @@ FOREIGN = re.compile(r"/<(?:\w+:)?(?P<flask>[A-Za-z_]\w*)>(?=/|$)|/:(?P<colon>[A
 class Verbs(Registrar):
     """Registers handlers of requests."""
 
-    option_checks: ClassVar[Mapping[str, OptionCheck]] = HTTP_CHECKS
+    option_checks: ClassVar[Mapping[str, OptionCheck]] = ALL_CHECKS
 
     if not TYPE_CHECKING:  # checkers know that there is no such attribute
 
@@ -33,13 +33,15 @@ class Verbs(Registrar):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     def check_options(self, definition: Definition) -> None:
-        """See `Registrar`: options of requests are for routes of requests."""
+        """See `Registrar`: options of requests are for routes of requests, those of published events for others."""
         super().check_options(definition)
-        if not definition.is_http and not any(is_one(definition.path) for is_one in request_patterns):
+        if definition.is_http or any(is_one(definition.path) for is_one in request_patterns):
+            check_options(where(definition.fn), definition.opts, HTTP_CHECKS, "a route of requests")
+        else:
             check_options(where(definition.fn), definition.opts, EVENT_CHECKS, "a route that is not one of requests")
 
     def on_event(
-        self, path: str = "{_:path}", *, name: str | None = None, **opts: Unpack[HTTPOptions]
+        self, path: str = "{_:path}", *, name: str | None = None, **opts: Unpack[AnyOptions]
     ) -> Callable[[F], F]:
         """Register the decorated function as the handler of a pattern; see `add_on_event_hook`."""
         return super().on_event(path, name=name, **opts)  # type: ignore[misc]

@@ -1,0 +1,95 @@
+"""The data of published events: to bytes and back. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any, Final
+
+import msgspec
+
+from ...errors import EventDataError
+
+__all__ = ["decode_payload", "due_time", "encode_payload", "items_of"]
+
+
+def _plain(value: Any) -> Any:
+    if callable(dump := getattr(value, "model_dump", None)):  # a model of pydantic
+        return dump(mode="json")
+    raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
+
+
+_ENCODE: Final = msgspec.json.Encoder(enc_hook=_plain).encode
+_DECODE: Final = msgspec.json.Decoder().decode
+
+
+def encode_payload(data: Any) -> tuple[bytes, bool]:
+    """Return data as bytes, and whether these are JSON. Bytes stay as they are.
+
+    :raises TypeError: it cannot be encoded
+    :raises ValueError: a part of it has no form in JSON, such as an integer beyond 64 bits
+    """
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data), False
+    try:
+        return _ENCODE(data), True
+    except (TypeError, NotImplementedError, msgspec.MsgspecError) as exc:
+        raise TypeError(
+            f"data= takes what msgspec encodes as JSON, such as a dict, a Struct or a dataclass, or bytes: {exc}"
+        ) from None
+    except (OverflowError, ValueError, RecursionError) as exc:
+        raise ValueError(f"data= has a part that JSON cannot hold: {exc}") from None
+
+
+def decode_payload(data: bytes, *, is_json: bool) -> Any:
+    """Return what `encode_payload` got, as plain values.
+
+    :raises EventDataError: it is no JSON
+    """
+    if not is_json:
+        return data
+    try:
+        return _DECODE(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise EventDataError(f"the data of this event is no JSON: {exc}") from None
+
+
+def items_of(payload: Any) -> dict[str, Any]:
+    """Return `event.data` for a payload: itself if it is an object, nothing for null, else it as the item `data`."""
+    if isinstance(payload, dict):
+        return payload
+    return {} if payload is None else {"data": payload}
+
+
+def due_time(delay: Any, at: Any) -> float | None:
+    """Return when an event is due, in seconds since 1970; None: at once.
+
+    :param delay: seconds from now, or a timedelta
+    :param at: a datetime with a time zone, or seconds since 1970
+    :raises TypeError: wrong types, or both are given
+    :raises ValueError: the delay is below 0, or the datetime has no time zone
+    """
+    if delay is not None and at is not None:
+        raise TypeError("publish() takes delay= or at=, not both")
+    if delay is not None:
+        seconds = delay.total_seconds() if isinstance(delay, dt.timedelta) else delay
+        if not _is_number(seconds):
+            raise TypeError(f"delay= takes seconds or a timedelta, not {delay!r}")
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"delay= takes 0 or more seconds, not {delay!r}")
+        return time.time() + seconds if seconds else None
+    if at is None:
+        return None
+    if isinstance(at, dt.datetime):
+        if at.tzinfo is None:
+            raise ValueError(f"at= takes a datetime with a time zone, not {at!r}: add tzinfo=datetime.UTC")
+        return at.timestamp()
+    if not _is_number(at):
+        raise TypeError(f"at= takes a datetime with a time zone, or seconds since 1970, not {at!r}")
+    if not 0 <= at < float("inf"):
+        raise ValueError(f"at= takes seconds since 1970, not {at!r}")
+    return float(at)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,160 @@
+"""Publishes the events of a listener."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ...errors import EventNotFound, WouldDeadlock
+from ...events.envelope import Envelope, check_id, check_size, key_text, new_id
+from ..registration import NamedEvent
+from .consumer import HOLDS, Consumer
+from .events import CURRENT
+from .payload import due_time, encode_payload
+from .terms import options_of
+
+if TYPE_CHECKING:
+    from ..listener import Listener
+    from ..registration import Route
+    from .client import CarrierClient, Published
+    from .face import Publication
+    from .provider import CarrierProvider
+
+__all__ = ["Publisher"]
+
+ATTRIBUTE: Final = re.compile(r"[a-z0-9]+")
+"""A name of an attribute: as in CloudEvents 1.0, "Naming Convention"."""
+RESERVED: Final = "tl"
+"""How the names of our own attributes begin."""
+
+
+class Publisher:
+    """Publishes events, and has the consumer of those that come back.
+
+    :param listener: the listener
+    :param provider: connects it with the carrier
+    """
+
+    def __init__(self, listener: Listener[Any], provider: CarrierProvider) -> None:
+        self._listener: Final = listener
+        self._provider: Final = provider
+        self.consumer: Final = Consumer(provider)
+
+    @property
+    def _client(self) -> CarrierClient:
+        return self.consumer.client
+
+    async def close(self) -> None:
+        """Close the link to the carrier, and the carrier if it is in this process."""
+        self._client.close()
+        if (close := getattr(self._provider, "close", None)) is not None:
+            await close()
+
+    def publish(self, one: Publication, timeout: float) -> asyncio.Future[Published]:
+        """Publish an event; see `Listener.publish`."""
+        return self._client.publish(self._sealed(one), _seconds(timeout), has_own_id=one.id is not None).stored
+
+    async def request(self, one: Publication, timeout: float) -> Any:  # noqa: ASYNC109
+        """Publish an event and wait for its result; see `Listener.request`."""
+        envelope = self._sealed(one)
+        envelope.expires = time.time() + _seconds(timeout)
+        if envelope.key is not None and envelope.serial:
+            self._refuse_deadlock(envelope.key)
+        current = CURRENT.get()
+        holds = () if current is None else current.holds
+        if holds:
+            envelope.attributes = {**envelope.attributes, HOLDS: json.dumps(holds)}
+        pending = self._client.publish(envelope, timeout, has_own_id=one.id is not None, wants_result=True)
+        assert pending.result is not None
+        try:
+            async with asyncio.timeout(timeout):
+                await pending.stored
+                return msgspec.json.decode(await pending.result)
+        except TimeoutError:
+            raise TimeoutError(f"the event {envelope.path!r} was not handled within {timeout:g} s") from None
+        finally:
+            self._client.forget_request(pending)
+
+    @staticmethod
+    def _refuse_deadlock(key: str) -> None:
+        current = CURRENT.get()
+        if current is not None and key in current.holds:
+            chain = " -> ".join(map(repr, (*current.holds, key)))
+            raise WouldDeadlock(
+                f"the key {key!r} is held until this request has its answer ({chain}): publish() does not wait, "
+                "and a route with serial=False does not hold its key"
+            )
+
+    def _sealed(self, one: Publication) -> Envelope:
+        """Return an event, checked."""
+        route, path, params = self._route_of(one.path)
+        data, is_json = encode_payload(one.data)
+        envelope = Envelope(
+            id=new_id() if one.id is None else check_id("id=", one.id),
+            path=path,
+            route=route.path,
+            data=data,
+            published_at=time.time(),
+            key=None if one.key is None else key_text(one.key),
+            serial=options_of(route).get("serial", True),
+            is_json=is_json,
+            params=params,
+            cid=None if one.cid is None else check_id("cid=", one.cid),
+            due=due_time(one.delay, one.at),
+            attributes=_attributes(one.attributes),
+        )
+        check_size(envelope, self._provider.settings.limits.max_event)
+        return envelope
+
+    def _route_of(self, path: str | NamedEvent) -> tuple[Route, str, dict[str, str] | None]:
+        try:
+            route, params = self._listener.table.match(path)
+        except EventNotFound:
+            self._listener.host.observer.not_found()
+            raise
+        if route.is_http:
+            raise EventNotFound(
+                f"No handler is registered for the published event {path!r}: {route.where} handles requests"
+            )
+        if isinstance(path, NamedEvent):
+            return route, route.path, {name: _text_of(route, name, value) for name, value in params.items()}
+        return route, path, None
+
+
+def _text_of(route: Route, name: str, value: Any) -> str:
+    """Return a path parameter as text, from which its convertor makes the same value again."""
+    text = repr(value) if isinstance(value, float) else str(value)
+    try:
+        if route.convertors[name].convert(text) == value:
+            return text
+    except Exception:  # noqa: S110 - a convertor of the application
+        pass
+    raise TypeError(
+        f"the parameter {name!r} of {route.path!r} cannot be published: its convertor does not make {value!r} "
+        f"of the text {text[:80]!r}"
+    )
+
+
+def _attributes(given: Mapping[str, str] | None) -> dict[str, str]:
+    attributes = dict(given or {})
+    for name, value in attributes.items():
+        if not isinstance(name, str) or not ATTRIBUTE.fullmatch(name) or name.startswith(RESERVED):
+            raise ValueError(
+                f"attributes= takes names of lower-case letters and digits that do not begin with {RESERVED!r}, "
+                f"not {name!r}"
+            )
+        if not isinstance(value, str):
+            raise TypeError(f"attributes= takes texts, not {name}={value!r}")
+    return attributes
+
+
+def _seconds(timeout: Any) -> float:
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not 0 < timeout < float("inf"):
+        raise ValueError(f"timeout= takes a number of seconds above 0, not {timeout!r}")
+    return float(timeout)

@@ -1,0 +1,68 @@
+"""Counters of published events by route. They are stored in the transaction of what they count, so they are exact."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final
+
+import msgspec
+
+__all__ = ["DELAY_BUCKETS", "Counters", "RouteCounters", "add"]
+
+DELAY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0)
+"""Upper bounds in seconds, of the time from publishing to start; one more bucket has what took longer."""
+
+
+class RouteCounters(msgspec.Struct):
+    """The counters of one route.
+
+    :ivar published: by outcome: `stored`, `duplicate`, `overloaded`, `failed`
+    :ivar attempts: by outcome: those of an event, and `crashed`
+    :ivar settled: by outcome: `ok`, `dead`, `expired`
+    :ivar dead: dead letters by reason
+    :ivar delays: events by the bucket of the time until they were first started
+    :ivar delay_sum: seconds
+    """
+
+    published: dict[str, int] = {}
+    attempts: dict[str, int] = {}
+    settled: dict[str, int] = {}
+    dead: dict[str, int] = {}
+    delays: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DELAY_BUCKETS) + 1))
+    delay_sum: float = 0.0
+
+    def started(self, delay: float) -> None:
+        """An event was started for the first time, so many seconds after it was published."""
+        self.delays[bisect_left(DELAY_BUCKETS, delay)] += 1
+        self.delay_sum += delay
+
+
+class Counters:
+    """The counters of all routes.
+
+    :param stored: as the store has them, by route
+    """
+
+    def __init__(self, stored: dict[str, bytes]) -> None:
+        decode = msgspec.msgpack.Decoder(RouteCounters).decode
+        self.by_route: Final = {route: decode(values) for route, values in stored.items()}
+        self._changed: set[str] = set()
+        self._encode: Final = msgspec.msgpack.Encoder().encode
+
+    def of(self, route: str) -> RouteCounters:
+        """Return the counters of a route, to change them."""
+        self._changed.add(route)
+        found = self.by_route.get(route)
+        if found is None:
+            found = self.by_route[route] = RouteCounters()
+        return found
+
+    def take_changed(self) -> dict[str, bytes]:
+        """Return the counters that have changed since the last call, encoded, by route."""
+        changed, self._changed = self._changed, set()
+        return {route: self._encode(self.by_route[route]) for route in changed}
+
+
+def add(counts: dict[str, int], name: str, number: int = 1) -> None:
+    """Add to a counter of a dict."""
+    counts[name] = counts.get(name, 0) + number

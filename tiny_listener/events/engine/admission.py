@@ -1,0 +1,168 @@
+"""Which published events are taken in: duplicates, limits, and publishers that wait for room."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from ..counters import add
+from ..envelope import Envelope
+from ..life import Entry, State
+from ..messages import Confirm, Publish, Refuse
+from ..store.ops import Insert
+from .state import EngineState
+
+__all__ = ["MAX_SEEN", "Admission"]
+
+MAX_SEEN: Final = 500_000
+"""Ids that are remembered, however long the window is: about 100 MB."""
+
+
+class Admission:
+    """Takes published events in.
+
+    :param state: of the engine
+    :param seen: ids within the dedup window and when they were stored, oldest first
+    """
+
+    def __init__(self, state: EngineState, seen: list[tuple[str, float]]) -> None:
+        self._state: Final = state
+        self._seen: Final = dict(seen)
+        self._backlog: Final[deque[tuple[float, int, Publish]]] = deque()
+        self._requests: Final[dict[str, Entry]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """The number of publishers that wait for room."""
+        return len(self._backlog)
+
+    @property
+    def next_due(self) -> float | None:
+        """When to call `tick` next."""
+        return min((deadline for deadline, _, _ in self._backlog), default=None)
+
+    def publish(self, message: Publish, now: float, number: int) -> None:
+        """Take an event in, or let its publisher wait, or refuse it.
+
+        :param number: of the publisher's link
+        """
+        if self._backlog:
+            self._backlog.append((now + message.wait, number, message))
+        elif not self._take(message, now, number):
+            self._wait(message, now, number)
+
+    def _wait(self, message: Publish, now: float, number: int) -> None:
+        if message.wait > 0:
+            self._backlog.append((now + message.wait, number, message))
+        else:
+            self._refuse(message, number)
+
+    def _take(self, message: Publish, now: float, number: int) -> bool:
+        """Store an event. Return False if there is no room for it."""
+        envelope, limits = message.envelope, self._state.limits
+        counters = self._state.counters.of(envelope.route)
+        if self._is_duplicate(envelope.id, now):
+            add(counters.published, "duplicate")
+            if message.wants_result and (asked := self._requests.get(envelope.id)) is not None:
+                asked.reply_to = number, message.n  # the publisher has a new link
+            self._state.sends.append((number, Confirm(message.n, duplicate=True)))
+            return True
+        if envelope.size > limits.max_event:
+            add(counters.published, "failed")
+            text = f"{envelope.size} bytes, and at most {limits.max_event} are allowed"
+            self._state.sends.append((number, Refuse(message.n, "too large", text)))
+            return True
+        if not self.has_room(envelope):
+            return False
+        entry = self.insert(envelope, now)
+        add(counters.published, "stored")
+        self._state.stored[entry.seq] = number, message.n
+        self._state.sends.append((number, Confirm(message.n)))
+        if message.wants_result:
+            entry.reply_to = number, message.n
+            self._requests[envelope.id] = entry
+        return True
+
+    def has_room(self, envelope: Envelope) -> bool:
+        """Whether an event may be added to those that wait or are in flight."""
+        limits = self._state.limits
+        return self._state.number < limits.max_events and self._state.size + envelope.size <= limits.max_bytes
+
+    def insert(self, envelope: Envelope, now: float, seq: int | None = None, *, first: bool = False) -> Entry:
+        """Store an event, and let it wait for its turn, or for its time.
+
+        :param seq: its place in the order of storage; None: the last
+        :param first: whether it comes before all others of its key
+        """
+        state = self._state
+        entry = Entry(state.new_seq() if seq is None else seq, envelope)
+        state.ops.append(Insert(entry.seq, envelope, now))
+        self._seen[envelope.id] = now
+        state.count(envelope, 1)
+        if envelope.due is not None and envelope.due > now:
+            entry.state = State.DELAYED
+            state.delayed[entry.seq] = entry
+            state.timers.set(entry, envelope.due)
+        else:
+            entry.due = envelope.due = None
+            state.entries[entry.seq] = entry
+            state.schedule.add(entry, first=first)
+        return entry
+
+    def _is_duplicate(self, id: str, now: float) -> bool:  # noqa: A002
+        at = self._seen.get(id)
+        return at is not None and now - at < self._state.limits.dedup_window
+
+    def _refuse(self, message: Publish, number: int) -> None:
+        limits = self._state.limits
+        add(self._state.counters.of(message.envelope.route).published, "overloaded")
+        text = (
+            f"{self._state.number} events are waiting with {self._state.size} bytes "
+            f"(--events-max {limits.max_events}, --events-max-bytes {limits.max_bytes})"
+        )
+        self._state.sends.append((number, Refuse(message.n, "overloaded", text)))
+
+    def tick(self, now: float) -> None:
+        """Refuse publishers that have waited too long, let others in, and forget old ids."""
+        if self._backlog:
+            waiting = list(self._backlog)
+            self._backlog.clear()
+            for deadline, number, message in waiting:
+                if self._backlog or not self._take(message, now, number):
+                    if deadline <= now:
+                        self._refuse(message, number)
+                    else:
+                        self._backlog.append((deadline, number, message))
+        while self._seen:
+            id, at = next(iter(self._seen.items()))  # noqa: A001
+            if now - at < self._state.limits.dedup_window and len(self._seen) <= MAX_SEEN:
+                break
+            del self._seen[id]
+
+    def answered(self, entry: Entry) -> None:
+        """A request has its result, or its publisher is gone."""
+        self._requests.pop(entry.envelope.id, None)
+        entry.reply_to = None
+
+    def forget(self, number: int) -> None:
+        """A link is closed: drop what its publisher waits for."""
+        kept = [waiting for waiting in self._backlog if waiting[1] != number]
+        self._backlog.clear()
+        self._backlog.extend(kept)
+
+    def withdraw(self, seq: int) -> None:
+        """An event could not be stored: remove it, as if it had never been published."""
+        state = self._state
+        entry = state.entries.get(seq) or state.delayed.get(seq)
+        if entry is None:
+            return  # it has expired meanwhile
+        self.answered(entry)
+        self._seen.pop(entry.envelope.id, None)
+        counters = state.counters.of(entry.envelope.route)
+        add(counters.published, "stored", -1)
+        add(counters.published, "failed")
+        state.forget(entry)
+        if entry.state is State.WAITING:
+            state.schedule.remove(entry)
+        elif entry.state is State.IN_FLIGHT:
+            state.schedule.end(entry)

@@ -1,0 +1,389 @@
+"""The engine: what becomes of each published event, message by message."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ..counters import add
+from ..life import Entry, State
+from ..messages import (
+    Confirm,
+    Deliver,
+    Done,
+    Draining,
+    Failed,
+    FromCarrier,
+    Hello,
+    Publish,
+    Refuse,
+    Result,
+    Returned,
+    Settled,
+    Unroutable,
+)
+from ..policy import Reason
+from ..settings import Limits
+from ..store.ops import Contents, Count, Delete, Insert, Op, Start, StoredEvent
+from .admission import Admission
+from .letters import Letters
+from .members import Member
+from .state import EngineState
+
+__all__ = ["Effects", "Engine"]
+
+
+class Effects:
+    """What the engine wants done: first the transaction, then the messages.
+
+    :ivar ops: to write in one transaction
+    :ivar sends: messages to workers, by the number of their link, in order
+    :ivar stored: the publishes among them, by the number of their event; see `Engine.withdraw`
+    """
+
+    __slots__ = ("ops", "sends", "stored")
+
+    def __init__(self, ops: list[Op], sends: list[tuple[int, FromCarrier]], stored: dict[int, tuple[int, int]]) -> None:
+        self.ops = ops
+        self.sends = sends
+        self.stored = stored
+
+
+class Engine:
+    """The published events of a server, and the workers that handle them.
+
+    Feed it with messages, then `take` the effects. It never asks for the time: `now` is seconds since 1970, and must
+    not go backwards.
+
+    :param contents: what the store has
+    :param limits: how much it takes
+    :param now: the time
+    """
+
+    def __init__(self, contents: Contents, limits: Limits, now: float) -> None:
+        self.state: Final = EngineState(contents, limits)
+        self.schedule: Final = self.state.schedule
+        self.admission: Final = Admission(self.state, contents.seen)
+        self.letters: Final = Letters(self.state, self.admission, contents)
+        self._settled: Final[Counter[int]] = Counter()
+        self._expected: list[int] = []
+        self._expected_until = now
+        self._handlers: Final[dict[type, Callable[[Member, Any, float], None]]] = {
+            Done: self._done,
+            Failed: self._failed,
+            Returned: self._returned,
+            Unroutable: self._unroutable,
+            Draining: lambda member, _, __: self.schedule.drain(member),
+        }
+        for stored in contents.events:
+            self._load(stored, now)
+
+    def _load(self, stored: StoredEvent, now: float) -> None:
+        entry = Entry(stored.seq, stored.envelope)
+        for name in ("attempts", "crashes", "suspect", "due", "error", "first_started"):
+            setattr(entry, name, getattr(stored, name))
+        self.state.count(entry.envelope, 1)
+        if entry.due is not None and entry.due == entry.envelope.due:
+            entry.state = State.DELAYED
+            self.state.delayed[entry.seq] = entry
+            self.state.timers.set(entry, entry.due)
+            return
+        self.state.entries[entry.seq] = entry
+        if entry.due is None or entry.due <= now:
+            entry.due = None
+            self.schedule.add(entry)
+            return
+        entry.state = State.RETRYING
+        entry.passing = not self.schedule.keep_key(entry)
+        self.state.retrying.add(entry.seq)
+        self.state.timers.set(entry, entry.due)
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def expect(self, slots: Iterable[int], now: float) -> None:
+        """Start nothing until a worker of each of these slots has registered, or is gone, or the lease is over.
+
+        :param slots: one for each worker; a slot may have two
+        """
+        self._expected = list(slots)
+        self._expected_until = now + self.state.limits.lease
+
+    def hear(self, number: int, message: object, now: float) -> None:
+        """Take a message of a worker.
+
+        :param number: of its link
+        """
+        if type(message) is Publish:
+            self.admission.publish(message, now, number)
+            return
+        if type(message) is Hello:
+            self._join(number, message)
+            return
+        member = self.schedule.members.get(number)
+        if member is not None:
+            self._handlers[type(message)](member, message, now)
+            if type(message) in (Done, Failed, Unroutable):
+                self._settled[number] += 1
+
+    def _join(self, number: int, hello: Hello) -> None:
+        member = Member(number, hello.slot, hello.window, hello.terms)
+        self.not_expected(hello.slot)
+        self.schedule.join(member)
+        for held in hello.holds:
+            entry = self.state.entries.get(held.seq)
+            if entry is None or entry.state not in (State.WAITING, State.RETRYING):
+                continue  # settled before, or another worker has it: what this one says of it is ignored
+            if entry.state is State.RETRYING:
+                self._fall_due(entry)
+            if self.schedule.resume(entry, member):
+                entry.step(State.IN_FLIGHT)
+                entry.attempts = held.attempt
+
+    def not_expected(self, slot: int) -> None:
+        """A worker of this slot has registered, or is gone."""
+        if slot in self._expected:
+            self._expected.remove(slot)
+
+    def leave(self, number: int, now: float) -> None:
+        """The link to a worker is closed. What it had in flight is started elsewhere."""
+        self.admission.forget(number)
+        member = self.schedule.members.get(number)
+        if member is None:
+            return
+        in_flight = list(member.in_flight.values())
+        if member.is_draining:
+            for entry in in_flight:
+                self._give_back(entry)
+        else:
+            self._crashed(in_flight, now)
+        self.schedule.leave(member, None if member.is_draining else now + self.state.limits.successor_wait)
+
+    # --- what workers say of their events ---------------------------------------------------------
+
+    def _held(self, member: Member, seq: int) -> Entry | None:
+        """Return an event, if this worker has it in flight."""
+        return member.in_flight.get(seq)
+
+    def _done(self, member: Member, done: Done, now: float) -> None:
+        entry = self._held(member, done.seq)
+        if entry is None:
+            return
+        add(self.state.counters.of(entry.envelope.route).attempts, "ok")
+        self._reply(entry, done.result or b"null", None)
+        self._settle(entry, "ok")
+
+    def _settle(self, entry: Entry, outcome: str) -> None:
+        """An event is over, and nothing is kept of it."""
+        add(self.state.counters.of(entry.envelope.route).settled, outcome)
+        was_in_flight = entry.state is State.IN_FLIGHT
+        entry.step(State.SETTLED)
+        if not entry.is_acked:
+            self.state.ops.append(Delete(entry.seq))
+        self.state.forget(entry)
+        if was_in_flight:
+            self.schedule.end(entry)
+
+    def _failed(self, member: Member, failed: Failed, now: float) -> None:
+        entry = self._held(member, failed.seq)
+        if entry is None:
+            return
+        add(self.state.counters.of(entry.envelope.route).attempts, failed.outcome)
+        entry.error = failed.error, failed.text
+        entry.suspect = False
+        if failed.wait is None or entry.is_acked:
+            self._give_up(entry, failed.reason, now, halt=member.terms_of(entry.envelope.route).halt)
+            return
+        entry.passing = failed.passing
+        self._retry_at(entry, now + failed.wait)
+
+    def _give_up(self, entry: Entry, reason: Reason, now: float, *, halt: bool) -> None:
+        """An event becomes a dead letter.
+
+        :param halt: whether its key then waits for an operator
+        """
+        counters = self.state.counters.of(entry.envelope.route)
+        add(counters.settled, "dead")
+        add(counters.dead, reason)
+        self._reply(entry, None, entry.error)
+        entry.step(State.DEAD)
+        self.letters.add(entry, reason, now, halt=halt)
+        self.state.forget(entry)
+        self.schedule.end(entry)
+
+    def _returned(self, member: Member, returned: Returned, now: float) -> None:
+        for seq in returned.seqs:
+            entry = self._held(member, seq)
+            if entry is not None:
+                self._give_back(entry)
+
+    def _give_back(self, entry: Entry) -> None:
+        """An event waits again, before the others of its key, as if it had not been started."""
+        if entry.is_acked:  # at most once: it may have been handled in part
+            self._settle(entry, "ok")
+            return
+        entry.attempts -= 1
+        entry.step(State.WAITING)
+        entry.due = None
+        self.schedule.end(entry, keeps_key=True)
+        self.schedule.add(entry, first=True)
+        self.schedule.release(entry)
+        self.state.update(entry)
+
+    def _unroutable(self, member: Member, unroutable: Unroutable, now: float) -> None:
+        entry = self._held(member, unroutable.seq)
+        if entry is None:
+            return
+        entry.attempts -= 1
+        if entry.unroutable_since is None:
+            entry.unroutable_since = now
+        if now - entry.unroutable_since < self.state.limits.unroutable_grace and not entry.is_acked:
+            self._retry_at(entry, now + 1.0)
+            return
+        text = f"no route of a worker matches {entry.envelope.path[:200]!r}"
+        entry.error = "EventNotFound", text
+        self._give_up(entry, "no route", now, halt=False)
+
+    # --- crashes ----------------------------------------------------------------------------------
+
+    def _crashed(self, in_flight: list[Entry], now: float) -> None:
+        """A worker died. An event that was alone in flight is to blame; of several, each runs alone from now on."""
+        for entry in sorted(in_flight, key=lambda entry: entry.seq, reverse=True):
+            add(self.state.counters.of(entry.envelope.route).attempts, "crashed")
+            entry.crashes += len(in_flight) == 1
+            halt = self._halts(entry)
+            if entry.is_acked or entry.crashes >= self.state.limits.max_crashes:
+                entry.error = "WorkerDied", f"worker {entry.slot} died while it handled this event"
+                self._give_up(entry, "crashed", now, halt=halt)
+                continue
+            entry.suspect = True
+            entry.step(State.WAITING)
+            entry.due = None
+            self.schedule.end(entry, keeps_key=True)
+            self.schedule.add(entry, first=True)
+            self.schedule.release(entry)
+            self.state.update(entry)
+
+    def _halts(self, entry: Entry) -> bool:
+        member = None if entry.member is None else self.schedule.members.get(entry.member)
+        return member is not None and member.terms_of(entry.envelope.route).halt
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what has fallen due."""
+        for entry in self.state.timers.due(now):
+            if entry.state is State.DELAYED:
+                self._take_its_place(entry, now)
+            else:
+                self._fall_due(entry)
+        self.schedule.stop_awaiting(now)
+        self.admission.tick(now)
+
+    def next_due(self) -> float | None:
+        """Return when to call `tick` next; None: nothing waits for a time."""
+        times = [self.state.timers.next(), self.schedule.awaited_until, self.admission.next_due]
+        if self._expected:
+            times.append(self._expected_until)
+        return min((time for time in times if time is not None), default=None)
+
+    def _retry_at(self, entry: Entry, when: float) -> None:
+        entry.due = when
+        entry.step(State.RETRYING)
+        self.state.retrying.add(entry.seq)
+        self.state.timers.set(entry, when)
+        self.state.update(entry)
+        self.schedule.end(entry, keeps_key=not entry.passing)
+
+    def _fall_due(self, entry: Entry) -> None:
+        """The wait of a retry is over: the event is the next of its key."""
+        entry.step(State.WAITING)
+        entry.due = None
+        self.state.timers.cancel(entry)
+        self.state.retrying.discard(entry.seq)
+        self.schedule.add(entry, first=True)
+        self.schedule.release(entry)
+
+    def _take_its_place(self, entry: Entry, now: float) -> None:
+        """A delayed event has fallen due: it is stored again, behind what its key has by now."""
+        del self.state.delayed[entry.seq]
+        self.state.ops.append(Delete(entry.seq))
+        entry.step(State.WAITING)
+        entry.seq = self.state.new_seq()
+        entry.due = entry.envelope.due = None
+        self.state.entries[entry.seq] = entry
+        self.state.ops.append(Insert(entry.seq, entry.envelope, now))
+        self.schedule.add(entry)
+
+    # --- effects ----------------------------------------------------------------------------------
+
+    def _reply(self, entry: Entry, data: bytes | None, error: tuple[str, str] | None) -> None:
+        if entry.reply_to is not None:
+            number, n = entry.reply_to
+            self.state.sends.append((number, Result(n, data, error)))
+            self.admission.answered(entry)
+
+    def take(self, now: float) -> Effects:
+        """Start what may start, and return what is to be written, and then to be sent."""
+        state = self.state
+        if self._expected and now >= self._expected_until:
+            self._expected.clear()
+        started = [] if self._expected else self._start(now)
+        if started:
+            state.ops.append(Start(started, now))
+        state.ops += [Count(route, values) for route, values in state.counters.take_changed().items()]
+        state.sends += [(number, Settled(count)) for number, count in self._settled.items()]
+        self._settled.clear()
+        effects = Effects(state.ops, state.sends, state.stored)
+        state.ops, state.sends, state.stored = [], [], {}
+        return effects
+
+    def _start(self, now: float) -> list[int]:
+        """Start what may start, and return the numbers of those events whose start is to be written."""
+        started = []
+        for member, entry in self.schedule.rounds():
+            envelope = entry.envelope
+            if envelope.expires is not None and envelope.expires <= now:
+                self.schedule.skip(entry)
+                self._settle(entry, "expired")
+                continue
+            self.schedule.start(entry, member)
+            entry.step(State.IN_FLIGHT)
+            entry.attempts += 1
+            was_started = entry.first_started is not None
+            if not was_started:
+                entry.first_started = now
+                self.state.counters.of(envelope.route).started(max(0.0, now - envelope.published_at))
+            if member.terms_of(envelope.route).ack_before:
+                entry.is_acked = True
+                self.state.ops.append(Delete(entry.seq))
+            else:
+                started.append(entry.seq)
+            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, entry.reply_to is not None)
+            self.state.sends.append((member.number, deliver))
+        return started
+
+    def withdraw(self, effects: Effects, why: str) -> Effects:
+        """The transaction failed. Return the effects without the publishes in it: their publishers are refused.
+
+        :param why: for the publishers
+        """
+        stored = effects.stored
+        for seq in stored:
+            self.admission.withdraw(seq)
+        refused = set(stored.values())
+        sends: list[tuple[int, FromCarrier]] = []
+        for number, message in effects.sends:
+            if type(message) is Confirm and (number, message.n) in refused:
+                sends.append((number, Refuse(message.n, "failed", why)))
+            elif not (type(message) is Deliver and message.seq in stored):
+                sends.append((number, message))
+        ops: list[Op] = []
+        for op in effects.ops:
+            if isinstance(op, Start):
+                if started := [seq for seq in op.seqs if seq not in stored]:
+                    ops.append(Start(started, op.at))
+            elif not (isinstance(op, (Insert, Delete)) and op.seq in stored) and not isinstance(op, Count):
+                ops.append(op)
+        ops += [Count(route, values) for route, values in self.state.counters.take_changed().items()]
+        return Effects(ops, sends, {})

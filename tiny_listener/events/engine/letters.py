@@ -1,0 +1,103 @@
+"""Dead letters, and the keys that wait for an operator because of one. The letters themselves are in the store."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..counters import add
+from ..life import Entry
+from ..policy import Reason
+from ..store.ops import Contents, DeadLetter, DropDead, SetHalted, ToDead
+from .admission import Admission
+from .state import EngineState
+
+__all__ = ["REDRIVEN", "Letters"]
+
+REDRIVEN: Final = "tlredrive"
+"""The attribute that counts how often an event was put back."""
+
+
+class Letters:
+    """Gives events up, and puts them back.
+
+    :param state: of the engine
+    :param admission: takes events in
+    :param contents: what the store has
+    :ivar by_reason: the number of letters that are kept
+    :ivar halted: the number of the letter that a key waits for
+    :ivar next: the number of the next letter
+    """
+
+    def __init__(self, state: EngineState, admission: Admission, contents: Contents) -> None:
+        self._state: Final = state
+        self._admission: Final = admission
+        self.next = contents.next_dead
+        self.by_reason: Final[dict[str, int]] = dict(contents.dead)
+        self.halted: Final[dict[str, int]] = dict(contents.halted)
+        for key, number in self.halted.items():
+            state.schedule.halt(key, number)
+
+    def add(self, entry: Entry, reason: Reason, now: float, *, halt: bool) -> None:
+        """Keep an event that was given up.
+
+        :param halt: whether its key then waits for an operator
+        """
+        number, self.next = self.next, self.next + 1
+        letter = DeadLetter(
+            number=number,
+            seq=entry.seq,
+            envelope=entry.envelope,
+            reason=reason,
+            error=entry.error or ("", ""),
+            attempts=entry.attempts,
+            crashes=entry.crashes,
+            first_started=entry.first_started,
+            died_at=now,
+            slot=entry.slot,
+        )
+        add(self.by_reason, reason)
+        self._state.ops.append(ToDead(None if entry.is_acked else entry.seq, letter))
+        key = entry.envelope.key
+        if halt and entry.is_serial and key is not None:
+            self._halt(key, number)
+
+    def _halt(self, key: str, number: int | None) -> None:
+        if number is None:
+            del self.halted[key]
+        else:
+            self.halted[key] = number
+        self._state.ops.append(SetHalted(key, number))
+        self._state.schedule.halt(key, number)
+
+    def discard(self, letter: DeadLetter) -> None:
+        """Delete a letter. The key that waits for it goes on."""
+        self._drop(letter)
+        self._go_on(letter)
+
+    def redrive(self, letter: DeadLetter, now: float) -> None:
+        """Put an event back, with no attempts: at the end of its key, but before all others if the key waits for it."""
+        self._drop(letter)
+        old = letter.envelope
+        attributes = {**old.attributes, REDRIVEN: str(int(old.attributes.get(REDRIVEN, "0")) + 1)}
+        envelope = msgspec.structs.replace(old, attributes=attributes, due=None, expires=None)
+        is_first = old.key is not None and self.halted.get(old.key) == letter.number
+        self._admission.insert(envelope, now, letter.seq if is_first else None, first=is_first)
+        self._go_on(letter)
+
+    def skip(self, key: str) -> bool:
+        """Let a key go on without the event that it waits for; its letter is kept. Return False if it is not halted."""
+        if key not in self.halted:
+            return False
+        self._halt(key, None)
+        return True
+
+    def _drop(self, letter: DeadLetter) -> None:
+        add(self.by_reason, letter.reason, -1)
+        self._state.ops.append(DropDead(letter.number))
+
+    def _go_on(self, letter: DeadLetter) -> None:
+        key = letter.envelope.key
+        if key is not None and self.halted.get(key) == letter.number:
+            self._halt(key, None)

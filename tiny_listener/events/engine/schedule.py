@@ -1,0 +1,317 @@
+"""Which event starts next, and at which worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from ..life import Entry
+from ..settings import Limits
+from .lanes import Lane, Lanes
+from .members import Member, Owners
+
+__all__ = ["Schedule"]
+
+
+class Schedule:
+    """The waiting events and the workers.
+
+    A lane that can start something stands in the queue of the worker that owns its key. An event without a key stands
+    in a queue by its route, from which every worker takes.
+
+    :param limits: of the engine
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits: Final = limits
+        self.lanes: Final = Lanes()
+        self.members: Final[dict[int, Member]] = {}
+        self._owners: Final = Owners(limits.partitions)
+        self._by_slot: dict[int, Member] = {}
+        self._awaited: dict[int, float] = {}
+        self._orphans: list[Lane] = []
+        self._keyless: Final[dict[str, deque[Entry]]] = {}
+        self._suspects: Final[deque[Entry]] = deque()
+        self._turn = 0
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def add(self, entry: Entry, *, first: bool = False) -> None:
+        """Add a waiting event: behind the others of its key, or before them."""
+        key = entry.affinity
+        if key is not None:
+            lane = self.lanes.of(key)
+            lane.add(entry, first=first)
+            self.list(lane)
+        elif entry.suspect:
+            self._suspects.append(entry)
+        else:
+            queue = self._keyless.setdefault(entry.envelope.route, deque())
+            if first:
+                queue.appendleft(entry)
+            else:
+                queue.append(entry)
+
+    def remove(self, entry: Entry) -> None:
+        """Remove an event that waits."""
+        key = entry.affinity
+        if key is not None:
+            lane = self.lanes[key]
+            lane.remove(entry)
+            self.lanes.forget_if_empty(lane)
+        elif entry in self._suspects:
+            self._suspects.remove(entry)
+        else:
+            for member in self.members.values():
+                if member.suspect is entry:
+                    member.suspect = None
+                    return
+            queue = self._keyless[entry.envelope.route]
+            queue.remove(entry)
+            if not queue:
+                del self._keyless[entry.envelope.route]
+
+    def skip(self, entry: Entry) -> None:
+        """Remove an event that `rounds` has yielded, instead of starting it."""
+        if (key := entry.affinity) is not None:
+            lane = self.lanes[key]
+            lane.remove(entry)
+            self.list(lane)
+            self.lanes.forget_if_empty(lane)
+
+    def keep_key(self, entry: Entry) -> bool:
+        """Let an event that waits for its retry hold its key, when it is loaded. Return whether it does: if it is the
+        first of its key.
+        """
+        if not entry.is_serial or entry.envelope.key is None:
+            return False
+        lane = self.lanes.of(entry.envelope.key)
+        if lane.current is not None or lane.serial:
+            return False
+        lane.current = entry
+        return True
+
+    def start(self, entry: Entry, member: Member) -> None:
+        """An event, which `pick` has returned, is in flight at a worker."""
+        if (key := entry.affinity) is not None:
+            lane = self.lanes[key]
+            lane.started(entry, member.number)
+            self.list(lane)  # others of the key may not be serial
+        self._hold(entry, member)
+
+    def resume(self, entry: Entry, member: Member) -> bool:
+        """A waiting event turns out to be in flight at a worker that has registered again. Return False if it cannot
+        be, because another event of its key is.
+        """
+        if (key := entry.affinity) is None:
+            self.remove(entry)
+        else:
+            lane = self.lanes[key]
+            if lane.member not in (None, member.number) or (entry.is_serial and lane.holds_key_in_flight):
+                return False
+            lane.resumed(entry, member.number)
+        self._hold(entry, member)
+        return True
+
+    @staticmethod
+    def _hold(entry: Entry, member: Member) -> None:
+        member.in_flight[entry.seq] = entry
+        member.by_route[entry.envelope.route] += 1
+        member.is_alone = entry.suspect
+        entry.member = member.number
+        entry.slot = member.slot
+
+    def end(self, entry: Entry, *, keeps_key: bool = False) -> None:
+        """An event is not in flight any more.
+
+        :param keeps_key: whether it still holds its key, because it waits for its retry
+        """
+        assert entry.member is not None
+        member = self.members.get(entry.member)
+        entry.member = None
+        route = entry.envelope.route
+        if member is not None:
+            del member.in_flight[entry.seq]
+            member.by_route[route] -= 1
+            member.is_alone = False
+            if parked := member.parked.get(route):
+                member.ready.append(parked.popleft())
+        if (key := entry.affinity) is not None:
+            lane = self.lanes[key]
+            lane.ended()
+            if lane.current is entry and not keeps_key:
+                lane.current = None
+            self.list(lane)
+            self.lanes.forget_if_empty(lane)
+
+    def release(self, entry: Entry) -> None:
+        """An event that kept its key gives it up."""
+        if (key := entry.affinity) is not None and (lane := self.lanes.get(key)) is not None:
+            if lane.current is entry:
+                lane.current = None
+            self.list(lane)
+            self.lanes.forget_if_empty(lane)
+
+    def halt(self, key: str, number: int | None) -> None:
+        """Let a key wait for an operator, who looks at a dead letter; None: let it go on."""
+        lane = self.lanes.of(key)
+        lane.halted = number
+        self.list(lane)
+        self.lanes.forget_if_empty(lane)
+
+    def list(self, lane: Lane) -> None:
+        """Put a lane into the queue of the worker that owns its key, if it can start something there."""
+        if lane.is_listed or lane.next() is None:
+            return
+        member = self._owner(lane.key)
+        if member is None:
+            lane.is_listed = True
+            self._orphans.append(lane)
+        elif not lane.in_flight or lane.member == member.number:
+            lane.is_listed = True
+            member.ready.append(lane)
+        # Otherwise the worker that had the key until now has one of its events in flight: `end` lists it again.
+
+    def _owner(self, key: str) -> Member | None:
+        slot = self._owners.of(key)
+        return None if slot is None else self._by_slot.get(slot)
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def join(self, member: Member) -> None:
+        """A worker has registered. It owns the keys of its slot from now on."""
+        self.members[member.number] = member
+        if not member.is_draining:
+            self._by_slot[member.slot] = member
+            self._awaited.pop(member.slot, None)
+            self._reassign()
+
+    def drain(self, member: Member) -> None:
+        """A worker starts nothing more."""
+        member.is_draining = True
+        self._leave_slot(member)
+
+    def leave(self, member: Member, awaited_until: float | None) -> None:
+        """A worker is gone, with nothing in flight.
+
+        :param awaited_until: its keys wait so long for a successor in its slot; None: other workers have them at once
+        """
+        del self.members[member.number]
+        if awaited_until is not None and self._by_slot.get(member.slot) is member:
+            self._awaited[member.slot] = awaited_until
+        self._leave_slot(member)
+
+    def _leave_slot(self, member: Member) -> None:
+        if self._by_slot.get(member.slot) is member:
+            del self._by_slot[member.slot]
+        self._reassign((*member.ready, *(lane for parked in member.parked.values() for lane in parked)))
+        member.ready.clear()
+        member.parked.clear()
+        if isinstance(member.suspect, Entry):
+            self._suspects.append(member.suspect)
+        elif member.suspect is not None:
+            member.suspect.is_listed = False
+            self.list(member.suspect)
+        member.suspect = None
+
+    def _reassign(self, lanes: tuple[Lane, ...] = ()) -> None:
+        """Give all listed lanes to those who own them now.
+
+        :param lanes: further lanes, of a worker that owns nothing any more
+        """
+        listed = [*self._orphans, *lanes]
+        self._orphans = []
+        if self._owners.change({*self._by_slot, *self._awaited}):
+            for member in self.members.values():
+                listed += (*member.ready, *(lane for parked in member.parked.values() for lane in parked))
+                member.ready.clear()
+                member.parked.clear()
+        for lane in listed:
+            lane.is_listed = False
+        for lane in listed:
+            self.list(lane)
+
+    def stop_awaiting(self, now: float) -> None:
+        """Give the keys of slots to others, whose successor did not come in time."""
+        late = [slot for slot, until in self._awaited.items() if until <= now]
+        for slot in late:
+            del self._awaited[slot]
+        if late:
+            self._reassign()
+
+    @property
+    def awaited_until(self) -> float | None:
+        """When to call `stop_awaiting` next."""
+        return min(self._awaited.values(), default=None)
+
+    # --- what starts ------------------------------------------------------------------------------
+
+    def rounds(self) -> Iterator[tuple[Member, Entry]]:
+        """Yield events that may start, one for each worker in turn, until none may. The caller starts each, or removes
+        it.
+        """
+        members = [member for member in self.members.values() if member.has_room]
+        if members:
+            self._turn = (self._turn + 1) % len(members)
+            members = members[self._turn :] + members[: self._turn]
+        while members:
+            able = []
+            for member in members:
+                entry = self._pick(member) if member.has_room else None
+                if entry is not None:
+                    able.append(member)
+                    yield member, entry
+            members = able
+
+    def _pick(self, member: Member) -> Entry | None:
+        """Return the event to start next at a worker; it is still among the waiting ones."""
+        if member.suspect is None and self._suspects:
+            member.suspect = self._suspects.popleft()
+        if member.suspect is not None:
+            return self._pick_suspect(member)
+        entry = self._pick_of_lanes(member)
+        return entry if entry is not None or member.suspect is not None else self._pick_keyless(member)
+
+    def _pick_suspect(self, member: Member) -> Entry | None:
+        suspect = member.suspect
+        if member.in_flight:
+            return None  # it runs alone
+        member.suspect = None
+        if isinstance(suspect, Entry):
+            return suspect
+        assert suspect is not None
+        suspect.is_listed = False
+        entry = suspect.next()
+        return entry if entry is not None else self._pick(member)
+
+    def _pick_of_lanes(self, member: Member) -> Entry | None:
+        while member.ready:
+            lane = member.ready.popleft()
+            lane.is_listed = False
+            entry = lane.next()
+            if entry is None or (lane.in_flight and lane.member != member.number):
+                continue
+            route = entry.envelope.route
+            if member.is_full_of(route):
+                lane.is_listed = True
+                member.parked.setdefault(route, deque()).append(lane)
+            elif entry.suspect and member.in_flight:
+                lane.is_listed = True
+                member.suspect = lane
+                return None
+            else:
+                return entry
+        return None
+
+    def _pick_keyless(self, member: Member) -> Entry | None:
+        for route in list(self._keyless):
+            queue = self._keyless[route]
+            if member.is_full_of(route):
+                continue
+            del self._keyless[route]
+            entry = queue.popleft()
+            if queue:
+                self._keyless[route] = queue  # at the end: routes take turns
+            return entry
+        return None

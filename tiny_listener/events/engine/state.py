@@ -1,0 +1,85 @@
+"""What the parts of the engine share: the unsettled events, the counters, and what is to be written and sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from ..counters import Counters
+from ..envelope import Envelope
+from ..life import Entry
+from ..messages import FromCarrier
+from ..settings import Limits
+from ..store.ops import Contents, Op, Update
+from .schedule import Schedule
+from .timers import Timers
+
+__all__ = ["EngineState"]
+
+
+class EngineState:
+    """The memory of the engine.
+
+    :param contents: what the store has
+    :param limits: those of the engine
+    :ivar entries: the events that wait, are in flight or wait for a retry, by number
+    :ivar delayed: those published for later
+    :ivar retrying: the numbers of those that wait for a retry
+    :ivar by_route: the number of all these by route
+    :ivar size: their bytes
+    :ivar ops: to write in the next transaction
+    :ivar sends: messages to workers, after it
+    :ivar stored: the link and number of each publish whose event the next transaction inserts, by the event's number
+    """
+
+    def __init__(self, contents: Contents, limits: Limits) -> None:
+        self.limits: Final = limits
+        self.entries: Final[dict[int, Entry]] = {}
+        self.delayed: Final[dict[int, Entry]] = {}
+        self.retrying: Final[set[int]] = set()
+        self.by_route: Final[Counter[str]] = Counter()
+        self.size = 0
+        self.schedule: Final = Schedule(limits)
+        self.timers: Final = Timers()
+        self.counters: Final = Counters(contents.counts)
+        self.ops: list[Op] = []
+        self.sends: list[tuple[int, FromCarrier]] = []
+        self.stored: dict[int, tuple[int, int]] = {}
+        self._next_seq = contents.next_seq
+
+    @property
+    def number(self) -> int:
+        """The number of unsettled events."""
+        return len(self.entries) + len(self.delayed)
+
+    def new_seq(self) -> int:
+        """Return the next place in the order of storage."""
+        self._next_seq += 1
+        return self._next_seq - 1
+
+    def count(self, envelope: Envelope, number: int) -> None:
+        """Count an event that was added (1), or removed (-1)."""
+        self.size += number * envelope.size
+        self.by_route[envelope.route] += number
+
+    def forget(self, entry: Entry) -> None:
+        """Remove an event, which is over."""
+        self.entries.pop(entry.seq, None)
+        self.delayed.pop(entry.seq, None)
+        self.retrying.discard(entry.seq)
+        self.timers.cancel(entry)
+        self.count(entry.envelope, -1)
+
+    def update(self, entry: Entry) -> None:
+        """Write that an event, which is not in flight any more, has changed."""
+        self.ops.append(
+            Update(
+                entry.seq,
+                entry.attempts,
+                entry.crashes,
+                entry.suspect,
+                entry.due,
+                entry.error,
+                entry.first_started,
+            )
+        )

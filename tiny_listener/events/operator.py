@@ -1,0 +1,229 @@
+"""Answers what operators ask the carrier, and does what they say about dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from .messages import Confirm, Publish, Refuse
+from .questions import (
+    Answer,
+    AskDead,
+    AskDiscard,
+    AskHalted,
+    AskPublish,
+    AskRedrive,
+    AskSkip,
+    AskView,
+    DeadLetters,
+    DeadRow,
+    Halted,
+    HaltedKey,
+    Number,
+    Question,
+    RouteView,
+    Stored,
+    View,
+    Wrong,
+)
+from .store.ops import DeadLetter, StoreFailed
+
+if TYPE_CHECKING:
+    from .service import EventService
+
+__all__ = ["Operator", "row_of"]
+
+logger = logging.getLogger("tiny_listener.carrier")
+
+PAGE: Final = 100
+"""Dead letters that are read at a time."""
+PATIENCE: Final = 0.1
+"""Seconds until there may be room again for an event that is put back."""
+
+
+class Operator:
+    """Answers questions about a carrier.
+
+    :param service: the carrier
+    """
+
+    def __init__(self, service: EventService) -> None:
+        self._service: Final = service
+        self._asked: dict[int, asyncio.Future[Confirm | Refuse]] = {}
+        self._next = 0
+        self._redriving: asyncio.Task[None] | None = None
+        self._gone: set[int] = set()
+        self._answers: dict[type, Callable[[Any], Awaitable[Answer]]] = {
+            AskView: self._view,
+            AskDead: self._dead,
+            AskRedrive: self._redrive,
+            AskDiscard: self._discard,
+            AskHalted: self._halted,
+            AskSkip: self._skip,
+            AskPublish: self._publish,
+        }
+
+    async def answer(self, question: Question) -> Answer:
+        """Answer a question, once what it changes is stored."""
+        try:
+            return await self._answers[type(question)](question)
+        except StoreFailed as exc:
+            return Wrong(str(exc))
+
+    # --- what there is ----------------------------------------------------------------------------
+
+    async def _view(self, _: AskView) -> View:
+        service, engine = self._service, self._service.engine
+        state, now = engine.state, service.clock()
+        members = engine.schedule.members.values()
+        in_flight: dict[int, int] = {}
+        for member in members:
+            in_flight[member.slot] = in_flight.get(member.slot, 0) + len(member.in_flight)
+        oldest = next(iter(state.entries.values()), None)
+        routes = [
+            RouteView(route, state.by_route[route], counters)
+            for route, counters in sorted(state.counters.by_route.items())
+        ]
+        return View(
+            waiting=state.number - sum(in_flight.values()),
+            delayed=len(state.delayed),
+            retries=len(state.retrying),
+            in_flight=in_flight,
+            oldest=None if oldest is None else max(0.0, now - oldest.envelope.published_at),
+            dead={reason: number for reason, number in engine.letters.by_reason.items() if number},
+            halted=len(engine.letters.halted),
+            store=service.name,
+            store_bytes=await service.read(service.store.size),
+            failure=service.failure,
+            routes=routes,
+            commits=service.commits,
+            commit_seconds=service.commit_seconds,
+        )
+
+    async def _dead(self, asked: AskDead) -> DeadLetters:
+        letters = await self._letters(asked.reason, asked.id, asked.after, asked.limit + 1)
+        return DeadLetters([row_of(letter) for letter in letters[: asked.limit]], len(letters) > asked.limit)
+
+    async def _letters(
+        self,
+        reason: str | None,
+        id: str | None,  # noqa: A002
+        after: int = 0,
+        limit: int = PAGE,
+    ) -> list[DeadLetter]:
+        read = self._service.store.dead_letters
+        found: list[DeadLetter] = await self._service.read(read, reason=reason, after=after, limit=limit, id=id)
+        return [letter for letter in found if letter.number not in self._gone]
+
+    async def _halted(self, _: AskHalted) -> Halted:
+        keys = []
+        for key, number in sorted(self._service.engine.letters.halted.items()):
+            letters = await self._letters(None, None, number - 1, 1)
+            lane = self._service.engine.schedule.lanes.get(key)
+            waiting = lane.waiting if lane is not None else 0
+            keys.append(HaltedKey(key, letters[0].envelope.id if letters else "", waiting))
+        return Halted(keys)
+
+    # --- what to do -------------------------------------------------------------------------------
+
+    async def _redrive(self, asked: AskRedrive) -> Answer:
+        if asked.rate is not None and not asked.rate > 0:
+            return Wrong(f"--rate takes events in a second, above 0, not {asked.rate:g}")
+        if self._redriving is not None and not self._redriving.done():
+            return Wrong("dead letters are being put back already: wait until that has ended")
+        number = await self._number(asked)
+        if not number and asked.id is not None:
+            return Wrong(f"no dead letter has the id {asked.id!r}")
+        self._redriving = asyncio.ensure_future(self._put_back(asked))
+        if asked.rate is None:
+            await self._redriving
+        return Number(number)
+
+    async def _number(self, asked: AskRedrive) -> int:
+        if asked.id is not None:
+            return len(await self._letters(asked.reason, asked.id))
+        by_reason = self._service.engine.letters.by_reason
+        return sum(number for reason, number in by_reason.items() if asked.reason in (None, reason))
+
+    async def _put_back(self, asked: AskRedrive) -> None:
+        """Put back the letters that there are now; those that come meanwhile are not among them."""
+        service, after = self._service, 0
+        until = service.engine.letters.next
+        while letters := await self._letters(asked.reason, asked.id, after):
+            for letter in letters:
+                if letter.number >= until:
+                    return
+                while not service.engine.admission.has_room(letter.envelope):  # noqa: ASYNC110 - operators can wait
+                    await asyncio.sleep(PATIENCE)
+                service.engine.letters.redrive(letter, service.clock())
+                self._gone.add(letter.number)
+                if asked.rate is not None:
+                    await service.written()
+                    self._gone.discard(letter.number)
+                    await asyncio.sleep(1 / asked.rate)
+            after = letters[-1].number
+            await service.written()
+            self._gone.clear()
+
+    async def _discard(self, asked: AskDiscard) -> Answer:
+        letters = await self._letters(None, asked.id)
+        if not letters:
+            return Wrong(f"no dead letter has the id {asked.id!r}")
+        for letter in letters:
+            self._service.engine.letters.discard(letter)
+            self._gone.add(letter.number)
+        await self._service.written()
+        self._gone.difference_update(letter.number for letter in letters)
+        return Number(len(letters))
+
+    async def _skip(self, asked: AskSkip) -> Answer:
+        if not self._service.engine.letters.skip(asked.key):
+            return Wrong(f"the key {asked.key!r} is not halted")
+        await self._service.written()
+        return Number(1)
+
+    # --- publishing -------------------------------------------------------------------------------
+
+    async def _publish(self, asked: AskPublish) -> Answer:
+        self._next += 1
+        future = self._asked[self._next] = asyncio.get_running_loop().create_future()
+        self._service.publish(Publish(self._next, asked.envelope, 0.0))
+        answer = await future
+        if isinstance(answer, Refuse):
+            return Wrong(f"not stored: {answer.text}")
+        return Stored(asked.envelope.id, answer.duplicate)
+
+    def told(self, message: object) -> None:
+        """An event of ours is stored, or refused."""
+        if isinstance(message, (Confirm, Refuse)) and (future := self._asked.pop(message.n, None)) is not None:
+            future.set_result(message)
+
+
+def row_of(letter: DeadLetter) -> DeadRow:
+    """Return a dead letter as operators see it."""
+    envelope = letter.envelope
+    try:
+        data = envelope.data.decode()
+    except UnicodeDecodeError:
+        data = base64.b64encode(envelope.data).decode()
+    return DeadRow(
+        number=letter.number,
+        id=envelope.id,
+        path=envelope.path,
+        route=envelope.route,
+        key=envelope.key,
+        reason=letter.reason,
+        error=letter.error[0],
+        text=letter.error[1],
+        attempts=letter.attempts,
+        crashes=letter.crashes,
+        published_at=envelope.published_at,
+        first_started=letter.first_started,
+        died_at=letter.died_at,
+        slot=letter.slot,
+        data=data,
+        attributes=envelope.attributes,
+    )
