@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.carriers import FAKE, carried, is_gone
-from tests.server import COMMAND, ROOT, command
+from tests.server import COMMAND, ROOT, command, serving
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -93,7 +93,7 @@ def test_an_operator_asks_and_commands(tmp_path: Path) -> None:
         shown = one.ctl("status", "--once").stdout
         assert re.search(r"^carrier  ready +\d+ .* MiB", shown, re.MULTILINE)
         in_words = (
-            "events: 5 waiting, the oldest for 2 s, 1 of them for a retry, 2 in flight, 2 dead (2 crashed), memory"
+            "events: 5 waiting, the oldest for 2 s, 1 of them for a retry, 2 in flight, 2 dead (crashed 2), memory"
         )
         assert in_words in shown
         assert one.ctl("events").stdout.startswith(in_words)
@@ -192,6 +192,37 @@ def test_a_store_that_fails_later_is_tried_again(tmp_path: Path) -> None:
         carrier = one.pid()
         wait_for(lambda: one.heard_by_all(str(carrier)))
         assert one.noted[0] == f"start {carrier} expected []"
+
+
+def test_events_survive_the_carrier_and_the_supervisor_in_the_order_of_their_keys(tmp_path: Path) -> None:
+    file, store = tmp_path / "counted", f"sqlite:{tmp_path / 'store'}"
+    env = {"COUNTS_FILE": str(file)}
+
+    def counted(key: str) -> list[int]:
+        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        return [int(n) for one, n in lines if one == key]
+
+    with serving("counts:app", "--workers", "3", "--events", store, env=env) as server:
+        publishing = threading.Thread(target=server.get, args=("/go/a/0/300",), kwargs={"method": "POST"})
+        publishing.start()
+        wait_for(lambda: len(counted("a")) > 30)
+        os.kill(json.loads(server.admin("/status.json")[1])["carrier"]["pid"], signal.SIGKILL)
+        publishing.join()
+        wait_for(lambda: counted("a")[-1] == 299)
+        taken = command("--workers", "2", "--events", store, "--port", "0", "--admin-port", "0", "counts:app")
+        said = [line for line in taken.stderr.splitlines() if not line.startswith("INFO: ")]
+        assert (taken.returncode, len(said)) == (1, 1)
+        assert "only one server at a time can use a store of events" in said[0]
+        server.get("/go/later/0/5", method="POST")
+        server.stop(signal.SIGKILL)
+    with serving("counts:app", "--workers", "3", "--events", store, env=env) as server:
+        wait_for(lambda: counted("later")[-1:] == [4])
+        assert server.stop() == 0
+        assert "killing" not in server.log
+    for key, last in (("a", 299), ("later", 4)):
+        seen = counted(key)
+        assert seen == sorted(seen)
+        assert set(seen) == set(range(last + 1))
 
 
 def test_events_of_an_earlier_run_start_it(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_it_shows_the_carrier_of_events(browser: Browser, tmp_path: Path) -> Non
         wait_for(lambda: first in pids(browser))
         assert browser.rows("workers")[-1]["Slot"] == "carrier"
         assert "5 waiting, the oldest for 2 s · 1 of them for a retry" in browser.text("#carried")
-        assert "2 dead (2 crashed)" in browser.text("#carried")
+        assert "2 dead (crashed 2)" in browser.text("#carried")
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: first not in pids(browser) and len(pids(browser)) == 3)
         assert f"The carrier of events (pid {first}) has ended: killed by SIGKILL" in browser.text("#news")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,8 +27,8 @@ SQLITE = "sqlite:"
 MAX_PARTITIONS = 4096
 HOMELESS = "/var/lib/tiny-listener"
 """Where the folder of an application is if its user has no home: an error will name it if it cannot be created."""
-DATABASES = (".db", ".sqlite", ".sqlite3")
-"""Suffixes of files that hold events of an earlier run."""
+DATABASE = "events.db"
+"""The file of a store that holds events of an earlier run."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -142,11 +141,8 @@ def carrier_start(settings: EventSettings, given: set[str]) -> CarrierStart:
 
     if "events" in given:
         return CarrierStart.REQUIRED
-    if settings.folder is not None:
-        with suppress(OSError), os.scandir(settings.folder) as entries:
-            if any(entry.name.endswith(DATABASES) for entry in entries):
-                return CarrierStart.AT_THE_START
-    return CarrierStart.WHEN_NEEDED
+    waits = settings.folder is not None and os.access(Path(settings.folder, DATABASE), os.F_OK)
+    return CarrierStart.AT_THE_START if waits else CarrierStart.WHEN_NEEDED
 
 
 def environment_of(user: tuple[tuple[str, str], ...] = ()) -> dict[str, str]:

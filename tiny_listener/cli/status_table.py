@@ -107,7 +107,7 @@ def _carrier(one: CarrierStatus) -> Sequence[str | Text]:
 def events_line(view: View) -> str:
     """Return the state of published events in one line."""
     oldest = f", the oldest for {_span(view.oldest)}" if view.oldest is not None else ""
-    by_reason = ", ".join(f"{count} {reason}" for reason, count in sorted(view.dead.items()) if count)
+    by_reason = ", ".join(f"{reason} {count}" for reason, count in sorted(view.dead.items()) if count)
     facts = (
         f"{view.waiting} waiting{oldest}",
         f"{view.retries} of them for a retry" if view.retries else "",

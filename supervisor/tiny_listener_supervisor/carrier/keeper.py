@@ -259,11 +259,7 @@ class Keeper:
     # --- workers ------------------------------------------------------------------------------------
 
     def want(self, slot: int, worker: Worker, *, starts: bool = True, lost: bool = False) -> None:
-        """A worker asks for a link, now or when the carrier runs.
-
-        :param starts: whether to start the carrier
-        :param lost: whether the last link was lost on its way
-        """
+        """A worker asks for a link; see `WantCarrier`."""
         self._links.want(slot, worker, lost=lost)
         if starts and self.state is CarrierState.ABSENT and self._restart is None:
             self.start()

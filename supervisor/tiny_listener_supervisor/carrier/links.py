@@ -32,23 +32,22 @@ class Links:
     def __init__(self) -> None:
         self._asked: dict[int, tuple[int, Worker]] = {}
         self._ever: set[int] = set()
-        self._linked: set[int] = set()
         self._outbox: Outbox[FromCarrier, ToCarrier] | None = None
 
     def want(self, slot: int, worker: Worker, *, lost: bool = False) -> None:
-        """A worker asks for a link.
+        """A worker asks for links to the carriers.
 
-        :param lost: whether the last one was lost on its way
+        :param lost: whether it had one, which was lost on its way
         """
+        is_new = worker.pid not in self._asked
         self._asked[worker.pid] = slot, worker
-        if lost or worker.pid not in self._linked:
+        if is_new or lost:
             self._link(worker.pid, self._outbox)
 
     def forget(self, pid: int) -> None:
         """A worker is dead."""
         self._asked.pop(pid, None)
         self._ever.discard(pid)
-        self._linked.discard(pid)
 
     def expected(self) -> list[int]:
         """Return the slot of each worker that may have events in flight of an earlier carrier. In a reload, two workers
@@ -74,7 +73,6 @@ class Links:
     def close(self) -> None:
         """The carrier is gone."""
         self._outbox = None
-        self._linked.clear()
 
     def _link(self, pid: int, outbox: Outbox[FromCarrier, ToCarrier] | None) -> None:
         """Send a worker its end of a new link, and the carrier the other."""
@@ -98,5 +96,4 @@ class Links:
                 loop.call_later(RETRY, self._link, pid, outbox)
                 return
             self._ever.add(pid)
-            self._linked.add(pid)
             outbox.send(Attach(slot, pid), [ours.detach()])

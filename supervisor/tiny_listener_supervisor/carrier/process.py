@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -147,7 +146,7 @@ class _Carrier:
         self._channel = terms.channel
         self._service: Service | None = None
         self._questions = Parts(questions.Question)
-        self._answering: set[asyncio.Future[questions.Answer]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
         self._beats = Beats(terms.shown)
 
     async def run(self) -> int:
@@ -201,28 +200,26 @@ class _Carrier:
                 assert self._service is not None
                 self._service.attach(socket.socket(fileno=fds[0]), message.slot)
             case QuestionPart():
-                self._answer(message)
+                self._take_question(message)
             case Stop():
                 self._done.set_result(0)
 
-    def _answer(self, part: QuestionPart) -> None:
-        assert self._service is not None
+    def _take_question(self, part: QuestionPart) -> None:
         try:
             question = self._questions.add(part)
         except msgspec.DecodeError as exc:
-            self._say(part.id, questions.Wrong(f"the carrier does not understand the question: {exc}"))
+            self._send_answer(part.id, questions.Wrong(f"the carrier does not understand the question: {exc}"))
             return
         if question is not None:
-            answering = asyncio.ensure_future(answer_of(self._service, question))
-            self._answering.add(answering)
-            answering.add_done_callback(partial(self._answered, part.id))
+            task = asyncio.ensure_future(self._answer(part.id, question))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
 
-    def _answered(self, number: int, answering: asyncio.Future[questions.Answer]) -> None:
-        self._answering.discard(answering)
-        if not answering.cancelled():
-            self._say(number, answering.result())
+    async def _answer(self, number: int, question: questions.Question) -> None:
+        assert self._service is not None
+        self._send_answer(number, await answer_of(self._service, question))
 
-    def _say(self, number: int, answer: questions.Answer) -> None:
+    def _send_answer(self, number: int, answer: questions.Answer) -> None:
         for one in in_parts(AnswerPart, number, answer):
             self._outbox.send(one)
 

@@ -127,13 +127,13 @@ class CannotTakeLog(msgspec.Struct, tag=True, frozen=True):
 
 
 class WantCarrier(msgspec.Struct, tag=True, frozen=True):
-    """Worker: I may handle published events; connect me with the carrier when it runs.
+    """Worker: connect me with the carrier, and with each later one.
 
-    :ivar starts: whether the carrier is to be started: I publish, or have routes that are for published events
-    :ivar lost: whether a link was lost on its way, so that I need another one
+    :ivar starts: whether to start it if it does not run
+    :ivar lost: whether a link was lost on its way, and another one is needed
     """
 
-    starts: bool = True
+    starts: bool
     lost: bool = False
 
 

@@ -55,4 +55,4 @@ class CarrierLinks:
 
     def lost(self) -> None:
         """A link did not arrive, for want of file descriptors: ask for another one a moment later."""
-        asyncio.get_running_loop().call_later(RETRY, self._ask, WantCarrier(lost=True))
+        asyncio.get_running_loop().call_later(RETRY, self._ask, WantCarrier(starts=False, lost=True))

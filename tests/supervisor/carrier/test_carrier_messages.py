@@ -106,7 +106,7 @@ def test_a_worker_asks_for_links_and_keeps_them_from_its_children(runner: asynci
         links = CarrierLinks(theirs, EventSettings(concurrency=7))
         assert links.settings.concurrency == 7
         links.want(found.append, starts=True)
-        assert ours.receive() == (WantCarrier(), [])
+        assert ours.receive() == (WantCarrier(starts=True), [])
         one, other = socket.socketpair()
         ours.send(CarrierLink(), [one.fileno()])
         message, fds = theirs.receive() or pytest.fail("nothing")
@@ -126,7 +126,7 @@ def test_a_worker_asks_for_links_and_keeps_them_from_its_children(runner: asynci
         async with asyncio.timeout(20):
             while (again := ours.receive()) is None:
                 await asyncio.sleep(0.001)
-        assert again == (WantCarrier(lost=True), [])
+        assert again == (WantCarrier(starts=False, lost=True), [])
         for end in (ours, theirs, one, other, link):
             end.close()
 

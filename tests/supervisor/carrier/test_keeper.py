@@ -146,6 +146,8 @@ def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(runner: asy
         assert (keeper.status(), bench.carriers) == (None, [])
         assert await keeper.ask(questions.AskView()) == questions.Wrong(NO_CARRIER)
         early, its_end = bench.worker(11)
+        keeper.want(0, early, starts=False)
+        assert (keeper.state, bench.carriers) == (CarrierState.ABSENT, [])
         keeper.want(0, early)
         keeper.want(1, (late := bench.worker(12))[0])
         assert len(bench.carriers) == 1
@@ -159,7 +161,9 @@ def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(runner: asy
             with socket.socket(fileno=fds[0]) as link:
                 link.send(b"hello")
                 assert sock.recv(10) == b"hello"
-        keeper.want(0, early, lost=True)  # on its way
+        keeper.want(0, early)
+        assert carrier.has_nothing(), "it has a link"
+        keeper.want(0, early, starts=False, lost=True)
         assert carrier.next(Attach) == Attach(0, 11)
         bench.close()
 

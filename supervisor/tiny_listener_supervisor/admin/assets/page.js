@@ -97,7 +97,7 @@ function showWorkers({ server }) {
 const totalOf = (counts) => Object.values(counts).reduce((total, n) => total + n, 0);
 
 function eventsText({ waiting, oldest, retries, in_flight, dead, halted, store, failure }) {
-  const reasons = Object.entries(dead).map(([reason, n]) => `${countText(n)} ${reason}`).join(", ");
+  const reasons = Object.entries(dead).map(([reason, n]) => `${reason} ${countText(n)}`).join(", ");
   return [
     `Published events: ${countText(waiting)} waiting${oldest === null ? "" : `, the oldest for ${ageText(oldest)}`}`,
     `${countText(retries)} of them for a retry`,
