@@ -64,12 +64,15 @@ class Chaos:
     def start(self) -> None:
         """Start the server, and return when it is ready."""
         options = self.options
-        store = "memory" if options.store == "memory" else f"sqlite:{self.folder / 'store'}"
+        store = ["--events", "memory"]
+        if options.store != "memory":
+            store = ["--events", f"sqlite:{self.folder / 'store'}"]
+            store += ["--events-sync", "full" if options.store == "full" else "normal"]
         command = [
             *(sys.executable, *options.command.split()),
             *("--app-dir", str(HERE / "servers"), "--workers", str(options.workers), "--port", str(self.port)),
             *("--admin-port", str(self.admin), "--control-socket", str(self.folder / "control")),
-            *("--events", store, "--events-sync", "full" if options.store == "full" else "normal"),
+            *store,
             *("--events-concurrency", "20", "--reload-probation", "0", "--max-restarts", "1000000"),
             "ledger:app",
         ]
