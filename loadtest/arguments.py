@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Arguments",
     "Decimal",
     "Listed",
+    "Names",
     "Number",
 ]
 
@@ -77,6 +79,24 @@ class Listed:
     def __call__(self, text: str) -> list[Any]:
         """Return the numbers; raises as `Number` does."""
         return [self.number(part) for part in text.split(",")]
+
+
+class Names:
+    """The type of an argument that is a list of names with commas between."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.known = tuple(known)
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the names.
+
+        :raises argparse.ArgumentTypeError: one is not known
+        """
+        names = text.split(",")
+        for name in names:
+            if name not in self.known:
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(self.known)}")
+        return names
 
 
 PORT = Number(1, 65_535)

@@ -190,29 +190,29 @@ class Chaos:
         """Publish and disturb; return the verdict, and the last view of the carrier."""
         options = self.options
         self.start()
-        publishers = [
-            subprocess.Popen(
-                [
-                    *(sys.executable, str(HERE / "events" / "publishers.py"), str(self.port), f"p{number}-"),
-                    *(str(options.seed), str(options.keys // PUBLISHERS), str(options.events // PUBLISHERS)),
-                    *(str(THREADS), str(options.skew), str(options.kills * options.period)),
-                ],
-                stdout=subprocess.PIPE,
-            )
-            for number in range(PUBLISHERS)
-        ]
+        publishers = [self._publisher(number) for number in range(PUBLISHERS)]
         while self._is_short(publishers):
             time.sleep(self.chance.uniform(0.5, 1.5) * options.period)
             self.disturb()
         for _ in range(options.stops):
             self.stop_a_worker()
         published: dict[str, int] = {}
-        for publisher in publishers:
-            text, _ = publisher.communicate(timeout=PATIENCE * 10)
-            published |= json.loads(text)
+        for number, publisher in enumerate(publishers):
+            publisher.wait(PATIENCE * 10)
+            published |= json.loads((self.folder / f"published{number}").read_text())
         view = self._settled()
         self.stop()
         return judge(parse(self.ledger.read_text()), published, self.died, self.stopped), view
+
+    def _publisher(self, number: int) -> subprocess.Popen[bytes]:
+        options = self.options
+        command = [
+            *(sys.executable, str(HERE / "events" / "publishers.py"), str(self.port), f"p{number}-"),
+            *(str(options.seed), str(options.keys // PUBLISHERS), str(options.events // PUBLISHERS)),
+            *(str(THREADS), str(options.skew), str(options.kills * options.period)),
+        ]
+        with (self.folder / f"published{number}").open("wb") as file:
+            return subprocess.Popen(command, stdout=file)
 
     def _is_short(self, publishers: list[subprocess.Popen[bytes]]) -> bool:
         """Whether there are to be more faults."""

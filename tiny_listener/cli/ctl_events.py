@@ -108,7 +108,7 @@ def events(place: Place, *, as_json: bool) -> None:
     rows = [
         (
             route.route,
-            str(route.unsettled),
+            str(route.counters.unsettled),
             str(route.counters.published.get("stored", 0)),
             str(sum(route.counters.attempts.values())),
             *(str(route.counters.settled.get(outcome, 0)) for outcome in ("ok", "dead", "expired")),

@@ -22,6 +22,7 @@ class RouteCounters(msgspec.Struct):
     :ivar dead: dead letters by reason
     :ivar delays: events by the bucket of the time until they were first started
     :ivar delay_sum: seconds
+    :ivar unsettled: events that wait, are delayed or in flight; not a counter, and 0 when it is loaded
     """
 
     published: dict[str, int] = {}
@@ -30,6 +31,7 @@ class RouteCounters(msgspec.Struct):
     dead: dict[str, int] = {}
     delays: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DELAY_BUCKETS) + 1))
     delay_sum: float = 0.0
+    unsettled: int = 0
 
     def started(self, delay: float) -> None:
         """An event was started for the first time, so many seconds after it was published."""
@@ -46,6 +48,8 @@ class Counters:
     def __init__(self, stored: dict[str, bytes]) -> None:
         decode = msgspec.msgpack.Decoder(RouteCounters).decode
         self.by_route: Final = {route: decode(values) for route, values in stored.items()}
+        for counters in self.by_route.values():
+            counters.unsettled = 0
         self._changed: set[str] = set()
         self._encode: Final = msgspec.msgpack.Encoder().encode
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from .counters import RouteCounters
+    from .engine.lanes import Lane
     from .envelope import Envelope
 
 __all__ = ["STEPS", "Entry", "IllegalStep", "State"]
 
 
-class State(Enum):
+class State(IntEnum):
     """Where an unsettled event is, and how it ends."""
 
-    DELAYED = "published for later"
-    WAITING = "waiting for its turn"
-    IN_FLIGHT = "in flight at a worker"
-    RETRYING = "waiting for its next attempt"
-    SETTLED = "handled, or expired"
-    DEAD = "given up"
+    DELAYED = 0
+    """Published for later."""
+    WAITING = 1
+    """Waits for its turn."""
+    IN_FLIGHT = 2
+    """At a worker."""
+    RETRYING = 3
+    """Waits for its next attempt."""
+    SETTLED = 4
+    """Handled, or expired."""
+    DEAD = 5
+    """Given up."""
 
 
 STEPS: Final[dict[State, frozenset[State]]] = {
@@ -41,6 +49,8 @@ class IllegalStep(Exception):  # noqa: N818 - as in the other tables
 class Entry:
     """An unsettled event in the engine's memory. `store.ops.StoredEvent` explains the fields that are stored.
 
+    :ivar counters: those of its route
+    :ivar lane: the queue of its key
     :ivar slot: the worker that has it in flight, or had it last
     :ivar member: the number of that worker's link, while it is in flight
     :ivar reply_to: the link and number of the request that waits for its result
@@ -51,17 +61,22 @@ class Entry:
     """
 
     __slots__ = (
+        "affinity",
         "attempts",
+        "counters",
         "crashes",
         "due",
         "envelope",
         "error",
         "first_started",
         "is_acked",
+        "is_serial",
+        "lane",
         "member",
         "passing",
         "reply_to",
         "seq",
+        "size",
         "slot",
         "state",
         "suspect",
@@ -69,10 +84,18 @@ class Entry:
         "unroutable_since",
     )
 
-    def __init__(self, seq: int, envelope: Envelope, state: State = State.WAITING) -> None:
+    def __init__(self, seq: int, envelope: Envelope, counters: RouteCounters) -> None:
         self.seq = seq
+        key = envelope.key
+        self.affinity: Final = envelope.cid if key is None else key
+        """Events with the same affinity are handled by the same worker; None: any may handle it."""
+        self.is_serial: Final = key is not None and envelope.serial
+        """Whether it is handled in the order of its key, one at a time."""
+        self.size: Final = envelope.size
+        self.counters: Final = counters
+        self.lane: Lane | None = None
         self.envelope = envelope
-        self.state = state
+        self.state = State.WAITING
         self.attempts = 0
         self.crashes = 0
         self.suspect = False
@@ -86,17 +109,6 @@ class Entry:
         self.unroutable_since: float | None = None
         self.passing = False
         self.is_acked = False
-
-    @property
-    def affinity(self) -> str | None:
-        """Events with the same affinity are handled by the same worker; None: any may handle it."""
-        envelope = self.envelope
-        return envelope.cid if envelope.key is None else envelope.key
-
-    @property
-    def is_serial(self) -> bool:
-        """Whether it is handled in the order of its key, one at a time."""
-        return self.envelope.key is not None and self.envelope.serial
 
     def step(self, state: State) -> None:
         """Go to another state.

@@ -83,10 +83,7 @@ class Operator:
         for member in members:
             in_flight[member.slot] = in_flight.get(member.slot, 0) + len(member.in_flight)
         oldest = next(iter(state.entries.values()), None)
-        routes = [
-            RouteView(route, state.by_route[route], counters)
-            for route, counters in sorted(state.counters.by_route.items())
-        ]
+        routes = [RouteView(route, counters) for route, counters in sorted(state.counters.by_route.items())]
         return View(
             waiting=state.number - sum(in_flight.values()),
             delayed=len(state.delayed),
@@ -156,7 +153,7 @@ class Operator:
             for letter in letters:
                 if letter.number >= until:
                     return
-                while not service.engine.admission.has_room(letter.envelope):  # noqa: ASYNC110 - operators can wait
+                while not service.engine.admission.has_room(letter.envelope.size):  # noqa: ASYNC110 - operators can wait
                     await asyncio.sleep(PATIENCE)
                 service.engine.letters.redrive(letter, service.clock())
                 self._gone.add(letter.number)

@@ -88,12 +88,10 @@ class RouteView(msgspec.Struct):
     """The events of one route.
 
     :ivar route: the pattern
-    :ivar unsettled: events that wait, are delayed or in flight
     :ivar counters: since the store was created
     """
 
     route: str
-    unsettled: int
     counters: RouteCounters
 
 

@@ -60,22 +60,22 @@ class Admission:
     def _take(self, message: Publish, now: float, number: int) -> bool:
         """Store an event. Return False if there is no room for it."""
         envelope, limits = message.envelope, self._state.limits
-        counters = self._state.counters.of(envelope.route)
-        if self._is_duplicate(envelope.id, now):
-            add(counters.published, "duplicate")
+        if envelope.id in self._seen and self._is_duplicate(envelope.id, now):
+            add(self._state.counters.of(envelope.route).published, "duplicate")
             if message.wants_result and (asked := self._requests.get(envelope.id)) is not None:
                 asked.reply_to = number, message.n  # the publisher has a new link
             self._state.sends.append((number, Confirm(message.n, duplicate=True)))
             return True
-        if envelope.size > limits.max_event:
-            add(counters.published, "failed")
-            text = f"{envelope.size} bytes, and at most {limits.max_event} are allowed"
+        size = envelope.size
+        if size > limits.max_event:
+            add(self._state.counters.of(envelope.route).published, "failed")
+            text = f"{size} bytes, and at most {limits.max_event} are allowed"
             self._state.sends.append((number, Refuse(message.n, "too large", text)))
             return True
-        if not self.has_room(envelope):
+        if not self.has_room(size):
             return False
         entry = self.insert(envelope, now)
-        add(counters.published, "stored")
+        add(entry.counters.published, "stored")
         self._state.stored[entry.seq] = number, message.n
         self._state.sends.append((number, Confirm(message.n)))
         if message.wants_result:
@@ -83,10 +83,11 @@ class Admission:
             self._requests[envelope.id] = entry
         return True
 
-    def has_room(self, envelope: Envelope) -> bool:
-        """Whether an event may be added to those that wait or are in flight."""
-        limits = self._state.limits
-        return self._state.number < limits.max_events and self._state.size + envelope.size <= limits.max_bytes
+    def has_room(self, size: int) -> bool:
+        """Whether an event of so many bytes may be added to those that wait or are in flight."""
+        state = self._state
+        limits = state.limits
+        return len(state.entries) + len(state.delayed) < limits.max_events and state.size + size <= limits.max_bytes
 
     def insert(self, envelope: Envelope, now: float, seq: int | None = None, *, first: bool = False) -> Entry:
         """Store an event, and let it wait for its turn, or for its time.
@@ -95,10 +96,9 @@ class Admission:
         :param first: whether it comes before all others of its key
         """
         state = self._state
-        entry = Entry(state.new_seq() if seq is None else seq, envelope)
+        entry = state.entry_of(state.new_seq() if seq is None else seq, envelope)
         state.ops.append(Insert(entry.seq, envelope, now))
         self._seen[envelope.id] = now
-        state.count(envelope, 1)
         if envelope.due is not None and envelope.due > now:
             entry.state = State.DELAYED
             state.delayed[entry.seq] = entry

@@ -80,10 +80,9 @@ class Engine:
             self._load(stored, now)
 
     def _load(self, stored: StoredEvent, now: float) -> None:
-        entry = Entry(stored.seq, stored.envelope)
+        entry = self.state.entry_of(stored.seq, stored.envelope)
         for name in ("attempts", "crashes", "suspect", "due", "error", "first_started"):
             setattr(entry, name, getattr(stored, name))
-        self.state.count(entry.envelope, 1)
         if entry.due is not None and entry.due == entry.envelope.due:
             entry.state = State.DELAYED
             self.state.delayed[entry.seq] = entry
@@ -169,8 +168,9 @@ class Engine:
         entry = self._held(member, done.seq)
         if entry is None:
             return
-        add(self.state.counters.of(entry.envelope.route).attempts, "ok")
-        self._reply(entry, done.result or b"null", None)
+        add(entry.counters.attempts, "ok")
+        if entry.reply_to is not None:
+            self._reply(entry, done.result or b"null", None)
         self._settle(entry, "ok")
 
     def _settle(self, entry: Entry, outcome: str) -> None:
@@ -192,7 +192,7 @@ class Engine:
         entry.error = failed.error, failed.text
         entry.suspect = False
         if failed.wait is None or entry.is_acked:
-            self._give_up(entry, failed.reason, now, halt=member.terms_of(entry.envelope.route).halt)
+            self._give_up(entry, failed.reason, now, halt=member.halts(entry.envelope.route))
             return
         entry.passing = failed.passing
         self._retry_at(entry, now + failed.wait)
@@ -266,7 +266,7 @@ class Engine:
 
     def _halts(self, entry: Entry) -> bool:
         member = None if entry.member is None else self.schedule.members.get(entry.member)
-        return member is not None and member.terms_of(entry.envelope.route).halt
+        return member is not None and member.halts(entry.envelope.route)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -354,7 +354,7 @@ class Engine:
             if not was_started:
                 entry.first_started = now
                 self.state.counters.of(envelope.route).started(max(0.0, now - envelope.published_at))
-            if member.terms_of(envelope.route).ack_before:
+            if envelope.route in member.acks_before:
                 entry.is_acked = True
                 self.state.ops.append(Delete(entry.seq))
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from ..envelope import partition_of
 from ..life import Entry, State
 
 __all__ = ["Lane", "Lanes"]
@@ -20,10 +21,11 @@ class Lane:
     :ivar is_listed: whether it stands in the queue of a worker, ready to start something
     """
 
-    __slots__ = ("current", "halted", "in_flight", "is_listed", "key", "member", "serial", "shared")
+    __slots__ = ("current", "halted", "in_flight", "is_listed", "key", "member", "partition", "serial", "shared")
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, partition: int) -> None:
         self.key: Final = key
+        self.partition: Final = partition
         self.serial: deque[Entry] = deque()
         self.shared: deque[Entry] = deque()
         self.current: Entry | None = None
@@ -97,13 +99,20 @@ class Lane:
 
 
 class Lanes(dict[str, Lane]):
-    """The lanes by key. A lane without events does not exist."""
+    """The lanes by key. A lane without events does not exist.
+
+    :param partitions: the number of partitions of the keys
+    """
+
+    def __init__(self, partitions: int) -> None:
+        super().__init__()
+        self._partitions: Final = partitions
 
     def of(self, key: str) -> Lane:
         """Return the lane of a key, which is made if there is none."""
         lane = self.get(key)
         if lane is None:
-            lane = self[key] = Lane(key)
+            lane = self[key] = Lane(key, partition_of(key, self._partitions))
         return lane
 
     def forget_if_empty(self, lane: Lane) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from ..envelope import partition_of
 from ..life import Entry
 from ..policy import RouteTerms
 from .lanes import Lane
 
-__all__ = ["NO_TERMS", "Member", "Owners"]
-
-NO_TERMS: Final = RouteTerms()
+__all__ = ["Member", "Owners"]
 
 
 class Member:
@@ -26,7 +23,9 @@ class Member:
     :param terms: those of its routes, by pattern; None: it takes no events
     :ivar ready: lanes of the keys that it owns, which may start something
     :ivar parked: lanes whose next event is of a route with as many events in flight as it may have, by that route
-    :ivar by_route: events in flight by route
+    :ivar limits: the most events in flight by route, where there is a limit
+    :ivar acks_before: the routes whose events are settled before their handlers run
+    :ivar by_route: events in flight by route, where there is a limit
     :ivar is_alone: whether the one event in flight is a suspect of a crash, beside which nothing starts
     :ivar suspect: the lane, or the event without a key, whose suspect waits until nothing is in flight here
     """
@@ -39,14 +38,17 @@ class Member:
         self.in_flight: dict[int, Entry] = {}
         self.ready: deque[Lane] = deque()
         self.parked: dict[str, deque[Lane]] = {}
-        self.by_route: Counter[str] = Counter()
+        routes = {} if terms is None else terms
+        self.limits: Final = {route: one.concurrency for route, one in routes.items() if one.concurrency is not None}
+        self.acks_before: Final = frozenset(route for route, one in routes.items() if one.ack_before)
+        self.by_route: dict[str, int] = {}
         self.is_draining = terms is None
         self.is_alone = False
         self.suspect: Lane | Entry | None = None
 
-    def terms_of(self, route: str) -> RouteTerms:
-        """Return the terms of a route, those of a route without options if this worker does not know it."""
-        return NO_TERMS if self.terms is None else self.terms.get(route, NO_TERMS)
+    def halts(self, route: str) -> bool:
+        """Whether a key waits for an operator when one of its events of this route is given up."""
+        return self.terms is not None and (terms := self.terms.get(route)) is not None and terms.halt
 
     @property
     def has_room(self) -> bool:
@@ -55,8 +57,8 @@ class Member:
 
     def is_full_of(self, route: str) -> bool:
         """Whether a route has as many events in flight here as it may have."""
-        most = self.terms_of(route).concurrency
-        return most is not None and self.by_route[route] >= most
+        most = self.limits.get(route)
+        return most is not None and self.by_route.get(route, 0) >= most
 
 
 class Owners:
@@ -80,9 +82,9 @@ class Owners:
         self._owners = [max(wanted, key=lambda s: _weight(s, p)) for p in range(self._partitions)] if wanted else []
         return True
 
-    def of(self, key: str) -> int | None:
-        """Return the slot that owns a key; None: there is no slot."""
-        return self._owners[partition_of(key, self._partitions)] if self._owners else None
+    def of(self, partition: int) -> int | None:
+        """Return the slot that owns the keys of a partition; None: there is no slot."""
+        return self._owners[partition] if self._owners else None
 
 
 def _weight(slot: int, partition: int) -> bytes:

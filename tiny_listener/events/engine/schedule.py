@@ -25,7 +25,7 @@ class Schedule:
 
     def __init__(self, limits: Limits) -> None:
         self._limits: Final = limits
-        self.lanes: Final = Lanes()
+        self.lanes: Final = Lanes(limits.partitions)
         self.members: Final[dict[int, Member]] = {}
         self._owners: Final = Owners(limits.partitions)
         self._by_slot: dict[int, Member] = {}
@@ -41,9 +41,10 @@ class Schedule:
         """Add a waiting event: behind the others of its key, or before them."""
         key = entry.affinity
         if key is not None:
-            lane = self.lanes.of(key)
+            lane = entry.lane = self.lanes.of(key)
             lane.add(entry, first=first)
-            self.list(lane)
+            if not lane.is_listed:
+                self.list(lane)
         elif entry.suspect:
             self._suspects.append(entry)
         else:
@@ -55,9 +56,7 @@ class Schedule:
 
     def remove(self, entry: Entry) -> None:
         """Remove an event that waits."""
-        key = entry.affinity
-        if key is not None:
-            lane = self.lanes[key]
+        if (lane := entry.lane) is not None:
             lane.remove(entry)
             self.lanes.forget_if_empty(lane)
         elif entry in self._suspects:
@@ -74,8 +73,7 @@ class Schedule:
 
     def skip(self, entry: Entry) -> None:
         """Remove an event that `rounds` has yielded, instead of starting it."""
-        if (key := entry.affinity) is not None:
-            lane = self.lanes[key]
+        if (lane := entry.lane) is not None:
             lane.remove(entry)
             self.list(lane)
             self.lanes.forget_if_empty(lane)
@@ -84,9 +82,9 @@ class Schedule:
         """Let an event that waits for its retry hold its key, when it is loaded. Return whether it does: if it is the
         first of its key.
         """
-        if not entry.is_serial or entry.envelope.key is None:
+        if not entry.is_serial or entry.affinity is None:
             return False
-        lane = self.lanes.of(entry.envelope.key)
+        lane = entry.lane = self.lanes.of(entry.affinity)
         if lane.current is not None or lane.serial:
             return False
         lane.current = entry
@@ -94,20 +92,19 @@ class Schedule:
 
     def start(self, entry: Entry, member: Member) -> None:
         """An event, which `pick` has returned, is in flight at a worker."""
-        if (key := entry.affinity) is not None:
-            lane = self.lanes[key]
+        if (lane := entry.lane) is not None:
             lane.started(entry, member.number)
-            self.list(lane)  # others of the key may not be serial
+            if lane.serial or lane.shared:
+                self.list(lane)  # others of the key may not be serial
         self._hold(entry, member)
 
     def resume(self, entry: Entry, member: Member) -> bool:
         """A waiting event turns out to be in flight at a worker that has registered again. Return False if it cannot
         be, because another event of its key is.
         """
-        if (key := entry.affinity) is None:
+        if (lane := entry.lane) is None:
             self.remove(entry)
         else:
-            lane = self.lanes[key]
             if lane.member not in (None, member.number) or (entry.is_serial and lane.holds_key_in_flight):
                 return False
             lane.resumed(entry, member.number)
@@ -117,7 +114,8 @@ class Schedule:
     @staticmethod
     def _hold(entry: Entry, member: Member) -> None:
         member.in_flight[entry.seq] = entry
-        member.by_route[entry.envelope.route] += 1
+        if (route := entry.envelope.route) in member.limits:
+            member.by_route[route] = member.by_route.get(route, 0) + 1
         member.is_alone = entry.suspect
         entry.member = member.number
         entry.slot = member.slot
@@ -130,24 +128,25 @@ class Schedule:
         assert entry.member is not None
         member = self.members.get(entry.member)
         entry.member = None
-        route = entry.envelope.route
         if member is not None:
             del member.in_flight[entry.seq]
-            member.by_route[route] -= 1
             member.is_alone = False
-            if parked := member.parked.get(route):
-                member.ready.append(parked.popleft())
-        if (key := entry.affinity) is not None:
-            lane = self.lanes[key]
+            if (route := entry.envelope.route) in member.limits:
+                member.by_route[route] -= 1
+                if parked := member.parked.get(route):
+                    member.ready.append(parked.popleft())
+        if (lane := entry.lane) is not None:
             lane.ended()
             if lane.current is entry and not keeps_key:
                 lane.current = None
-            self.list(lane)
-            self.lanes.forget_if_empty(lane)
+            if lane.serial or lane.shared:
+                self.list(lane)
+            else:
+                self.lanes.forget_if_empty(lane)
 
     def release(self, entry: Entry) -> None:
         """An event that kept its key gives it up."""
-        if (key := entry.affinity) is not None and (lane := self.lanes.get(key)) is not None:
+        if (lane := entry.lane) is not None:
             if lane.current is entry:
                 lane.current = None
             self.list(lane)
@@ -164,7 +163,8 @@ class Schedule:
         """Put a lane into the queue of the worker that owns its key, if it can start something there."""
         if lane.is_listed or lane.next() is None:
             return
-        member = self._owner(lane.key)
+        slot = self._owners.of(lane.partition)
+        member = None if slot is None else self._by_slot.get(slot)
         if member is None:
             lane.is_listed = True
             self._orphans.append(lane)
@@ -172,10 +172,6 @@ class Schedule:
             lane.is_listed = True
             member.ready.append(lane)
         # Otherwise the worker that had the key until now has one of its events in flight: `end` lists it again.
-
-    def _owner(self, key: str) -> Member | None:
-        slot = self._owners.of(key)
-        return None if slot is None else self._by_slot.get(slot)
 
     # --- workers ----------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from ..counters import Counters
@@ -25,8 +24,7 @@ class EngineState:
     :ivar entries: the events that wait, are in flight or wait for a retry, by number
     :ivar delayed: those published for later
     :ivar retrying: the numbers of those that wait for a retry
-    :ivar by_route: the number of all these by route
-    :ivar size: their bytes
+    :ivar size: the bytes of all these
     :ivar ops: to write in the next transaction
     :ivar sends: messages to workers, after it
     :ivar stored: the link and number of each publish whose event the next transaction inserts, by the event's number
@@ -37,7 +35,6 @@ class EngineState:
         self.entries: Final[dict[int, Entry]] = {}
         self.delayed: Final[dict[int, Entry]] = {}
         self.retrying: Final[set[int]] = set()
-        self.by_route: Final[Counter[str]] = Counter()
         self.size = 0
         self.schedule: Final = Schedule(limits)
         self.timers: Final = Timers()
@@ -57,18 +54,23 @@ class EngineState:
         self._next_seq += 1
         return self._next_seq - 1
 
-    def count(self, envelope: Envelope, number: int) -> None:
-        """Count an event that was added (1), or removed (-1)."""
-        self.size += number * envelope.size
-        self.by_route[envelope.route] += number
+    def entry_of(self, seq: int, envelope: Envelope) -> Entry:
+        """Return the entry of an event that is added."""
+        counters = self.counters.of(envelope.route)
+        entry = Entry(seq, envelope, counters)
+        counters.unsettled += 1
+        self.size += entry.size
+        return entry
 
     def forget(self, entry: Entry) -> None:
         """Remove an event, which is over."""
-        self.entries.pop(entry.seq, None)
-        self.delayed.pop(entry.seq, None)
-        self.retrying.discard(entry.seq)
-        self.timers.cancel(entry)
-        self.count(entry.envelope, -1)
+        if self.entries.pop(entry.seq, None) is None:
+            self.delayed.pop(entry.seq, None)
+        if entry.timer:
+            self.retrying.discard(entry.seq)
+            self.timers.cancel(entry)
+        self.size -= entry.size
+        entry.counters.unsettled -= 1
 
     def update(self, entry: Entry) -> None:
         """Write that an event, which is not in flight any more, has changed."""
