@@ -18,7 +18,7 @@ from tiny_listener.events import questions
 
 from ..admin.status import CarrierStatus
 from ..ipc.channel import ChannelClosed, GarbledMessage
-from ..ipc.messages import Dumped, Stop
+from ..ipc.messages import Dumped, Stop, TakeLog
 from ..policy import MAX_DELAY, MAX_DELAY_ALONE, describe_exit, is_hung, restart_delay
 from ..system.proc import cpu_seconds, resident_bytes
 from ..worker.heartbeat import REST, STAMP, read_vitals
@@ -30,6 +30,7 @@ from .messages import AnswerPart, Begin, CarrierFailed, CarrierReady, FromCarrie
 
 if TYPE_CHECKING:
     from ..fleet.slot import Worker
+    from ..system.logfile import LogFile
     from .life import CarrierProcess
 
 __all__ = ["NO_CARRIER", "Keeper"]
@@ -330,6 +331,12 @@ class Keeper:
         carrier.kill_reason = f"hung for {limit:g} s"
         self.dump()
         carrier.timers.append(self._loop.call_later(DUMP_TIME, carrier.process.kill))
+
+    def pass_on(self, log_file: LogFile) -> None:
+        """Send it the current log file."""
+        if self.state is CarrierState.READY:
+            with contextlib.suppress(OSError):  # no file descriptor is left
+                self._outbox.send(TakeLog(), [os.dup(log_file.fd)])
 
     def dump(self) -> None:
         """Make it write its stacks, and log them."""

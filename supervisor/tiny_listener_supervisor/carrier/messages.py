@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from ..ipc.channel import Channel, ChannelClosed
-from ..ipc.messages import Dumped, Stop
+from ..ipc.messages import Dumped, Stop, TakeLog
 
 __all__ = [
     "PART",
@@ -90,7 +90,7 @@ class AnswerPart(msgspec.Struct, tag=True, frozen=True):
     last: bool
 
 
-ToCarrier: TypeAlias = Begin | Attach | QuestionPart | Stop
+ToCarrier: TypeAlias = Begin | Attach | QuestionPart | TakeLog | Stop
 FromCarrier: TypeAlias = CarrierReady | CarrierFailed | AnswerPart | Dumped
 
 Part = TypeVar("Part", QuestionPart, AnswerPart)
