@@ -26,7 +26,7 @@ from ..worker.stacks import DUMP_TIME, take_stacks
 from .inquiries import Inquiries
 from .life import STEPS, CarrierState, IllegalCarrierStep
 from .links import Links
-from .messages import AnswerPart, Begin, CarrierFailed, CarrierReady, FromCarrier, Outbox, ToCarrier
+from .messages import AnswerPart, Begin, CarrierFailed, CarrierReady, FromCarrier, LinkLost, Outbox, ToCarrier
 
 if TYPE_CHECKING:
     from ..fleet.slot import Worker
@@ -242,6 +242,8 @@ class Keeper:
                 self._ready(carrier)
             case CarrierFailed():
                 carrier.failure = message.text
+            case LinkLost():
+                self._links.lost(message.pid)
             case AnswerPart():
                 self._inquiries.answered(message)
             case Dumped():

@@ -26,6 +26,7 @@ __all__ = [
     "CarrierFailed",
     "CarrierReady",
     "FromCarrier",
+    "LinkLost",
     "Outbox",
     "Parts",
     "QuestionPart",
@@ -82,6 +83,15 @@ class CarrierFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
+class LinkLost(msgspec.Struct, tag=True, frozen=True):
+    """Carrier: the link of a worker did not arrive, for want of file descriptors.
+
+    :ivar pid: of the worker
+    """
+
+    pid: int
+
+
 class AnswerPart(msgspec.Struct, tag=True, frozen=True):
     """Carrier: a part of the answer to a question; see `QuestionPart`."""
 
@@ -91,7 +101,7 @@ class AnswerPart(msgspec.Struct, tag=True, frozen=True):
 
 
 ToCarrier: TypeAlias = Begin | Attach | QuestionPart | TakeLog | Stop
-FromCarrier: TypeAlias = CarrierReady | CarrierFailed | AnswerPart | Dumped
+FromCarrier: TypeAlias = CarrierReady | CarrierFailed | LinkLost | AnswerPart | Dumped
 
 Part = TypeVar("Part", QuestionPart, AnswerPart)
 In = TypeVar("In")

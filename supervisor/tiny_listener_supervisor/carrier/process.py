@@ -34,6 +34,7 @@ from .messages import (
     CarrierFailed,
     CarrierReady,
     FromCarrier,
+    LinkLost,
     Outbox,
     Parts,
     QuestionPart,
@@ -177,6 +178,8 @@ class _Carrier:
                 received = self._channel.receive()
             except DescriptorsLost as exc:
                 logger.error("%s", exc)
+                if isinstance(exc.message, Attach):
+                    self._outbox.send(LinkLost(exc.message.pid))
                 continue
             except ChannelClosed:  # the supervisor is gone, and the kernel kills this process by now or soon
                 self._done.set_result(1)

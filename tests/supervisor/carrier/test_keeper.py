@@ -18,6 +18,7 @@ from tiny_listener_supervisor.carrier.messages import (
     Attach,
     Begin,
     CarrierFailed,
+    LinkLost,
 )
 from tiny_listener_supervisor.ipc.messages import CarrierLink, Stop
 from tiny_listener_supervisor.worker.heartbeat import STAMP
@@ -33,7 +34,9 @@ def test_the_table_is_closed_and_steps_outside_of_it_are_errors() -> None:
         keeper._step(CarrierState.READY)
 
 
-def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(runner: asyncio.Runner) -> None:
+def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         bench = Bench()
         keeper = bench.keeper
@@ -59,6 +62,9 @@ def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(runner: asy
         assert carrier.has_nothing(), "it has a link"
         keeper.want(0, early, starts=False, lost=True)
         assert carrier.next(Attach) == Attach(0, 11)
+        monkeypatch.setattr("tiny_listener_supervisor.carrier.links.RETRY_SOCKETS", 0.0)
+        carrier.channel.send(LinkLost(12))
+        await until(lambda: (received := carrier.channel.receive()) is not None and received[0] == Attach(1, 12))
         bench.close()
 
     runner.run(main())
