@@ -69,6 +69,8 @@ class Signals:
             supervisor.scale(count + (1 if sig == signal.SIGTTIN else -1), sig.name)
         elif sig == signal.SIGUSR1:
             reopen(self._log_file, [worker for slot in supervisor.slots for worker in slot.workers()])
+            if self._log_file is not None:
+                supervisor.carrier.pass_on(self._log_file)
         elif sig == signal.SIGUSR2:
             supervisor.dump()
         elif sig == signal.SIGQUIT or supervisor.stopping:

@@ -114,7 +114,7 @@ class Supervisor:
         )
         self._scaler = Scaler(self.slots, self.starter.start_now, self._leave)
         on_probation = hang_limit(settings.reload_probation, settings.hang_timeout)
-        events = CarrierPlan(plan.events, plan.identity)
+        events = CarrierPlan(plan.events, plan.identity, plan.log_file)
         self.carrier = Keeper(lambda: fork_carrier(self.forker, events), settings.hang_timeout, self.finish_if_empty)
         self.health = Health(
             self.slots,

@@ -375,4 +375,6 @@ def test_many_slow_clients_do_not_shut_out_for_long(run: Path, tmp_path: Path) -
 def test_help_names_every_command(run: Path) -> None:
     out = ctl(run, "--help").stdout
     assert all(f"  {name} " in out for name in command.commands)
-    assert set(command.commands) == {"status", "reload", "scale", "stop", "dump"}
+    assert set(command.commands) == {
+        "status", "reload", "scale", "stop", "dump", "events", "dead", "halted", "skip",
+    }  # fmt: skip

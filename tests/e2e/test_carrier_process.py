@@ -121,6 +121,21 @@ def test_an_operator_asks_and_commands(tmp_path: Path) -> None:
             assert words in done.stderr
 
 
+def test_it_writes_to_the_log_file_that_was_reopened(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with carried(tmp_path, "--log-file", str(log)) as one:
+        carrier = one.pid()
+        log.rename(tmp_path / "old")
+        one.server.process.send_signal(signal.SIGUSR1)
+        wait_for(log.exists)
+        wait_for(lambda: os.readlink(f"/proc/{carrier}/fd/{descriptor_of(one.server.process.pid, log)}") == str(log))
+
+
+def descriptor_of(pid: int, file: Path) -> str:
+    """Return the file descriptor that a process has of a file."""
+    return next(fd for fd in os.listdir(f"/proc/{pid}/fd") if os.readlink(f"/proc/{pid}/fd/{fd}") == str(file))
+
+
 def test_it_writes_its_stacks_when_it_is_asked(tmp_path: Path) -> None:
     with carried(tmp_path) as one:
         carrier = one.pid()

@@ -18,7 +18,7 @@ from tiny_listener.events import questions
 
 from ..admin.status import CarrierStatus
 from ..ipc.channel import ChannelClosed, GarbledMessage
-from ..ipc.messages import Dumped, Stop
+from ..ipc.messages import Dumped, Stop, TakeLog
 from ..policy import MAX_DELAY, MAX_DELAY_ALONE, describe_exit, is_hung, restart_delay
 from ..system.proc import cpu_seconds, resident_bytes
 from ..worker.heartbeat import REST, STAMP, read_vitals
@@ -26,10 +26,11 @@ from ..worker.stacks import DUMP_TIME, take_stacks
 from .inquiries import Inquiries
 from .life import STEPS, CarrierState, IllegalCarrierStep
 from .links import Links
-from .messages import AnswerPart, Begin, CarrierFailed, CarrierReady, FromCarrier, Outbox, ToCarrier
+from .messages import AnswerPart, Begin, CarrierFailed, CarrierReady, FromCarrier, LinkLost, Outbox, ToCarrier
 
 if TYPE_CHECKING:
     from ..fleet.slot import Worker
+    from ..system.logfile import LogFile
     from .life import CarrierProcess
 
 __all__ = ["NO_CARRIER", "Keeper"]
@@ -241,6 +242,8 @@ class Keeper:
                 self._ready(carrier)
             case CarrierFailed():
                 carrier.failure = message.text
+            case LinkLost():
+                self._links.lost(message.pid)
             case AnswerPart():
                 self._inquiries.answered(message)
             case Dumped():
@@ -330,6 +333,12 @@ class Keeper:
         carrier.kill_reason = f"hung for {limit:g} s"
         self.dump()
         carrier.timers.append(self._loop.call_later(DUMP_TIME, carrier.process.kill))
+
+    def pass_on(self, log_file: LogFile) -> None:
+        """Send it the current log file."""
+        if self.state is CarrierState.READY:
+            with contextlib.suppress(OSError):  # no file descriptor is left
+                self._outbox.send(TakeLog(), [os.dup(log_file.fd)])
 
     def dump(self) -> None:
         """Make it write its stacks, and log them."""

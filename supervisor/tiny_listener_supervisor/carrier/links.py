@@ -44,6 +44,10 @@ class Links:
         if is_new or lost:
             self._link(worker.pid, self._outbox)
 
+    def lost(self, pid: int) -> None:
+        """The carrier's end of a link was lost on its way: send both another one a moment later."""
+        asyncio.get_running_loop().call_later(RETRY_SOCKETS, self._link, pid, self._outbox)
+
     def forget(self, pid: int) -> None:
         """A worker is dead."""
         self._asked.pop(pid, None)

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from ..ipc.channel import Channel, ChannelClosed
-from ..ipc.messages import Dumped, Stop
+from ..ipc.messages import Dumped, Stop, TakeLog
 
 __all__ = [
     "PART",
@@ -26,6 +26,7 @@ __all__ = [
     "CarrierFailed",
     "CarrierReady",
     "FromCarrier",
+    "LinkLost",
     "Outbox",
     "Parts",
     "QuestionPart",
@@ -82,6 +83,15 @@ class CarrierFailed(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
+class LinkLost(msgspec.Struct, tag=True, frozen=True):
+    """Carrier: the link of a worker did not arrive, for want of file descriptors.
+
+    :ivar pid: of the worker
+    """
+
+    pid: int
+
+
 class AnswerPart(msgspec.Struct, tag=True, frozen=True):
     """Carrier: a part of the answer to a question; see `QuestionPart`."""
 
@@ -90,8 +100,8 @@ class AnswerPart(msgspec.Struct, tag=True, frozen=True):
     last: bool
 
 
-ToCarrier: TypeAlias = Begin | Attach | QuestionPart | Stop
-FromCarrier: TypeAlias = CarrierReady | CarrierFailed | AnswerPart | Dumped
+ToCarrier: TypeAlias = Begin | Attach | QuestionPart | TakeLog | Stop
+FromCarrier: TypeAlias = CarrierReady | CarrierFailed | LinkLost | AnswerPart | Dumped
 
 Part = TypeVar("Part", QuestionPart, AnswerPart)
 In = TypeVar("In")

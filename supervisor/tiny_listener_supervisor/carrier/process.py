@@ -23,7 +23,7 @@ from tiny_listener.events import questions
 from tiny_listener.net.loop import new_event_loop
 
 from ..ipc.channel import Channel, ChannelClosed, DescriptorsLost, GarbledMessage, fitting
-from ..ipc.messages import Dumped, Stop
+from ..ipc.messages import Dumped, Stop, TakeLog
 from ..system.own_process import become_a_process_of_its_own, die_with_the_supervisor
 from ..worker.heartbeat import LAG, PERIOD, REST, STAMP, Longest, lateness
 from ..worker.process import dump_on_usr2
@@ -34,6 +34,7 @@ from .messages import (
     CarrierFailed,
     CarrierReady,
     FromCarrier,
+    LinkLost,
     Outbox,
     Parts,
     QuestionPart,
@@ -44,6 +45,7 @@ from .messages import (
 if TYPE_CHECKING:
     from tiny_listener.events.settings import EventSettings
 
+    from ..system.logfile import LogFile
     from ..system.privileges import Identity
 
 __all__ = ["MAX_ROWS", "CarrierPlan", "CarrierTerms", "Service", "answer_of", "carrier_main"]
@@ -82,10 +84,12 @@ class CarrierPlan:
 
     :ivar settings: where events are stored, and how many
     :ivar identity: the user that it becomes, that of the workers; None: that of the supervisor
+    :ivar log_file: the log file; None: it logs to stderr
     """
 
     settings: EventSettings
     identity: Identity | None = None
+    log_file: LogFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ def carrier_main(plan: CarrierPlan, terms: CarrierTerms) -> None:
         from tiny_listener.events.service import EventService  # noqa: PLC0415
 
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            code = runner.run(_Carrier(lambda: EventService(plan.settings), terms).run())
+            code = runner.run(_Carrier(lambda: EventService(plan.settings), terms, plan.log_file).run())
     except (CannotLoad, OSError) as exc:
         _tell(channel, CarrierFailed(fitting(" ".join(str(exc).split()))))
         raise SystemExit(1) from None
@@ -139,11 +143,13 @@ class _Carrier:
     """Runs the service as the supervisor says.
 
     :param make_service: makes the service, in the running loop
+    :param log_file: see `CarrierPlan`
     """
 
-    def __init__(self, make_service: Callable[[], Service], terms: CarrierTerms) -> None:
+    def __init__(self, make_service: Callable[[], Service], terms: CarrierTerms, log_file: LogFile | None) -> None:
         self._make_service = make_service
         self._channel = terms.channel
+        self._log_file = log_file
         self._service: Service | None = None
         self._questions = Parts(questions.Question)
         self._answering: set[asyncio.Task[None]] = set()
@@ -171,8 +177,9 @@ class _Carrier:
             try:
                 received = self._channel.receive()
             except DescriptorsLost as exc:
-                # The other end of the link is closed with it, and the worker asks for another.
-                logger.error("%s: a worker has to connect again", exc)
+                logger.error("%s", exc)
+                if isinstance(exc.message, Attach):
+                    self._outbox.send(LinkLost(exc.message.pid))
                 continue
             except ChannelClosed:  # the supervisor is gone, and the kernel kills this process by now or soon
                 self._done.set_result(1)
@@ -201,6 +208,9 @@ class _Carrier:
                 self._service.attach(socket.socket(fileno=fds[0]), message.slot)
             case QuestionPart():
                 self._take_question(message)
+            case TakeLog():
+                if self._log_file is not None:
+                    self._log_file.take(fds[0])
             case Stop():
                 self._done.set_result(0)
 

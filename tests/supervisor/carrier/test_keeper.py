@@ -4,132 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import mmap
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, cast
 
 import pytest
 from tiny_listener_supervisor.carrier.keeper import NO_CARRIER, Keeper
-from tiny_listener_supervisor.carrier.life import STEPS, CarrierProcess, CarrierState, IllegalCarrierStep
+from tiny_listener_supervisor.carrier.life import STEPS, CarrierState, IllegalCarrierStep
 from tiny_listener_supervisor.carrier.messages import (
-    AnswerPart,
     Attach,
     Begin,
     CarrierFailed,
-    CarrierReady,
-    Parts,
-    QuestionPart,
-    carrier_channel_pair,
-    in_parts,
+    LinkLost,
 )
-from tiny_listener_supervisor.fleet.slot import Worker
-from tiny_listener_supervisor.ipc.channel import Channel, channel_pair
 from tiny_listener_supervisor.ipc.messages import CarrierLink, Stop
 from tiny_listener_supervisor.worker.heartbeat import STAMP
 
+from tests.supervisor.carrier.bench import Bench, until
 from tiny_listener.events import questions
-
-
-class Process:
-    """A handle of a process that ends when the test says so, or at a kill."""
-
-    def __init__(self) -> None:
-        self.exitcode: int | None = None
-
-    def kill(self) -> None:
-        if self.exitcode is None:
-            self.exitcode = -signal.SIGKILL
-
-    def join(self) -> None:
-        assert self.exitcode is not None
-
-    def close(self) -> None:
-        assert self.exitcode is not None
-
-
-class Carrier:
-    """The other side: a carrier that was forked."""
-
-    def __init__(self) -> None:
-        ours, self.channel = carrier_channel_pair()
-        shown = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
-        shown[STAMP] = time.monotonic()
-        self.process = Process()
-        self.shown = shown
-        self.of_keeper = CarrierProcess(self.process, os.getpid(), ours, shown, -1, time.monotonic())
-        self.links: list[tuple[int, socket.socket]] = []
-
-    def next(self, kind: type[Any]) -> Any:
-        """Return the next message, which is of a type."""
-        received = self.channel.receive()
-        assert received is not None
-        message, fds = received
-        assert isinstance(message, kind)
-        if isinstance(message, Attach):
-            self.links.append((message.slot, socket.socket(fileno=fds[0])))
-        return message
-
-    def has_nothing(self) -> bool:
-        return self.channel.receive() is None
-
-
-class Bench:
-    """A keeper with its carriers and workers."""
-
-    def __init__(self, hang_timeout: float = 30.0) -> None:
-        self.carriers: list[Carrier] = []
-        self.gone = 0
-        self.no_fork: OSError | None = None
-        self.keeper = Keeper(self._fork, hang_timeout, self._on_gone, chance=lambda: 1.0)
-        self._ends: list[Channel[Any, Any]] = []
-
-    def _fork(self) -> CarrierProcess:
-        if self.no_fork is not None:
-            raise self.no_fork
-        self.carriers.append(Carrier())
-        return self.carriers[-1].of_keeper
-
-    def _on_gone(self) -> None:
-        self.gone += 1
-
-    @property
-    def last(self) -> Carrier:
-        return self.carriers[-1]
-
-    def worker(self, pid: int) -> tuple[Worker, Channel[Any, Any]]:
-        ours, theirs = channel_pair()
-        self._ends += [ours, theirs]
-        return Worker(None, pid, ours, None, memoryview(bytearray(80)).cast("d"), 0.0), theirs
-
-    async def ready(self) -> Carrier:
-        """Let the last carrier be ready."""
-        self.last.channel.send(CarrierReady())
-        await until(lambda: self.keeper.state is CarrierState.READY)
-        return self.last
-
-    def die(self, code: int = -signal.SIGKILL) -> None:
-        self.last.process.exitcode = code
-        self.keeper.reap()
-
-    def close(self) -> None:
-        self.keeper.close()
-        for carrier in self.carriers:
-            carrier.channel.close()
-            for _, sock in carrier.links:
-                sock.close()
-        for end in self._ends:
-            end.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def test_the_table_is_closed_and_steps_outside_of_it_are_errors() -> None:
@@ -139,7 +34,9 @@ def test_the_table_is_closed_and_steps_outside_of_it_are_errors() -> None:
         keeper._step(CarrierState.READY)
 
 
-def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(runner: asyncio.Runner) -> None:
+def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
         bench = Bench()
         keeper = bench.keeper
@@ -165,6 +62,9 @@ def test_it_starts_with_the_first_worker_that_needs_it_and_links_all(runner: asy
         assert carrier.has_nothing(), "it has a link"
         keeper.want(0, early, starts=False, lost=True)
         assert carrier.next(Attach) == Attach(0, 11)
+        monkeypatch.setattr("tiny_listener_supervisor.carrier.links.RETRY_SOCKETS", 0.0)
+        carrier.channel.send(LinkLost(12))
+        await until(lambda: (received := carrier.channel.receive()) is not None and received[0] == Attach(1, 12))
         bench.close()
 
     runner.run(main())
@@ -315,80 +215,6 @@ def test_a_stop_between_two_carriers_starts_no_other(runner: asyncio.Runner) -> 
         for _ in range(5):
             await asyncio.sleep(0)
         assert len(bench.carriers) == 1
-        bench.close()
-
-    runner.run(main())
-
-
-def test_questions_longer_than_a_message_are_answered(runner: asyncio.Runner) -> None:
-    async def main() -> None:
-        bench = Bench()
-        bench.keeper.start()
-        carrier = await bench.ready()
-        carrier.next(Begin)
-        asked = asyncio.ensure_future(bench.keeper.ask(questions.AskSkip("x" * 300_000)))
-        await asyncio.sleep(0)
-        parts, question = Parts(questions.Question), None
-        number = 0
-        while question is None:
-            while (received := carrier.channel.receive()) is None:
-                await asyncio.sleep(0)
-            part = received[0]
-            assert isinstance(part, QuestionPart)
-            number, question = part.id, parts.add(part)
-        assert question == questions.AskSkip("x" * 300_000)
-        answer = questions.Wrong("y" * 300_000)
-        for message in in_parts(AnswerPart, number, answer):
-            carrier.channel.send(message)
-            await asyncio.sleep(0)
-        assert await asked == answer
-        bench.close()
-
-    runner.run(main())
-
-
-def test_without_a_carrier_the_last_view_answers(runner: asyncio.Runner) -> None:
-    async def main() -> None:
-        bench = Bench()
-        keeper = bench.keeper
-        keeper.start()
-        assert "starting" in str(await keeper.ask(questions.AskView()))
-        carrier = await bench.ready()
-        carrier.next(Begin)
-        refreshing = [asyncio.ensure_future(keeper.refresh()) for _ in range(3)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        number = carrier.next(QuestionPart).id
-        assert carrier.has_nothing(), "one question serves all who want a view"
-        for message in in_parts(AnswerPart, number, questions.View(waiting=3)):
-            carrier.channel.send(message)
-        await asyncio.gather(*refreshing)
-        assert keeper.view == questions.View(waiting=3)
-        waits = asyncio.ensure_future(keeper.ask(questions.AskHalted()))
-        await asyncio.sleep(0)
-        bench.die()
-        assert "ended before it answered" in str(await waits)
-        assert await keeper.ask(questions.AskView()) == questions.View(waiting=3)
-        assert "; it ended last: killed by SIGKILL" in str(await keeper.ask(questions.AskHalted()))
-        bench.close()
-
-    runner.run(main())
-
-
-def test_an_answer_that_takes_too_long_is_not_waited_for(runner: asyncio.Runner) -> None:
-    async def main() -> None:
-        bench = Bench()
-        bench.keeper.start()
-        carrier = await bench.ready()
-        carrier.next(Begin)
-        assert "did not answer within 0.01 s" in str(await bench.keeper.ask(questions.AskHalted(), 0.01))
-        for message in in_parts(AnswerPart, carrier.next(QuestionPart).id, questions.Number(1)):
-            carrier.channel.send(message)
-        waits = asyncio.ensure_future(bench.keeper.ask(questions.AskHalted()))
-        await asyncio.sleep(0)
-        for message in in_parts(AnswerPart, carrier.next(QuestionPart).id, questions.Number(2)):
-            carrier.channel.send(message)
-        assert await waits == questions.Number(2)
         bench.close()
 
     runner.run(main())
