@@ -9,7 +9,7 @@ import click
 import pytest
 from tiny_listener_supervisor import CarrierStart
 
-from tiny_listener.cli.event_options import EventStore, carrier_start, environment_of, event_settings
+from tiny_listener.cli.events.options import EventStore, carrier_start, environment_of, event_settings
 from tiny_listener.cli.main import command
 from tiny_listener.events.settings import EventSettings
 

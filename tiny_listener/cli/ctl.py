@@ -15,7 +15,7 @@ import click
 from .. import __version__
 from ..errors import CannotLoad
 from .completion import completion_option
-from .ctl_events import COMMANDS
+from .events.ctl import COMMANDS
 from .stdio import open_what_is_closed
 
 if TYPE_CHECKING:

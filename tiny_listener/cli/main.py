@@ -15,7 +15,7 @@ from .application import check_app_string
 from .completion import complete_app, completion_option
 from .config import read_config
 from .contradictions import SUPERVISED, Given, refuse_contradictions
-from .event_options import EVENTS, event_options
+from .events.options import EVENTS, event_options
 from .run import run
 from .stdio import open_what_is_closed
 from .values import HostNames, Permissions, Seconds, Whole

@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import CannotLoad, WrongOptions
 from ..net.inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
-from .event_options import carrier_start, environment_of, event_settings
+from .events.options import carrier_start, environment_of, event_settings
 from .logs import set_up_logging
 from .stdio import closed_at_the_start
 from .trial import describe, try_to_start

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 import msgspec
 
-from ..events import questions
-from ..events.policy import Reason
+from ...events import questions
+from ...events.policy import Reason
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -33,7 +33,7 @@ def _ask(place: Place, question: questions.Question, expected: type[A]) -> A:
     """
     from tiny_listener_supervisor.control.messages import AskEvents, EventsAnswer  # noqa: PLC0415
 
-    from .ctl import CommandFailed, ask, find, unexpected  # noqa: PLC0415 - which adds these commands to its own
+    from ..ctl import CommandFailed, ask, find, unexpected  # noqa: PLC0415 - which adds these commands to its own
 
     answer = ask(find(*place), AskEvents(question))
     if not isinstance(answer, EventsAnswer):
@@ -50,7 +50,7 @@ def _print(found: Any) -> None:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
-    from .status_table import text_of  # noqa: PLC0415 - it imports rich
+    from ..status_table import text_of  # noqa: PLC0415 - it imports rich
 
     return text_of(_picture(columns, rows, right))
 
@@ -95,7 +95,7 @@ reason_option = click.option(
 @click.pass_obj
 def events(place: Place, *, as_json: bool) -> None:
     """Show how many published events wait, and what became of the others, by route."""
-    from .status_table import events_line  # noqa: PLC0415 - it imports rich
+    from ..status_table import events_line  # noqa: PLC0415 - it imports rich
 
     view = _ask(place, questions.AskView(), questions.View)
     if as_json:
@@ -180,7 +180,7 @@ def _shortened(row: questions.DeadRow) -> str:
 @click.pass_obj
 def show(place: Place, id: str, *, as_json: bool) -> None:  # noqa: A002 - the name of the argument in --help
     """Show a dead letter with its data."""
-    from .ctl import CommandFailed  # noqa: PLC0415
+    from ..ctl import CommandFailed  # noqa: PLC0415
 
     found = _ask(place, questions.AskDead(id=id, limit=1), questions.DeadLetters)
     if not found.rows:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import CarrierError
-from ..events.settings import EventSettings, Limits
-from .values import Whole
+from ...errors import CarrierError
+from ...events.settings import EventSettings, Limits
+from ..values import Whole
 
 if TYPE_CHECKING:
     from tiny_listener_supervisor import CarrierStart
@@ -124,7 +124,7 @@ def event_settings(app: str, options: Mapping[str, Any], environ: Mapping[str, s
 
 
 def _default_folder(name: str, environ: Mapping[str, str]) -> str:
-    from ..events.store.folder import default_folder  # noqa: PLC0415 - --help does without
+    from ...events.store.folder import default_folder  # noqa: PLC0415 - --help does without
 
     try:
         return str(default_folder(name, environ))
