@@ -17,6 +17,7 @@ from tiny_listener.core.lifecycle import State
 from tiny_listener.core.observer import NULL_OBSERVER, Observer
 from tiny_listener.core.publishing.embedded import EmbeddedCarrier
 from tiny_listener.core.runtime import Host
+from tiny_listener.events.questions import Wrong
 from tiny_listener.events.settings import EventSettings
 from tiny_listener.net.addresses import name_of
 from tiny_listener.net.provider import SocketProvider
@@ -35,13 +36,17 @@ from .worker.process import WorkerPlan, dump_on_usr2
 from .worker.stacks import DUMP_TIME
 
 if TYPE_CHECKING:
+    from tiny_listener.events import questions
+
     from .admin.endpoint import Admin
+    from .control.server import Control
     from .settings import SupervisorSettings
 
 __all__ = ["Single"]
 
 logger = logging.getLogger("tiny_listener")
 
+ALONE = "this server is a single process, which only a restart changes: start it with --workers 2 or more"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that start a graceful stop. QUIT keeps its default action: the kernel kills the process whatever it is doing.
 """
@@ -53,6 +58,7 @@ class Single:
     :param observer: counts events; None: no metrics
     :param admin: the admin endpoint; None: there is none
     :param notifier: the connection to the service manager; None: there is none
+    :param control: where `tiny-listenerctl` asks about published events, once there are such; None: nowhere
     :param trial: provides the listener's sockets, and the process stops once it is ready; None: serve
     :ivar was_ready: whether the listener has ever been ready
     """
@@ -65,6 +71,7 @@ class Single:
         admin: Admin | None = None,
         notifier: Notifier | None = None,
         *,
+        control: Control | None = None,
         trial: SocketProvider | None = None,
     ) -> None:
         self._plan = plan
@@ -75,7 +82,9 @@ class Single:
         self._trial = trial
         # A trial must not open the store, which the server that runs may have open.
         is_needed = trial is None and settings.carrier is not CarrierStart.WHEN_NEEDED
-        self._carrier = EmbeddedCarrier(plan.events if trial is None else EventSettings(), at_start=is_needed)
+        events = plan.events if trial is None else EventSettings()
+        self._carrier = EmbeddedCarrier(events, at_start=is_needed, on_start=self._start_control)
+        self._control = control
         self._state = State.NEW
         self.was_ready = False
         self._servers: list[Any] = []
@@ -199,6 +208,48 @@ class Single:
             self._notifier.stopping("draining")
 
         self._notifying = asyncio.ensure_future(notify())  # the loop keeps only weak references to tasks
+
+    # --- what tiny-listenerctl asks; see `control.server.Commanded` --------------------------------
+
+    def _start_control(self) -> None:
+        """The first event is published: from now on tiny-listenerctl is of use."""
+        if self._control is not None:
+            self._starting_control = asyncio.ensure_future(self._open_control(self._control))
+            self._life.last.append(self._stop_control)
+
+    async def _open_control(self, control: Control) -> None:
+        servers = getattr(asyncio.get_running_loop(), "servers", [])
+        before = len(servers)
+        await control.start(self)
+        del servers[before:]  # a drain leaves it open
+
+    async def _stop_control(self) -> None:
+        if self._control is not None:
+            self._control.stop()
+
+    async def ask(self, question: questions.Question) -> questions.Answer:
+        """Ask the carrier of published events."""
+        service = self._carrier.service
+        return Wrong("no carrier of events runs here") if service is None else await service.answer(question)
+
+    def reload(self, cause: str) -> str | None:
+        """Refuse: it needs a supervisor."""
+        return ALONE
+
+    def scale(self, wanted: int, cause: str) -> str | None:
+        """Refuse: it needs a supervisor."""
+        return ALONE
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Stop, gracefully unless `at_once`."""
+        os.kill(os.getpid(), signal.SIGTERM)
+        if at_once:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def dump(self) -> int:
+        """Write the stacks to the log."""
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return 1
 
     async def _stop_admin(self) -> None:
         if self._admin is not None:

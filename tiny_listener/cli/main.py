@@ -15,6 +15,7 @@ from .application import check_app_string
 from .completion import complete_app, completion_option
 from .config import read_config
 from .contradictions import SUPERVISED, Given, refuse_contradictions
+from .events import run_command
 from .events.options import EVENTS, event_options
 from .run import run
 from .stdio import open_what_is_closed
@@ -389,7 +390,7 @@ def main(args: list[str] | None = None) -> None:
     """Run the command. Errors are one line on stderr and an exit code."""
     open_what_is_closed()
     try:
-        code = command.main(args, prog_name="tiny-listener", standalone_mode=False)
+        code = run_command(command, "tiny-listener", sys.argv[1:] if args is None else args)
     except click.ClickException as exc:
         hint = " (--help shows how)" if isinstance(exc, click.UsageError) else ""
         click.echo(f"Error: {' '.join(exc.format_message().split())}{hint}", err=True)

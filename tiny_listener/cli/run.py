@@ -177,7 +177,7 @@ def _run(app: str, load_app: Any, options: dict[str, Any], given: set[str]) -> i
                 from tiny_listener_metrics import Recorder  # noqa: PLC0415
 
                 observer = Recorder(ledger.open_row("the process").writer())
-            return Single(plan, settings, observer, admin, notifier).run()
+            return Single(plan, settings, observer, admin, notifier, control=Control(None, rights)).run()
         if options["preload"]:
             try:
                 listener = load_app()

@@ -93,7 +93,7 @@ class EventService:
         self.operator = Operator(self)
         waiting = self.engine.state.number
         if waiting:
-            logger.info("%d events of an earlier run are waiting in %s", waiting, self.name)
+            logger.info("Events of an earlier run are waiting in %s: %d", self.name, waiting)
         self._wake()
 
     def _open_store(self) -> Store:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 import msgspec
 
+from ...errors import CannotLoad
 from ...events import questions
 from ...events.policy import Reason
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "ask_carrier", "server_of"]
 
 PAGE = 100
 """Dead letters that are asked for at a time."""
@@ -26,7 +29,7 @@ A = TypeVar("A")
 Place = tuple[str | None, int | None]
 
 
-def _ask(place: Place, question: questions.Question, expected: type[A]) -> A:
+def ask_carrier(place: Place, question: questions.Question, expected: type[A]) -> A:
     """Return the carrier's answer to a question.
 
     :raises CommandFailed: there is no server or no carrier, or it refuses
@@ -43,6 +46,26 @@ def _ask(place: Place, question: questions.Question, expected: type[A]) -> A:
     if not isinstance(answer.answer, expected):
         raise CommandFailed("the answer was to another question")
     return answer.answer
+
+
+def server_of(store: str) -> str | None:
+    """Return the control socket of the server of this user that has a store open; None: there is none.
+
+    :param store: as in `--events`
+    """
+    from tiny_listener_supervisor.control.instances import living  # noqa: PLC0415
+
+    from ..ctl import CommandFailed  # noqa: PLC0415
+
+    try:
+        found = living(os.environ, os.geteuid())
+    except (CannotLoad, OSError):
+        return None
+    for path in map(str, found.values()):
+        with suppress(CommandFailed):
+            if ask_carrier((path, None), questions.AskView(), questions.View).store == store:
+                return path
+    return None
 
 
 def _print(found: Any) -> None:
@@ -97,7 +120,7 @@ def events(place: Place, *, as_json: bool) -> None:
     """Show how many published events wait, and what became of the others, by route."""
     from ..status_table import events_line  # noqa: PLC0415 - it imports rich
 
-    view = _ask(place, questions.AskView(), questions.View)
+    view = ask_carrier(place, questions.AskView(), questions.View)
     if as_json:
         _print(view)
         return
@@ -163,7 +186,7 @@ def _letters(place: Place, reason: str | None, limit: int) -> tuple[list[questio
     while True:
         after = rows[-1].number if rows else 0
         wanted = min(PAGE, limit - len(rows))
-        found = _ask(place, questions.AskDead(reason, None, after, wanted), questions.DeadLetters)
+        found = ask_carrier(place, questions.AskDead(reason, None, after, wanted), questions.DeadLetters)
         rows += found.rows
         if not found.more or not found.rows or len(rows) >= limit:
             return rows[:limit], found.more or len(rows) > limit
@@ -182,7 +205,7 @@ def show(place: Place, id: str, *, as_json: bool) -> None:  # noqa: A002 - the n
     """Show a dead letter with its data."""
     from ..ctl import CommandFailed  # noqa: PLC0415
 
-    found = _ask(place, questions.AskDead(id=id, limit=1), questions.DeadLetters)
+    found = ask_carrier(place, questions.AskDead(id=id, limit=1), questions.DeadLetters)
     if not found.rows:
         raise CommandFailed(f"there is no dead letter of the event {id}")
     row = found.rows[0]
@@ -220,7 +243,7 @@ def show(place: Place, id: str, *, as_json: bool) -> None:  # noqa: A002 - the n
 @click.pass_obj
 def redrive(place: Place, *, reason: str | None, id: str | None, rate: float | None) -> None:  # noqa: A002
     """Put dead letters back among the events, each at the end of its key; all of them unless an option selects some."""
-    done = _ask(place, questions.AskRedrive(reason, id, rate), questions.Number)
+    done = ask_carrier(place, questions.AskRedrive(reason, id, rate), questions.Number)
     click.echo(f"{_events(done.number)} put back" if rate is None else f"{_events(done.number)} to put back")
 
 
@@ -229,7 +252,7 @@ def redrive(place: Place, *, reason: str | None, id: str | None, rate: float | N
 @click.pass_obj
 def discard(place: Place, id: str) -> None:  # noqa: A002
     """Delete a dead letter for good."""
-    _ask(place, questions.AskDiscard(id), questions.Number)
+    ask_carrier(place, questions.AskDiscard(id), questions.Number)
     click.echo(f"the dead letter of the event {id} is deleted")
 
 
@@ -238,7 +261,7 @@ def discard(place: Place, id: str) -> None:  # noqa: A002
 @click.pass_obj
 def halted(place: Place, *, as_json: bool) -> None:
     """List the keys that wait for an operator because one of their events was given up (dead_letter="halt")."""
-    found = _ask(place, questions.AskHalted(), questions.Halted)
+    found = ask_carrier(place, questions.AskHalted(), questions.Halted)
     if as_json:
         for one in found.keys:
             _print(one)
@@ -255,7 +278,7 @@ def halted(place: Place, *, as_json: bool) -> None:
 @click.pass_obj
 def skip(place: Place, key: str) -> None:
     """Let a halted key go on without the event that halted it, which stays a dead letter."""
-    _ask(place, questions.AskSkip(key), questions.Number)
+    ask_carrier(place, questions.AskSkip(key), questions.Number)
     click.echo(f"the key {key} goes on")
 
 

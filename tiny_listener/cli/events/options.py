@@ -16,7 +16,15 @@ from ..values import Whole
 if TYPE_CHECKING:
     from tiny_listener_supervisor import CarrierStart
 
-__all__ = ["EVENTS", "EventStore", "carrier_start", "environment_of", "event_options", "event_settings"]
+__all__ = [
+    "EVENTS",
+    "EventStore",
+    "carrier_start",
+    "default_store",
+    "environment_of",
+    "event_options",
+    "event_settings",
+]
 
 EVENTS = (
     "events", "events_sync", "events_concurrency", "events_max", "events_max_bytes", "events_partitions",
@@ -112,7 +120,7 @@ def event_settings(app: str, options: Mapping[str, Any], environ: Mapping[str, s
     """
     store = options["events"]
     if store is None:
-        folder: str | None = _default_folder(app.partition(":")[0], environ)
+        folder: str | None = default_store(app, environ)
     else:
         folder = None if store == MEMORY else store.removeprefix(SQLITE)
     limits = Limits(
@@ -123,11 +131,17 @@ def event_settings(app: str, options: Mapping[str, Any], environ: Mapping[str, s
     return EventSettings(folder, options["events_sync"], options["events_concurrency"], limits)
 
 
-def _default_folder(name: str, environ: Mapping[str, str]) -> str:
+def default_store(app: str, environ: Mapping[str, str] | None = None) -> str:
+    """Return the folder of an application's events if no other one is given.
+
+    :param app: MODULE:ATTRIBUTE
+    :param environ: by default that of this process
+    """
     from ...events.store.folder import default_folder  # noqa: PLC0415 - --help does without
 
+    name = app.partition(":")[0]
     try:
-        return str(default_folder(name, environ))
+        return str(default_folder(name, os.environ if environ is None else environ))
     except CarrierError:  # there is no home: a server without events need not have one
         return f"{HOMELESS}/{name}"
 

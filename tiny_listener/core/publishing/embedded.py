@@ -22,13 +22,17 @@ class EmbeddedCarrier:
 
     :param settings: where events are stored, and the limits
     :param at_start: whether it starts with the listener, even if nothing is published
+    :param on_start: called when it has started
     :ivar service: the carrier; None: it was not needed yet
     """
 
-    def __init__(self, settings: EventSettings, *, at_start: bool = False) -> None:
+    def __init__(
+        self, settings: EventSettings, *, at_start: bool = False, on_start: Callable[[], None] = lambda: None
+    ) -> None:
         self.settings: Final = settings
         self.service: EventService | None = None
         self._at_start: Final = at_start
+        self._on_start: Final = on_start
         self._is_linked = False
 
     def want(self, on_link: Callable[[socket.socket], None], *, starts: bool) -> None:
@@ -44,6 +48,7 @@ class EmbeddedCarrier:
             service = EventService(self.settings, in_thread=self.settings.folder is not None)
             service.start()
             self.service = service
+            self._on_start()
         if not self._is_linked:
             self._is_linked = True
             theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
