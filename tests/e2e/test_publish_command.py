@@ -81,7 +81,7 @@ def test_a_server_of_another_application_does_not_get_it(place: dict[str, str], 
     ("options", "message"),
     [
         (("nothing of the kind",), "No handler is registered for the event 'nothing of the kind'"),
-        (("POST:/fail/1",), "No handler is registered for the event 'POST:/fail/1'"),
+        (("POST:/fail/1",), "No handler is registered for the published event 'POST:/fail/1'"),
         (("count a 1", "--data", "{"), "--data is no JSON"),
         (("count a 1", "--data", "@/no/such/file"), "--data @/no/such/file: No such file or directory"),
         (("count a 1", "--key", ""), "key= takes 1 to 256 bytes of UTF-8, not 0"),

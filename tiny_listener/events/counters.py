@@ -43,6 +43,7 @@ class Counters:
     """The counters of all routes.
 
     :param stored: as the store has them, by route
+    :ivar changed: the routes whose counters are to be stored
     """
 
     def __init__(self, stored: dict[str, bytes]) -> None:
@@ -50,12 +51,12 @@ class Counters:
         self.by_route: Final = {route: decode(values) for route, values in stored.items()}
         for counters in self.by_route.values():
             counters.unsettled = 0
-        self._changed: set[str] = set()
+        self.changed: set[str] = set()
         self._encode: Final = msgspec.msgpack.Encoder().encode
 
     def of(self, route: str) -> RouteCounters:
         """Return the counters of a route, to change them."""
-        self._changed.add(route)
+        self.changed.add(route)
         found = self.by_route.get(route)
         if found is None:
             found = self.by_route[route] = RouteCounters()
@@ -63,7 +64,7 @@ class Counters:
 
     def take_changed(self) -> dict[str, bytes]:
         """Return the counters that have changed since the last call, encoded, by route."""
-        changed, self._changed = self._changed, set()
+        changed, self.changed = self.changed, set()
         return {route: self._encode(self.by_route[route]) for route in changed}
 
 

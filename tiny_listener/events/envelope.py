@@ -67,7 +67,10 @@ class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
     @property
     def size(self) -> int:
         """Bytes that it counts against limits: data, path and attributes, and a lump for the rest."""
-        return 200 + len(self.data) + len(self.path) + sum(len(k) + len(v) for k, v in self.attributes.items())
+        size = 200 + len(self.data) + len(self.path)
+        if self.attributes:
+            size += sum(len(name) + len(value) for name, value in self.attributes.items())
+        return size
 
 
 def key_text(key: str | int | bytes) -> str:

@@ -84,14 +84,14 @@ class Entry:
         "unroutable_since",
     )
 
-    def __init__(self, seq: int, envelope: Envelope, counters: RouteCounters) -> None:
+    def __init__(self, seq: int, envelope: Envelope, counters: RouteCounters, size: int) -> None:
         self.seq = seq
         key = envelope.key
         self.affinity: Final = envelope.cid if key is None else key
         """Events with the same affinity are handled by the same worker; None: any may handle it."""
         self.is_serial: Final = key is not None and envelope.serial
         """Whether it is handled in the order of its key, one at a time."""
-        self.size: Final = envelope.size
+        self.size: Final = size
         self.counters: Final = counters
         self.lane: Lane | None = None
         self.envelope = envelope

@@ -74,7 +74,7 @@ class Admission:
             return True
         if not self.has_room(size):
             return False
-        entry = self.insert(envelope, now)
+        entry = self.insert(envelope, size, now)
         add(entry.counters.published, "stored")
         self._state.stored[entry.seq] = number, message.n
         self._state.sends.append((number, Confirm(message.n)))
@@ -89,14 +89,17 @@ class Admission:
         limits = state.limits
         return len(state.entries) + len(state.delayed) < limits.max_events and state.size + size <= limits.max_bytes
 
-    def insert(self, envelope: Envelope, now: float, seq: int | None = None, *, first: bool = False) -> Entry:
+    def insert(
+        self, envelope: Envelope, size: int, now: float, seq: int | None = None, *, first: bool = False
+    ) -> Entry:
         """Store an event, and let it wait for its turn, or for its time.
 
+        :param size: its bytes
         :param seq: its place in the order of storage; None: the last
         :param first: whether it comes before all others of its key
         """
         state = self._state
-        entry = state.entry_of(state.new_seq() if seq is None else seq, envelope)
+        entry = state.entry_of(state.new_seq() if seq is None else seq, envelope, size)
         state.ops.append(Insert(entry.seq, envelope, now))
         self._seen[envelope.id] = now
         if envelope.due is not None and envelope.due > now:

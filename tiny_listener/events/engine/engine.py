@@ -33,6 +33,10 @@ from .state import EngineState
 
 __all__ = ["Effects", "Engine"]
 
+CONFIRM_WITHIN: Final = 0.05
+"""Seconds within which a worker is told what is settled. It needs to know only to forget it, and a message of its own
+costs more than the settling."""
+
 
 class Effects:
     """What the engine wants done: first the transaction, then the messages.
@@ -67,6 +71,7 @@ class Engine:
         self.admission: Final = Admission(self.state, contents.seen)
         self.letters: Final = Letters(self.state, self.admission, contents)
         self._settled: Final[Counter[int]] = Counter()
+        self._settled_since: float | None = None
         self._expected: list[int] = []
         self._expected_until = now
         self._handlers: Final[dict[type, Callable[[Member, Any, float], None]]] = {
@@ -80,7 +85,7 @@ class Engine:
             self._load(stored, now)
 
     def _load(self, stored: StoredEvent, now: float) -> None:
-        entry = self.state.entry_of(stored.seq, stored.envelope)
+        entry = self.state.entry_of(stored.seq, stored.envelope, stored.envelope.size)
         for name in ("attempts", "crashes", "suspect", "due", "error", "first_started"):
             setattr(entry, name, getattr(stored, name))
         if entry.due is not None and entry.due == entry.envelope.due:
@@ -160,22 +165,19 @@ class Engine:
 
     # --- what workers say of their events ---------------------------------------------------------
 
-    def _held(self, member: Member, seq: int) -> Entry | None:
-        """Return an event, if this worker has it in flight."""
-        return member.in_flight.get(seq)
-
     def _done(self, member: Member, done: Done, now: float) -> None:
-        entry = self._held(member, done.seq)
+        entry = member.in_flight.get(done.seq)
         if entry is None:
             return
-        add(entry.counters.attempts, "ok")
+        add(entry.counters.attempts, "ok")  # `_settle` notes that the counters have changed
         if entry.reply_to is not None:
             self._reply(entry, done.result or b"null", None)
         self._settle(entry, "ok")
 
     def _settle(self, entry: Entry, outcome: str) -> None:
         """An event is over, and nothing is kept of it."""
-        add(self.state.counters.of(entry.envelope.route).settled, outcome)
+        self.state.counters.changed.add(entry.envelope.route)
+        add(entry.counters.settled, outcome)
         was_in_flight = entry.state is State.IN_FLIGHT
         entry.step(State.SETTLED)
         if not entry.is_acked:
@@ -185,7 +187,7 @@ class Engine:
             self.schedule.end(entry)
 
     def _failed(self, member: Member, failed: Failed, now: float) -> None:
-        entry = self._held(member, failed.seq)
+        entry = member.in_flight.get(failed.seq)
         if entry is None:
             return
         add(self.state.counters.of(entry.envelope.route).attempts, failed.outcome)
@@ -213,7 +215,7 @@ class Engine:
 
     def _returned(self, member: Member, returned: Returned, now: float) -> None:
         for seq in returned.seqs:
-            entry = self._held(member, seq)
+            entry = member.in_flight.get(seq)
             if entry is not None:
                 self._give_back(entry)
 
@@ -231,7 +233,7 @@ class Engine:
         self.state.update(entry)
 
     def _unroutable(self, member: Member, unroutable: Unroutable, now: float) -> None:
-        entry = self._held(member, unroutable.seq)
+        entry = member.in_flight.get(unroutable.seq)
         if entry is None:
             return
         entry.attempts -= 1
@@ -285,6 +287,8 @@ class Engine:
         times = [self.state.timers.next(), self.schedule.awaited_until, self.admission.next_due]
         if self._expected:
             times.append(self._expected_until)
+        if self._settled and self._settled_since is not None:
+            times.append(self._settled_since + CONFIRM_WITHIN)
         return min((time for time in times if time is not None), default=None)
 
     def _retry_at(self, entry: Entry, when: float) -> None:
@@ -332,11 +336,24 @@ class Engine:
         if started:
             state.ops.append(Start(started, now))
         state.ops += [Count(route, values) for route, values in state.counters.take_changed().items()]
-        state.sends += [(number, Settled(count)) for number, count in self._settled.items()]
-        self._settled.clear()
+        if self._settled:
+            self._confirm_settling(now)
         effects = Effects(state.ops, state.sends, state.stored)
         state.ops, state.sends, state.stored = [], [], {}
         return effects
+
+    def _confirm_settling(self, now: float) -> None:
+        """Confirm what is settled: to workers that are sent something anyway, or drain, and in time to all."""
+        self._settled_since = self._settled_since or now
+        if now - self._settled_since >= CONFIRM_WITHIN:
+            told: Iterable[int] = tuple(self._settled)
+            self._settled_since = None
+        else:
+            told = {number for number, _ in self.state.sends}
+            told |= {member.number for member in self.schedule.members.values() if member.is_draining}
+        for number in told:
+            if count := self._settled.pop(number, 0):
+                self.state.sends.append((number, Settled(count)))
 
     def _start(self, now: float) -> list[int]:
         """Start what may start, and return the numbers of those events whose start is to be written."""
@@ -353,7 +370,8 @@ class Engine:
             was_started = entry.first_started is not None
             if not was_started:
                 entry.first_started = now
-                self.state.counters.of(envelope.route).started(max(0.0, now - envelope.published_at))
+                self.state.counters.changed.add(envelope.route)
+                entry.counters.started(max(0.0, now - envelope.published_at))
             if envelope.route in member.acks_before:
                 entry.is_acked = True
                 self.state.ops.append(Delete(entry.seq))

@@ -83,7 +83,7 @@ class Letters:
         attributes = {**old.attributes, REDRIVEN: str(int(old.attributes.get(REDRIVEN, "0")) + 1)}
         envelope = msgspec.structs.replace(old, attributes=attributes, due=None, expires=None)
         is_first = old.key is not None and self.halted.get(old.key) == letter.number
-        self._admission.insert(envelope, now, letter.seq if is_first else None, first=is_first)
+        self._admission.insert(envelope, envelope.size, now, letter.seq if is_first else None, first=is_first)
         self._go_on(letter)
 
     def skip(self, key: str) -> bool:

@@ -94,8 +94,8 @@ class Schedule:
         """An event, which `pick` has returned, is in flight at a worker."""
         if (lane := entry.lane) is not None:
             lane.started(entry, member.number)
-            if lane.serial or lane.shared:
-                self.list(lane)  # others of the key may not be serial
+            if lane.shared or (lane.serial and lane.current is None):
+                self.list(lane)  # others of the key may start too
         self._hold(entry, member)
 
     def resume(self, entry: Entry, member: Member) -> bool:
@@ -136,12 +136,14 @@ class Schedule:
                 if parked := member.parked.get(route):
                     member.ready.append(parked.popleft())
         if (lane := entry.lane) is not None:
-            lane.ended()
+            lane.in_flight -= 1
+            if not lane.in_flight:
+                lane.member = None
             if lane.current is entry and not keeps_key:
                 lane.current = None
             if lane.serial or lane.shared:
                 self.list(lane)
-            else:
+            elif not lane.in_flight:
                 self.lanes.forget_if_empty(lane)
 
     def release(self, entry: Entry) -> None:
@@ -254,7 +256,8 @@ class Schedule:
         while members:
             able = []
             for member in members:
-                entry = self._pick(member) if member.has_room else None
+                has_room = not member.is_alone and len(member.in_flight) < member.window
+                entry = self._pick(member) if has_room else None
                 if entry is not None:
                     able.append(member)
                     yield member, entry
@@ -266,8 +269,10 @@ class Schedule:
             member.suspect = self._suspects.popleft()
         if member.suspect is not None:
             return self._pick_suspect(member)
-        entry = self._pick_of_lanes(member)
-        return entry if entry is not None or member.suspect is not None else self._pick_keyless(member)
+        entry = self._pick_of_lanes(member) if member.ready else None
+        if entry is not None or member.suspect is not None or not self._keyless:
+            return entry
+        return self._pick_keyless(member)
 
     def _pick_suspect(self, member: Member) -> Entry | None:
         suspect = member.suspect
@@ -288,8 +293,7 @@ class Schedule:
             entry = lane.next()
             if entry is None or (lane.in_flight and lane.member != member.number):
                 continue
-            route = entry.envelope.route
-            if member.is_full_of(route):
+            if member.limits and member.is_full_of(route := entry.envelope.route):
                 lane.is_listed = True
                 member.parked.setdefault(route, deque()).append(lane)
             elif entry.suspect and member.in_flight:

@@ -54,13 +54,15 @@ class EngineState:
         self._next_seq += 1
         return self._next_seq - 1
 
-    def entry_of(self, seq: int, envelope: Envelope) -> Entry:
-        """Return the entry of an event that is added."""
+    def entry_of(self, seq: int, envelope: Envelope, size: int) -> Entry:
+        """Return the entry of an event that is added.
+
+        :param size: bytes of the event
+        """
         counters = self.counters.of(envelope.route)
-        entry = Entry(seq, envelope, counters)
         counters.unsettled += 1
-        self.size += entry.size
-        return entry
+        self.size += size
+        return Entry(seq, envelope, counters, size)
 
     def forget(self, entry: Entry) -> None:
         """Remove an event, which is over."""
