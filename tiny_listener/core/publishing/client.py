@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ...errors import EventsOverloaded, EventTooLarge, NotStored, RemoteError
+from ...errors import EventsOverloaded, EventTooLarge, ListenerError, NotStored, RemoteError
 from ...events.link import Link
 from ...events.messages import (
     Confirm,
@@ -121,7 +121,7 @@ class CarrierClient:
         self._sent: Final[dict[int, Pending]] = {}
         self._bytes = 0
         self._requests: Final[dict[int, Pending]] = {}
-        self._settles: Final[deque[Done | Failed | Unroutable]] = deque()
+        self._settles: Final[deque[tuple[int, Done | Failed | Unroutable]]] = deque()
         self._looking: asyncio.TimerHandle | None = None
         self._drained: asyncio.Future[None] | None = None
         self.in_flight: Final[dict[int, Deliver]] = {}
@@ -178,11 +178,11 @@ class CarrierClient:
         self._store_id = welcome.store_id
         assert self._link is not None
         self._is_greeted = True
-        settled = [Held(settle.seq, 0) for settle in self._settles]
+        settled = [Held(settle.seq, attempt) for attempt, settle in self._settles]
         held = [Held(deliver.seq, deliver.attempt) for deliver in self.in_flight.values()]
         window = self._provider.settings.concurrency
         self._send(Hello(self._slot, os.getpid(), window, self._terms(), welcome.store_id, settled + held))
-        for settle in self._settles:
+        for _, settle in self._settles:
             self._send(settle)
         if self._is_draining:
             self._send(Draining())
@@ -206,9 +206,15 @@ class CarrierClient:
         :param timeout: seconds that it may wait
         :param has_own_id: whether the application chose its id
         :raises CarrierError: the carrier cannot be started
+        :raises ListenerError: this is another thread than that of the loop
         """
-        self.connect(starts=True)
         loop = self._loop
+        if asyncio._get_running_loop() is not loop:  # noqa: SLF001 - documented, and cheaper than what raises
+            raise ListenerError(
+                "publish() was called in another thread than that of the listener: call it there, for example by "
+                "asyncio.run_coroutine_threadsafe()"
+            )
+        self.connect(starts=True)
         result = loop.create_future() if wants_result else None
         pending = Pending(envelope, loop.time() + timeout, loop.create_future(), result, has_own_id=has_own_id)
         if len(self._waiting) >= WAITING:
@@ -313,7 +319,7 @@ class CarrierClient:
         if self.in_flight.get(deliver.seq) is not deliver:
             return  # of a carrier that lost its memory
         del self.in_flight[deliver.seq]
-        self._settles.append(message)
+        self._settles.append((deliver.attempt, message))
         self._send(message)
 
     def give_back(self, delivers: list[Deliver]) -> None:
