@@ -7,7 +7,7 @@ OTHER_PYTHONS := 3.12 3.13
 # Where Debian has nginx and haproxy, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help quick serve install tools check docs site format test test-here test-others bench bench-router bench-dispatch bench-instructions bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos exactness fuzz hostile latency loadtest soak clean
+.PHONY: help quick serve install tools check docs site format test test-here test-others bench bench-router bench-dispatch bench-events bench-instructions bench-metrics bench-memory bench-idle bench-idle-workers bench-growth bench-soak bench-reloads bench-start chaos events-chaos exactness fuzz hostile latency loadtest soak clean
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -82,6 +82,9 @@ bench-router: $(VENV)/.dev  ## what a match costs, from 10 to 10,000 routes
 bench-dispatch: $(VENV)/.dev  ## what it costs to hand an event to its handler, next to create_task
 	$(BIN)/python loadtest/bench_dispatch.py
 
+bench-events: $(VENV)/.dev  ## what a published event costs, and what it waits for
+	$(BIN)/python loadtest/bench_events.py
+
 bench-instructions: tools $(VENV)/.dev  ## how many instructions a request costs, counted by callgrind; BEFORE=TREE for another checkout too
 	$(BIN)/python loadtest/bench_instructions.py $(if $(BEFORE),--before $(BEFORE))
 
@@ -113,6 +116,14 @@ bench-start: $(VENV)/.dev  ## how soon 8 workers are ready, and their memory
 chaos: $(VENV)/.dev  ## what clients notice while workers are replaced, killed, recycled, and become more and fewer
 	$(BIN)/python loadtest/chaos.py
 	$(BIN)/python loadtest/chaos_crowd.py
+
+EVENTS := 100000
+KILLS := 100
+events-chaos: $(VENV)/.dev  ## the order of keyed events while processes are killed, reloaded and scaled, for EVENTS=100000 KILLS=100
+	for store in sqlite full memory; do for keys in "--keys 200" "--keys 20000 --skew 1"; do \
+		$(BIN)/python loadtest/events_chaos.py --store $$store $$keys --events $(EVENTS) --kills $(KILLS) || exit 1; \
+	done; done
+	$(BIN)/python loadtest/events_chaos.py --events 20000 --kills 20 --stops 3
 
 exactness: tools $(VENV)/.dev  ## whether counters are what clients saw, over 100,000 requests and kills, reloads, recycling
 	$(BIN)/python loadtest/exactness.py
