@@ -59,9 +59,11 @@ class Engine:
     :param contents: what the store has
     :param limits: how much it takes
     :param now: the time
+    :ivar is_paused: whether nothing is started for the time being
     """
 
     def __init__(self, contents: Contents, limits: Limits, now: float) -> None:
+        self.is_paused = False
         self.state: Final = EngineState(contents, limits)
         self.schedule: Final = self.state.schedule
         self.admission: Final = Admission(self.state, contents.seen)
@@ -84,10 +86,11 @@ class Engine:
         for name in ("attempts", "crashes", "suspect", "due", "error", "first_started"):
             setattr(entry, name, getattr(stored, name))
         self.state.count(entry.envelope, 1)
-        if entry.due is not None and entry.due == entry.envelope.due:
-            entry.state = State.DELAYED
+        self.admission.load(entry)
+        if (due := entry.envelope.due) is not None:  # it has not fallen due: `_take_its_place` stores it without
+            entry.state, entry.due = State.DELAYED, due
             self.state.delayed[entry.seq] = entry
-            self.state.timers.set(entry, entry.due)
+            self.state.timers.set(entry, due)
             return
         self.state.entries[entry.seq] = entry
         if entry.due is None or entry.due <= now:
@@ -177,6 +180,7 @@ class Engine:
         """An event is over, and nothing is kept of it."""
         add(self.state.counters.of(entry.envelope.route).settled, outcome)
         was_in_flight = entry.state is State.IN_FLIGHT
+        self.admission.answered(entry)
         entry.step(State.SETTLED)
         if not entry.is_acked:
             self.state.ops.append(Delete(entry.seq))
@@ -321,14 +325,14 @@ class Engine:
         if entry.reply_to is not None:
             number, n = entry.reply_to
             self.state.sends.append((number, Result(n, data, error)))
-            self.admission.answered(entry)
+        self.admission.answered(entry)
 
     def take(self, now: float) -> Effects:
         """Start what may start, and return what is to be written, and then to be sent."""
         state = self.state
         if self._expected and now >= self._expected_until:
             self._expected.clear()
-        started = [] if self._expected else self._start(now)
+        started = [] if self._expected or self.is_paused else self._start(now)
         if started:
             state.ops.append(Start(started, now))
         state.ops += [Count(route, values) for route, values in state.counters.take_changed().items()]
@@ -359,7 +363,7 @@ class Engine:
                 self.state.ops.append(Delete(entry.seq))
             else:
                 started.append(entry.seq)
-            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, entry.reply_to is not None)
+            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, self.admission.is_request(entry))
             self.state.sends.append((member.number, deliver))
         return started
 
