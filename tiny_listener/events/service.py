@@ -163,6 +163,12 @@ class EventService:
         """Take an event of an operator, who is told what becomes of it."""
         self._receive(0, [message])
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is in flight, or has arrived: what waits otherwise waits for time, or for an operator."""
+        in_flight = any(member.in_flight for member in self.engine.schedule.members.values())
+        return bool(in_flight or self._inbox or self._is_writing or self._is_scheduled)
+
     # --- turns ------------------------------------------------------------------------------------
 
     def wake(self) -> None:

@@ -16,7 +16,7 @@ from ...events.settings import EventSettings
 if TYPE_CHECKING:
     from ...events.service import EventService
 
-__all__ = ["EmbeddedCarrier", "default_carrier"]
+__all__ = ["EmbeddedCarrier", "default_carrier", "in_memory"]
 
 
 LAST_WORDS: Final = 1.0
@@ -67,6 +67,11 @@ class EmbeddedCarrier:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(service.unlinked(), LAST_WORDS)
             await service.close()
+
+
+def in_memory() -> EmbeddedCarrier:
+    """Return a carrier for tests, which writes nothing to a disk."""
+    return EmbeddedCarrier(EventSettings(folder=None))
 
 
 def default_carrier() -> EmbeddedCarrier:

@@ -38,12 +38,12 @@ class Publisher:
     """Publishes events, and has the consumer of those that come back.
 
     :param listener: the listener
-    :param provider: connects it with the carrier
+    :ivar provider: connects it with the carrier
     """
 
     def __init__(self, listener: Listener[Any], provider: CarrierProvider) -> None:
         self._listener: Final = listener
-        self._provider: Final = provider
+        self.provider: Final = provider
         self._clock: Final = clock_of(provider)
         self.consumer: Final = Consumer(provider)
 
@@ -54,7 +54,7 @@ class Publisher:
     async def close(self) -> None:
         """Close the link to the carrier, and the carrier if it is in this process."""
         self._client.close()
-        if (close := getattr(self._provider, "close", None)) is not None:
+        if (close := getattr(self.provider, "close", None)) is not None:
             await close()
 
     def publish(self, *several: Publication, timeout: float) -> list[asyncio.Future[Published]]:
@@ -116,7 +116,7 @@ class Publisher:
             due=due_time(one.delay, one.at, now),
             attributes=_attributes(one.attributes),
         )
-        check_size(envelope, self._provider.settings.limits.max_event)
+        check_size(envelope, self.provider.settings.limits.max_event)
         return envelope
 
     def _route_of(self, path: str | NamedEvent) -> tuple[Route, str, dict[str, str] | None]:
