@@ -27,7 +27,7 @@ def encode_payload(data: Any) -> tuple[bytes, bool]:
     """Return data as bytes, and whether these are JSON. Bytes stay as they are.
 
     :raises TypeError: it cannot be encoded
-    :raises ValueError: a part of it has no form in JSON, such as an integer beyond 64 bits
+    :raises ValueError: a part of it has no form in JSON, such as half of a surrogate pair
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data), False
@@ -50,7 +50,7 @@ def decode_payload(data: bytes, *, is_json: bool) -> Any:
         return data
     try:
         return _DECODE(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise EventDataError(f"the data of this event is no JSON: {exc}") from None
 
 
