@@ -192,7 +192,7 @@ def test_at_most_once_is_never_tried_again(error: Exception) -> None:
 
 
 def stuck_at(*attempts: int, **options: Any) -> tuple[App, list[tuple[str, int]]]:
-    """Return an application whose events `a...` wait for ever at some attempts."""
+    """Return an application whose events `a...` never end at some attempts."""
     app = App()
     seen: list[tuple[str, int]] = []
 
