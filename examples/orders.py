@@ -1,8 +1,8 @@
 """Orders by customer: each is stored, and those of one customer are handled one after the other.
 
-    tiny-listener --workers 4 orders:app
-    curl -d '{"customer": "ann", "total": 350}' -H 'Content-Type: application/json' localhost:8000/order/1
-    tiny-listenerctl events
+tiny-listener --workers 4 orders:app
+curl -d '{"customer": "ann", "total": 350}' -H 'Content-Type: application/json' localhost:8000/order/1
+tiny-listenerctl events
 """
 
 import msgspec

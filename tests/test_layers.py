@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "cli": BASE | {"tiny_listener", "http", "http's own", "metrics", "supervisor"},
     "contrib": BASE | {"tiny_listener", "http", "http's own"},
     "tiny_listener": BASE,
+    "testing": BASE,
 }
 """By folder; who is not named may be imported by nobody. Imports for types count as well."""
 COMPOSE = {

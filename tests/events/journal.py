@@ -41,7 +41,6 @@ class Journal:
             case Insert():
                 assert op.seq not in self.events
                 self.events[op.seq] = StoredEvent(op.seq, op.envelope)
-                self.events[op.seq].due = op.envelope.due
                 self.seen[op.envelope.id] = op.at
                 self.next_seq = max(self.next_seq, op.seq + 1)
             case Start():

@@ -107,10 +107,14 @@ class EventPool(Source):
 
     def abort(self) -> list[str]:
         """See `Source`."""
-        dropped = list(self._in_flight)
-        for one in dropped:
+        return [f"event {event.route.path!r}" for event in self.cancel(lambda _: True)]
+
+    def cancel(self, which: Callable[[AnyEvent], bool]) -> list[AnyEvent]:
+        """Cancel the handlers of some events in flight. Return these events."""
+        some = [one for one in self._in_flight if which(one.event)]
+        for one in some:
             one.cancel()
-        return [f"event {one.event.route.path!r}" for one in dropped]
+        return [one.event for one in some]
 
 
 class _Dispatched:

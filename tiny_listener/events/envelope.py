@@ -18,6 +18,7 @@ __all__ = [
     "Envelope",
     "check_id",
     "check_size",
+    "check_text",
     "key_text",
     "new_id",
     "partition_of",
@@ -58,7 +59,7 @@ class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
     key: str | None = None
     serial: bool = True
     is_json: bool = True
-    params: dict[str, Any] | None = None
+    params: dict[str, str] | None = None
     cid: str | None = None
     due: float | None = None
     expires: float | None = None
@@ -66,10 +67,11 @@ class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes that it counts against limits: data, path and attributes, and a lump for the rest."""
-        size = 200 + len(self.data) + len(self.path)
-        if self.attributes:
-            size += sum(len(name) + len(value) for name, value in self.attributes.items())
+        """Bytes that it counts against limits: data, path, parameters and attributes, and a lump for the rest."""
+        size = 200 + len(self.data) + _bytes(self.path)
+        for texts in (self.attributes, self.params):
+            if texts:
+                size += sum(len(name) + _bytes(text) for name, text in texts.items())
         return size
 
 
@@ -109,11 +111,24 @@ def check_id(name: str, value: Any) -> str:
     return value
 
 
-def _check_length(name: str, text: str) -> None:
+def check_text(name: str, text: str) -> int:
+    """Return the bytes of a text in UTF-8.
+
+    :param name: of the argument
+    :raises ValueError: it has half of a surrogate pair, which UTF-8 cannot encode
+    """
     try:
-        size = len(text.encode())
+        return _bytes(text)
     except UnicodeEncodeError:
         raise ValueError(f"{name} takes text that UTF-8 can encode, not {text[:40]!r}") from None
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _check_length(name: str, text: str) -> None:
+    size = check_text(name, text)
     if not 1 <= size <= MAX_KEY:
         raise ValueError(f"{name} takes 1 to {MAX_KEY} bytes of UTF-8, not {size}: {text[:40]!r}")
 

@@ -30,23 +30,30 @@ class Frames(Generic[In]):
 
     def __init__(self, kinds: Any) -> None:
         self._decode: Final[Callable[[bytes | memoryview], list[In]]] = msgspec.msgpack.Decoder(list[kinds]).decode
-        self._rest = b""
+        self._rest = bytearray()
+        self._needed = 4
 
     def feed(self, data: bytes) -> list[In]:
         """Return the messages of all frames that are complete now.
 
         :raises msgspec.DecodeError: a frame is not a list of messages
         """
-        data = self._rest + data if self._rest else data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:  # a large frame comes in many pieces
+                return []
+            data = bytes(self._rest)
         messages: list[In] = []
         view, at, end = memoryview(data), 0, len(data)
+        self._needed = 4
         while end - at >= 4:
             until = at + 4 + int.from_bytes(view[at : at + 4], "big")
             if until > end:
+                self._needed = until - at
                 break
             messages += self._decode(view[at + 4 : until])
             at = until
-        self._rest = data[at:]
+        self._rest = bytearray(view[at:])
         return messages
 
 
@@ -71,7 +78,12 @@ class Link(asyncio.Protocol, Generic[In, Out]):
 
     def open(self, sock: socket.socket) -> None:
         """Use a connected socket, which belongs to the link from now on. What is sent before it is open waits."""
-        self._opening = asyncio.ensure_future(self._loop.create_unix_connection(lambda: self, sock=sock))
+        self._opening = asyncio.ensure_future(self._open(sock))
+
+    async def _open(self, sock: socket.socket) -> None:
+        transport, _ = await self._loop.create_unix_connection(lambda: self, sock=sock)
+        if self._is_closed:
+            transport.close()  # not before: uvloop attaches the socket last, and would leave it open
 
     def send(self, message: Out) -> None:
         """Send a message at the end of this loop iteration."""
@@ -91,8 +103,6 @@ class Link(asyncio.Protocol, Generic[In, Out]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         self._transport = cast(asyncio.Transport, transport)  # that of uvloop is no instance of it
-        if self._is_closed:
-            transport.close()
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -114,7 +124,7 @@ class Link(asyncio.Protocol, Generic[In, Out]):
         if self._is_closed:
             return
         self._flush()
-        if self._transport is not None:
+        if self._transport is not None and self._opening is not None and self._opening.done():
             self._transport.close()
         self._end()
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ..errors import CarrierError
 from .messages import Confirm, Publish, Refuse
 from .questions import (
     Answer,
@@ -70,7 +71,7 @@ class Operator:
         """Answer a question, once what it changes is stored."""
         try:
             return await self._answers[type(question)](question)
-        except StoreFailed as exc:
+        except (CarrierError, StoreFailed) as exc:
             return Wrong(str(exc))
 
     # --- what there is ----------------------------------------------------------------------------
@@ -137,6 +138,8 @@ class Operator:
         self._redriving = asyncio.ensure_future(self._put_back(asked))
         if asked.rate is None:
             await self._redriving
+        else:
+            self._redriving.add_done_callback(_log)
         return Number(number)
 
     async def _number(self, asked: AskRedrive) -> int:
@@ -149,21 +152,25 @@ class Operator:
         """Put back the letters that there are now; those that come meanwhile are not among them."""
         service, after = self._service, 0
         until = service.engine.letters.next
-        while letters := await self._letters(asked.reason, asked.id, after):
+        # Nothing is awaited between reading letters and putting them back: they may be discarded meanwhile.
+        while letters := await self._letters(asked.reason, asked.id, after, PAGE if asked.rate is None else 1):
+            done = []
             for letter in letters:
-                if letter.number >= until:
-                    return
-                while not service.engine.admission.has_room(letter.envelope.size):  # noqa: ASYNC110 - operators can wait
-                    await asyncio.sleep(PATIENCE)
+                if letter.number >= until or not service.engine.admission.has_room(letter.envelope.size):
+                    break
                 service.engine.letters.redrive(letter, service.clock())
-                self._gone.add(letter.number)
-                if asked.rate is not None:
-                    await service.written()
-                    self._gone.discard(letter.number)
-                    await asyncio.sleep(1 / asked.rate)
-            after = letters[-1].number
-            await service.written()
-            self._gone.clear()
+                done.append(letter.number)
+            self._gone.update(done)
+            if done:
+                after = done[-1]
+                await service.written()
+                self._gone.difference_update(done)
+            if len(done) < len(letters):
+                if letters[len(done)].number >= until:
+                    return
+                await asyncio.sleep(PATIENCE)
+            elif asked.rate is not None:
+                await asyncio.sleep(1 / asked.rate)
 
     async def _discard(self, asked: AskDiscard) -> Answer:
         letters = await self._letters(None, asked.id)
@@ -197,6 +204,11 @@ class Operator:
         """An event of ours is stored, or refused."""
         if isinstance(message, (Confirm, Refuse)) and (future := self._asked.pop(message.n, None)) is not None:
             future.set_result(message)
+
+
+def _log(redriving: asyncio.Task[None]) -> None:
+    if not redriving.cancelled() and (error := redriving.exception()) is not None:
+        logger.error("The dead letters that are left were not put back: %s", error)
 
 
 def row_of(letter: DeadLetter) -> DeadRow:

@@ -44,7 +44,12 @@ class Clock:
         self._offset: Final = time.time() - time.monotonic()
 
     def __call__(self) -> float:
+        """Return the time."""
         return self._offset + time.monotonic()
+
+    def call_at(self, when: float, fn: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Call a function of the running loop at a time; None: somebody else sees to that."""
+        return asyncio.get_running_loop().call_later(max(0.0, when - self()), fn)
 
 
 class EventService:
@@ -52,21 +57,33 @@ class EventService:
 
     :param settings: where and how many
     :param in_thread: whether transactions run in a thread, because the loop has other work too
+    :param clock: the time, and when to look again; None: that of the system
+    :param store: where the events are stored; None: as the settings say
     """
 
-    def __init__(self, settings: EventSettings, *, in_thread: bool = False) -> None:
+    def __init__(
+        self,
+        settings: EventSettings,
+        *,
+        in_thread: bool = False,
+        clock: Clock | None = None,
+        store: Store | None = None,
+    ) -> None:
         self._settings: Final = settings
+        self._own_clock: Final = clock
+        self._own_store: Final = store
         self._executor = ThreadPoolExecutor(1, "tiny-listener-events") if in_thread else None
         self._links: Final[dict[int, Link[ToCarrier, FromCarrier]]] = {}
         self._inbox: list[tuple[int, object]] = []
         self._next_link = 1
         self._is_writing = False
         self._is_scheduled = False
-        self._is_closing = False
+        self._is_closing = self._is_closed = False
         self._stuck: Effects | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tidying: asyncio.TimerHandle | None = None
         self._written: asyncio.Future[None] | None = None
+        self._unlinked: asyncio.Future[None] | None = None
         self._folder: Folder | None = None
         self.failure: str | None = None
         self.commit_seconds = 0.0
@@ -85,8 +102,8 @@ class EventService:
         :raises CarrierError: the store cannot be opened
         """
         self._loop = asyncio.get_running_loop()
-        self.clock = Clock()
-        self.store: Store = self._open_store()
+        self.clock = self._own_clock or Clock()
+        self.store: Store = self._own_store or self._open_store()
         now = self.clock()
         self.engine = Engine(self.store.load(now, self._settings.limits.dedup_window), self._settings.limits, now)
         self.engine.expect(expected, now)
@@ -94,7 +111,7 @@ class EventService:
         waiting = self.engine.state.number
         if waiting:
             logger.info("Events of an earlier run are waiting in %s: %d", self.name, waiting)
-        self._wake()
+        self.wake()
 
     def _open_store(self) -> Store:
         settings = self._settings
@@ -127,20 +144,35 @@ class EventService:
         if self._stuck is not None:
             self._refuse(number, messages)
         self._inbox += [(number, message) for message in messages]
-        self._wake()
+        self.wake()
 
     def _lose(self, number: int, slot: int) -> None:
         self._links.pop(number, None)
+        if not self._links and self._unlinked is not None and not self._unlinked.done():
+            self._unlinked.set_result(None)
         self._inbox.append((number, _Gone(slot)))
-        self._wake()
+        self.wake()
+
+    async def unlinked(self) -> None:
+        """Return when every worker has closed its link, and all that it said is heard."""
+        if self._links:
+            self._unlinked = self._loop.create_future()
+            await self._unlinked
 
     def publish(self, message: Publish) -> None:
         """Take an event of an operator, who is told what becomes of it."""
         self._receive(0, [message])
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is in flight, or has arrived: what waits otherwise waits for time, or for an operator."""
+        in_flight = any(member.in_flight for member in self.engine.schedule.members.values())
+        return bool(in_flight or self._inbox or self._is_writing or self._is_scheduled)
+
     # --- turns ------------------------------------------------------------------------------------
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Take a turn soon."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self.turn)
@@ -164,7 +196,7 @@ class EventService:
             self._write(effects)
         else:
             self._send(effects)
-        self._arm(now)
+        self._arm()
         self._look()
 
     def _hear(self, number: int, message: object, now: float) -> None:
@@ -178,12 +210,12 @@ class EventService:
         else:
             self.engine.hear(number, message, now)
 
-    def _arm(self, now: float) -> None:
+    def _arm(self) -> None:
         """Take the next turn when something falls due."""
         if self._timer is not None:
             self._timer.cancel()
         due = self.engine.next_due()
-        self._timer = None if due is None else self._loop.call_later(max(0.0, due - now), self._wake)
+        self._timer = None if due is None else self.clock.call_at(due, self.wake)
 
     def _send(self, effects: Effects) -> None:
         for number, message in effects.sends:
@@ -225,6 +257,7 @@ class EventService:
             self._has_failed(error)
             rest = self.engine.withdraw(effects, str(error))
             self._send_refusals(rest)
+            self.wake()  # for what has arrived meanwhile, and for what may start in place of what was withdrawn
             if all(isinstance(op, Count) for op in rest.ops):
                 self._send(rest)
             else:
@@ -233,6 +266,9 @@ class EventService:
             self._has_failed(error)
             self._stuck = effects
             self._refuse_waiting()
+            if self._written is not None:
+                self._written.set_exception(error)
+                self._written = None
             self._loop.call_later(TRY_AGAIN, self._try_again)
         self._look()
 
@@ -241,9 +277,9 @@ class EventService:
             logger.info("The store %s can write again", self.name)
             self.failure = None
         self._send(effects)
-        self._tidying = self._loop.call_later(TIDY_AFTER, self._tidy)
+        self._tidying = self.clock.call_at(self.clock() + TIDY_AFTER, self._tidy)
         if self._inbox or self._executor is not None:
-            self._wake()
+            self.wake()
 
     def _has_failed(self, error: StoreFailed) -> None:
         if self.failure is None:
@@ -257,6 +293,8 @@ class EventService:
         self._send(Effects([], refusals, {}))
 
     def _try_again(self) -> None:
+        if self._is_closed:
+            return
         effects, self._stuck = self._stuck, None
         if effects is not None:
             self._write(effects)
@@ -303,7 +341,7 @@ class EventService:
         """
         if self._stuck is not None:
             raise StoreFailed(self.failure or "the store cannot write")
-        self._wake()
+        self.wake()
         if self._written is None:
             self._written = self._loop.create_future()
         await self._written
@@ -327,6 +365,7 @@ class EventService:
         for timer in (self._timer, self._tidying):
             if timer is not None:
                 timer.cancel()
+        self._is_closed = True
         await self.read(self.store.close)
         if self._folder is not None:
             self._folder.close()

@@ -23,6 +23,8 @@ class Limits:
     :ivar successor_wait: seconds that the keys of a dead worker wait for the successor in its slot
     :ivar lease: seconds that a restarted carrier waits for workers to say what they have in flight
     :ivar partitions: partitions of the keys, fixed when a store is created
+    :ivar confirm_within: seconds within which a worker is told what is settled. It needs to know only to forget it, and
+        a message of its own costs more than the settling
     """
 
     max_events: int = 100_000
@@ -34,6 +36,7 @@ class Limits:
     successor_wait: float = 1.0
     lease: float = 10.0
     partitions: int = PARTITIONS
+    confirm_within: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def envelope(number: int, *, data: bytes = b'{"n":1}', **more: Any) -> Envelope:
         is_json=True,
         published_at=NOW,
         attributes={"traceparent": "00-1"},
-        params={"order": number},
+        params={"order": str(number)},
         **more,
     )
 

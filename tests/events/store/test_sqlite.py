@@ -209,7 +209,7 @@ def test_nothing_of_a_failed_transaction_is_visible(store: SQLiteStore, tmp_path
 def test_a_value_that_cannot_be_encoded(store: SQLiteStore, value: object) -> None:
     store.commit([insert(1)])
     bad = insert(2)
-    bad.envelope.params = {"x": value}
+    bad.envelope.params = {"x": value}  # type: ignore[dict-item]
     with pytest.raises(StoreFailed, match=r"^a value cannot be stored: .+$"):
         store.commit([Delete(1), bad])
     assert seqs(store) == [1]

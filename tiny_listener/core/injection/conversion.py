@@ -203,7 +203,8 @@ def one_or_list(annotation: Any) -> tuple[Convert, bool] | None:
 def value_convertor(annotation: Any) -> Convert:
     """Return a function that checks a value of Python and converts it where msgspec does, as a dict to a Struct.
 
-    A class that msgspec does not know takes its own instances. The function raises ValueError.
+    Keys may be text, as in the JSON of a published event. A class that msgspec does not know takes its own instances.
+    The function raises ValueError.
     """
     if annotation is Any:
         return lambda value: value
@@ -216,7 +217,7 @@ def value_convertor(annotation: Any) -> Convert:
 
     def convert(value: Any) -> Any:
         try:
-            return msgspec.convert(value, annotation)
+            return msgspec.convert(value, annotation, str_keys=True)
         except msgspec.ValidationError as exc:
             raise ValueError(in_words(exc)) from None
 

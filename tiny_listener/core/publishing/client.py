@@ -173,8 +173,7 @@ class CarrierClient:
         if self._store_id not in (None, welcome.store_id):
             if self.in_flight:
                 logger.warning("The carrier lost its memory: %d events in flight are not settled", len(self.in_flight))
-            self.in_flight.clear()
-            self._settles.clear()
+            self.forget_in_flight()
         self._store_id = welcome.store_id
         assert self._link is not None
         self._is_greeted = True
@@ -254,7 +253,7 @@ class CarrierClient:
         pending = self._over(confirm.n)
         if pending is None:
             return
-        if pending.result is not None:
+        if pending.result is not None and not pending.result.done():
             self._requests[pending.n] = pending
         if not pending.stored.done():
             # An id of ours is known only if it was stored before a reconnect: it is no duplicate.
@@ -281,12 +280,14 @@ class CarrierClient:
         """Give up what was not confirmed in time."""
         self._looking = None
         now = self._loop.time()
-        while self._waiting and self._waiting[0].deadline <= now:
+        late = [pending for pending in self._waiting if pending.deadline <= now]
+        for pending in late:
             why = "the carrier takes no more" if self._is_greeted else "there is no link to the carrier"
-            self._give_up(self._waiting.popleft(), f"in time: {why}")
+            self._waiting.remove(pending)
+            self._give_up(pending, f"in time: {why}")
         for n in [n for n, pending in self._sent.items() if pending.deadline + SLACK <= now]:
-            if (pending := self._over(n)) is not None:
-                self._give_up(pending, "in time: the carrier did not confirm it")
+            if (unconfirmed := self._over(n)) is not None:
+                self._give_up(unconfirmed, "in time: the carrier did not confirm it")
         if self._waiting or self._sent:
             self._looking = self._loop.call_later(LOOK, self._look)
         self._see_whether_drained()
@@ -306,6 +307,8 @@ class CarrierClient:
 
     def forget_request(self, pending: Pending) -> None:
         """Nobody waits for the result of a request any more."""
+        if pending.result is not None:
+            pending.result.cancel()
         self._requests.pop(pending.n, None)
 
     # --- handling ---------------------------------------------------------------------------------
@@ -314,9 +317,19 @@ class CarrierClient:
         self.in_flight[deliver.seq] = deliver
         self._on_deliver(deliver)
 
+    def holds(self, deliver: Deliver) -> bool:
+        """Whether an event is in flight here, and not settled."""
+        return self.in_flight.get(deliver.seq) is deliver
+
+    def forget_in_flight(self) -> None:
+        """Forget what is in flight, and what is settled and not confirmed: the carrier does not know it any more."""
+        self.in_flight.clear()
+        self._settles.clear()
+        self._see_whether_drained()
+
     def settle(self, deliver: Deliver, message: Done | Failed | Unroutable) -> None:
         """Tell what became of an event."""
-        if self.in_flight.get(deliver.seq) is not deliver:
+        if not self.holds(deliver):
             return  # of a carrier that lost its memory
         del self.in_flight[deliver.seq]
         self._settles.append((deliver.attempt, message))
@@ -324,7 +337,7 @@ class CarrierClient:
 
     def give_back(self, delivers: list[Deliver]) -> None:
         """Tell that events end unsettled, because this worker drains."""
-        ours = [deliver.seq for deliver in delivers if self.in_flight.get(deliver.seq) is deliver]
+        ours = [deliver.seq for deliver in delivers if self.holds(deliver)]
         for seq in ours:
             del self.in_flight[seq]
         if ours:

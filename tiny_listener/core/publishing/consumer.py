@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import EventDataError, EventNotFound
 from ...events.messages import Deliver, Done, Failed, Unroutable
-from ...events.policy import Again, Retry, decide
+from ...events.policy import Again, GivenUp, Retry, decide
 from ...process.safe_logging import log_safely
 from ...router import parse_pattern
 from ..dispatch import log_failure
@@ -19,6 +18,7 @@ from ..source import Source
 from .client import CarrierClient
 from .events import CURRENT, PublishedEvent
 from .payload import decode_payload, encode_payload, items_of
+from .provider import draw_of
 from .terms import options_of, terms_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Consumer(Source):
 
     def __init__(self, provider: CarrierProvider) -> None:
         self._provider: Final = provider
-        self._draw: Final = random.uniform
+        self._draw: Final = draw_of(provider)
         self._running = 0
 
     async def open(self, listener: Listener[Any]) -> None:
@@ -66,7 +66,7 @@ class Consumer(Source):
     @property
     def in_flight(self) -> int:
         """See `Source`: those whose handler has ended, and which it keeps open; the event pool counts the others."""
-        return len(self.client.in_flight) - self._running
+        return max(0, len(self.client.in_flight) - self._running)
 
     def drain(self) -> None:
         """See `Source`."""
@@ -133,9 +133,10 @@ class Consumer(Source):
     def _verdict(self, deliver: Deliver, error: BaseException, route: Route | None) -> Any:
         options = {} if route is None else options_of(route)
         retry: Retry | None = options.get("retry")
-        if options.get("ack") == "before":
-            retry = None
-        return decide(error, deliver.attempt, retry, self._draw)
+        verdict = decide(error, deliver.attempt, retry, self._draw)
+        if options.get("ack") == "before" and isinstance(verdict, Again):
+            return GivenUp("attempts")  # at most once
+        return verdict
 
     def _ended(self, event: AnyEvent) -> None:
         """Hooks and handler have ended. An event that its handler keeps open is settled by its `done()`."""
@@ -146,6 +147,8 @@ class Consumer(Source):
     def _settle(self, event: PublishedEvent) -> None:
         """An event is done."""
         deliver, error = event.delivery, event.error
+        if not self.client.holds(deliver):
+            return  # it was given back, or its carrier has lost it
         if error is None:
             self._succeeded(event)
         elif isinstance(error, asyncio.CancelledError) and self._listener.is_draining:

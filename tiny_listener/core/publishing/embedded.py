@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -14,7 +16,11 @@ from ...events.settings import EventSettings
 if TYPE_CHECKING:
     from ...events.service import EventService
 
-__all__ = ["EmbeddedCarrier", "default_carrier"]
+__all__ = ["EmbeddedCarrier", "default_carrier", "in_memory"]
+
+
+LAST_WORDS: Final = 1.0
+"""Seconds that the end of the link may take."""
 
 
 class EmbeddedCarrier:
@@ -59,11 +65,18 @@ class EmbeddedCarrier:
         return self.settings.folder is not None and Path(self.settings.folder, "events.db").exists()
 
     async def close(self) -> None:
-        """Close the store."""
+        """Close the store, once the listener has closed its link: what it gave back last is stored, too."""
         service, self.service = self.service, None
         self._is_linked = False
         if service is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(service.unlinked(), LAST_WORDS)
             await service.close()
+
+
+def in_memory() -> EmbeddedCarrier:
+    """Return a carrier for tests, which writes nothing to a disk."""
+    return EmbeddedCarrier(EventSettings(folder=None))
 
 
 def default_carrier() -> EmbeddedCarrier:

@@ -76,17 +76,19 @@ class Publishes:
         :raises ValueError: an argument has a wrong value
         """
         one = Publication(path, data, key, id, delay, at, cid, attributes)
-        return self._publisher_for(path, "publish").publish(one, timeout)
+        return self._publisher_for(path, "publish").publish(one, timeout=timeout)[0]
 
     async def publish_many(self, events: Iterable[Publication], *, timeout: float = 30.0) -> list[Published]:  # noqa: ASYNC109
-        """Store several events, in their order, and return when all are stored.
+        """Store several events, in their order, and return when all are stored. If one has a wrong argument, none is.
 
-        :raises ExceptionGroup: some are not; the others are
+        :raises ExceptionGroup: several are not stored; the others are
         :raises NotStored: one of them is not; other errors are those of `publish`
         """
-        publishing = [self._publisher_for(one.path, "publish_many").publish(one, timeout) for one in events]
-        if publishing:
-            await asyncio.wait(publishing)
+        several = list(events)
+        if not several:
+            return []
+        publishing = self._publisher_for(several[0].path, "publish_many").publish(*several, timeout=timeout)
+        await asyncio.wait(publishing)
         errors = [error for future in publishing if isinstance(error := future.exception(), Exception)]
         if len(errors) == 1:
             raise errors[0]
@@ -122,7 +124,7 @@ class Publishes:
             return self.publisher
         listener: Any = self
         if listener.event_pool.tasks is None:
-            raise ListenerError(f"{what}() needs a running listener: call it from a handler or a startup callback")
+            raise ListenerError(f"{what}() needs a running listener: call it from a handler, or from listen()")
         raise EventNotFound(f"No handler is registered for the event {path!r}: every route is one of requests")
 
 

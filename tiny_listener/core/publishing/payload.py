@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
+import math
 from typing import Any, Final
 
 import msgspec
 
 from ...errors import EventDataError
 
-__all__ = ["decode_payload", "due_time", "encode_payload", "items_of"]
+__all__ = ["decode_payload", "due_time", "encode_payload", "finite", "items_of"]
 
 
 def _plain(value: Any) -> Any:
@@ -27,7 +27,7 @@ def encode_payload(data: Any) -> tuple[bytes, bool]:
     """Return data as bytes, and whether these are JSON. Bytes stay as they are.
 
     :raises TypeError: it cannot be encoded
-    :raises ValueError: a part of it has no form in JSON, such as an integer beyond 64 bits
+    :raises ValueError: a part of it has no form in JSON, such as half of a surrogate pair
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data), False
@@ -50,7 +50,7 @@ def decode_payload(data: bytes, *, is_json: bool) -> Any:
         return data
     try:
         return _DECODE(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
         raise EventDataError(f"the data of this event is no JSON: {exc}") from None
 
 
@@ -61,23 +61,25 @@ def items_of(payload: Any) -> dict[str, Any]:
     return {} if payload is None else {"data": payload}
 
 
-def due_time(delay: Any, at: Any) -> float | None:
+def due_time(delay: Any, at: Any, now: float) -> float | None:
     """Return when an event is due, in seconds since 1970; None: at once.
 
     :param delay: seconds from now, or a timedelta
     :param at: a datetime with a time zone, or seconds since 1970
+    :param now: seconds since 1970
     :raises TypeError: wrong types, or both are given
     :raises ValueError: the delay is below 0, or the datetime has no time zone
     """
     if delay is not None and at is not None:
         raise TypeError("publish() takes delay= or at=, not both")
     if delay is not None:
-        seconds = delay.total_seconds() if isinstance(delay, dt.timedelta) else delay
-        if not _is_number(seconds):
+        given = delay.total_seconds() if isinstance(delay, dt.timedelta) else delay
+        if not _is_number(given):
             raise TypeError(f"delay= takes seconds or a timedelta, not {delay!r}")
-        if not 0 <= seconds < float("inf"):
+        seconds = finite(given)
+        if seconds is None or seconds < 0:
             raise ValueError(f"delay= takes 0 or more seconds, not {delay!r}")
-        return time.time() + seconds if seconds else None
+        return now + seconds if seconds else None
     if at is None:
         return None
     if isinstance(at, dt.datetime):
@@ -86,9 +88,19 @@ def due_time(delay: Any, at: Any) -> float | None:
         return at.timestamp()
     if not _is_number(at):
         raise TypeError(f"at= takes a datetime with a time zone, or seconds since 1970, not {at!r}")
-    if not 0 <= at < float("inf"):
+    seconds = finite(at)
+    if seconds is None or seconds < 0:
         raise ValueError(f"at= takes seconds since 1970, not {at!r}")
-    return float(at)
+    return seconds
+
+
+def finite(value: Any) -> float | None:
+    """Return a number as a float; None if it is no number, or none that a float can hold."""
+    try:
+        number = float(value) if _is_number(value) else math.nan
+    except OverflowError:  # an int of more than 300 digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _is_number(value: Any) -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ...events.settings import EventSettings
 
-__all__ = ["CarrierProvider"]
+__all__ = ["CarrierProvider", "clock_of", "draw_of"]
 
 
 class CarrierProvider(Protocol):
-    """Connects a listener with the carrier."""
+    """Connects a listener with the carrier.
+
+    For tests, it may have a `clock`, which returns seconds since 1970, and a `draw` in place of `random.uniform`.
+    """
 
     @property
     def settings(self) -> EventSettings:
@@ -29,3 +34,15 @@ class CarrierProvider(Protocol):
             starts it
         :raises CarrierError: it cannot be started
         """
+
+
+def clock_of(provider: CarrierProvider) -> Callable[[], float]:
+    """Return what tells the time, in seconds since 1970."""
+    clock: Any = getattr(provider, "clock", time.time)
+    return clock  # type: ignore[no-any-return]
+
+
+def draw_of(provider: CarrierProvider) -> Callable[[float, float], float]:
+    """Return what draws the wait of a retry between two bounds."""
+    draw: Any = getattr(provider, "draw", random.uniform)
+    return draw  # type: ignore[no-any-return]

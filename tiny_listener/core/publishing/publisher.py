@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from ...errors import EventNotFound, WouldDeadlock
-from ...events.envelope import Envelope, check_id, check_size, key_text, new_id
+from ...events.envelope import Envelope, check_id, check_size, check_text, key_text, new_id
 from ..registration import NamedEvent
 from .consumer import HOLDS, Consumer
 from .events import CURRENT
-from .payload import due_time, encode_payload
+from .payload import due_time, encode_payload, finite
+from .provider import clock_of
 from .terms import options_of
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ class Publisher:
     """Publishes events, and has the consumer of those that come back.
 
     :param listener: the listener
-    :param provider: connects it with the carrier
+    :ivar provider: connects it with the carrier
     """
 
     def __init__(self, listener: Listener[Any], provider: CarrierProvider) -> None:
         self._listener: Final = listener
-        self._provider: Final = provider
+        self.provider: Final = provider
+        self._clock: Final = clock_of(provider)
         self.consumer: Final = Consumer(provider)
 
     @property
@@ -53,24 +54,29 @@ class Publisher:
     async def close(self) -> None:
         """Close the link to the carrier, and the carrier if it is in this process."""
         self._client.close()
-        if (close := getattr(self._provider, "close", None)) is not None:
+        if (close := getattr(self.provider, "close", None)) is not None:
             await close()
 
-    def publish(self, one: Publication, timeout: float) -> asyncio.Future[Published]:
-        """Publish an event; see `Listener.publish`."""
-        return self._client.publish(self._sealed(one), _seconds(timeout), has_own_id=one.id is not None).stored
+    def publish(self, *several: Publication, timeout: float) -> list[asyncio.Future[Published]]:
+        """Publish events, once all of them are checked; see `Listener.publish`."""
+        seconds = _seconds(timeout)
+        sealed = [(self._sealed(one), one.id is not None) for one in several]
+        return [
+            self._client.publish(envelope, seconds, has_own_id=has_own_id).stored for envelope, has_own_id in sealed
+        ]
 
     async def request(self, one: Publication, timeout: float) -> Any:  # noqa: ASYNC109
         """Publish an event and wait for its result; see `Listener.request`."""
         envelope = self._sealed(one)
-        envelope.expires = time.time() + _seconds(timeout)
+        envelope.expires = self._clock() + _seconds(timeout)
         if envelope.key is not None and envelope.serial:
             self._refuse_deadlock(envelope.key)
         current = CURRENT.get()
         holds = () if current is None else current.holds
         if holds:
             envelope.attributes = {**envelope.attributes, HOLDS: json.dumps(holds)}
-        pending = self._client.publish(envelope, timeout, has_own_id=one.id is not None, wants_result=True)
+        # A second more: the limit of this request comes first.
+        pending = self._client.publish(envelope, timeout + 1, has_own_id=one.id is not None, wants_result=True)
         assert pending.result is not None
         try:
             async with asyncio.timeout(timeout):
@@ -94,22 +100,24 @@ class Publisher:
     def _sealed(self, one: Publication) -> Envelope:
         """Return an event, checked."""
         route, path, params = self._route_of(one.path)
+        check_text("path=", path)
+        now = self._clock()
         data, is_json = encode_payload(one.data)
         envelope = Envelope(
             id=new_id() if one.id is None else check_id("id=", one.id),
             path=path,
             route=route.path,
             data=data,
-            published_at=time.time(),
+            published_at=now,
             key=None if one.key is None else key_text(one.key),
             serial=options_of(route).get("serial", True),
             is_json=is_json,
             params=params,
             cid=None if one.cid is None else check_id("cid=", one.cid),
-            due=due_time(one.delay, one.at),
+            due=due_time(one.delay, one.at, now),
             attributes=_attributes(one.attributes),
         )
-        check_size(envelope, self._provider.settings.limits.max_event)
+        check_size(envelope, self.provider.settings.limits.max_event)
         return envelope
 
     def _route_of(self, path: str | NamedEvent) -> tuple[Route, str, dict[str, str] | None]:
@@ -130,6 +138,7 @@ class Publisher:
 def _text_of(route: Route, name: str, value: Any) -> str:
     """Return a path parameter as text, from which its convertor makes the same value again."""
     text = repr(value) if isinstance(value, float) else str(value)
+    check_text(f"the parameter {name!r}", text)
     try:
         if route.convertors[name].convert(text) == value:
             return text
@@ -151,10 +160,12 @@ def _attributes(given: Mapping[str, str] | None) -> dict[str, str]:
             )
         if not isinstance(value, str):
             raise TypeError(f"attributes= takes texts, not {name}={value!r}")
+        check_text("attributes=", value)
     return attributes
 
 
 def _seconds(timeout: Any) -> float:
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not 0 < timeout < float("inf"):
+    seconds = finite(timeout)
+    if seconds is None or seconds <= 0:
         raise ValueError(f"timeout= takes a number of seconds above 0, not {timeout!r}")
-    return float(timeout)
+    return seconds

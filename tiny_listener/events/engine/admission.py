@@ -31,6 +31,15 @@ class Admission:
         self._backlog: Final[deque[tuple[float, int, Publish]]] = deque()
         self._requests: Final[dict[str, Entry]] = {}
 
+    def load(self, entry: Entry) -> None:
+        """Take note of an event of an earlier carrier: if it is a request, its publisher will ask again."""
+        if entry.envelope.expires is not None:
+            self._requests[entry.envelope.id] = entry
+
+    def is_request(self, entry: Entry) -> bool:
+        """Whether somebody waits for the result of an event, or will."""
+        return entry.envelope.id in self._requests
+
     @property
     def waiting(self) -> int:
         """The number of publishers that wait for room."""

@@ -33,10 +33,6 @@ from .state import EngineState
 
 __all__ = ["Effects", "Engine"]
 
-CONFIRM_WITHIN: Final = 0.05
-"""Seconds within which a worker is told what is settled. It needs to know only to forget it, and a message of its own
-costs more than the settling."""
-
 
 class Effects:
     """What the engine wants done: first the transaction, then the messages.
@@ -63,9 +59,11 @@ class Engine:
     :param contents: what the store has
     :param limits: how much it takes
     :param now: the time
+    :ivar is_paused: whether nothing is started for the time being
     """
 
     def __init__(self, contents: Contents, limits: Limits, now: float) -> None:
+        self.is_paused = False
         self.state: Final = EngineState(contents, limits)
         self.schedule: Final = self.state.schedule
         self.admission: Final = Admission(self.state, contents.seen)
@@ -88,10 +86,11 @@ class Engine:
         entry = self.state.entry_of(stored.seq, stored.envelope, stored.envelope.size)
         for name in ("attempts", "crashes", "suspect", "due", "error", "first_started"):
             setattr(entry, name, getattr(stored, name))
-        if entry.due is not None and entry.due == entry.envelope.due:
-            entry.state = State.DELAYED
+        self.admission.load(entry)
+        if (due := entry.envelope.due) is not None:  # it has not fallen due: `_take_its_place` stores it without
+            entry.state, entry.due = State.DELAYED, due
             self.state.delayed[entry.seq] = entry
-            self.state.timers.set(entry, entry.due)
+            self.state.timers.set(entry, due)
             return
         self.state.entries[entry.seq] = entry
         if entry.due is None or entry.due <= now:
@@ -179,6 +178,7 @@ class Engine:
         self.state.counters.changed.add(entry.envelope.route)
         add(entry.counters.settled, outcome)
         was_in_flight = entry.state is State.IN_FLIGHT
+        self.admission.answered(entry)
         entry.step(State.SETTLED)
         if not entry.is_acked:
             self.state.ops.append(Delete(entry.seq))
@@ -288,7 +288,7 @@ class Engine:
         if self._expected:
             times.append(self._expected_until)
         if self._settled and self._settled_since is not None:
-            times.append(self._settled_since + CONFIRM_WITHIN)
+            times.append(self._settled_since + self.state.limits.confirm_within)
         return min((time for time in times if time is not None), default=None)
 
     def _retry_at(self, entry: Entry, when: float) -> None:
@@ -325,14 +325,14 @@ class Engine:
         if entry.reply_to is not None:
             number, n = entry.reply_to
             self.state.sends.append((number, Result(n, data, error)))
-            self.admission.answered(entry)
+        self.admission.answered(entry)
 
     def take(self, now: float) -> Effects:
         """Start what may start, and return what is to be written, and then to be sent."""
         state = self.state
         if self._expected and now >= self._expected_until:
             self._expected.clear()
-        started = [] if self._expected else self._start(now)
+        started = [] if self._expected or self.is_paused else self._start(now)
         if started:
             state.ops.append(Start(started, now))
         state.ops += [Count(route, values) for route, values in state.counters.take_changed().items()]
@@ -345,7 +345,7 @@ class Engine:
     def _confirm_settling(self, now: float) -> None:
         """Confirm what is settled: to workers that are sent something anyway, or drain, and in time to all."""
         self._settled_since = self._settled_since or now
-        if now - self._settled_since >= CONFIRM_WITHIN:
+        if now - self._settled_since >= self.state.limits.confirm_within:
             told: Iterable[int] = tuple(self._settled)
             self._settled_since = None
         else:
@@ -377,7 +377,7 @@ class Engine:
                 self.state.ops.append(Delete(entry.seq))
             else:
                 started.append(entry.seq)
-            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, entry.reply_to is not None)
+            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, self.admission.is_request(entry))
             self.state.sends.append((member.number, deliver))
         return started
 

@@ -57,10 +57,11 @@ class BodyResolver(Resolver):
         """
         request = event.data.get("request")
         if not isinstance(request, Request):
-            if not event.data and self.has_default:
+            payload = event.payload
+            if not payload and self.has_default:
                 return fresh(self.default)
             try:
-                return self._payload(event.data)
+                return self._payload(payload)
             except ValueError as exc:
                 hint = hint_of_item(event.data, self._argument.kind)
                 raise Unfit([Problem("data", "", "", f"{exc}{hint}")]) from None

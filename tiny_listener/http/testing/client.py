@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +15,7 @@ from ..listener import HTTPListener
 from ..response import FieldsLike
 from .bodies import FileLike, Pairs, body_of
 from .cookies import Cookies
+from .events import carried_in_memory, handled, publishing
 from .in_memory import HOST, InMemory, TestResponse, exchange, host_and_path
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ class TestClient:
 
     As a context manager it runs the application's startup callbacks, and at the end drains it and runs the shutdown
     callbacks; the loop runs only during requests. Otherwise each request has its own loop.
+
+    What the application publishes is kept in memory, and handled before a call returns, unless that takes longer than a
+    second. Delayed events and retries wait in real time, while the loop runs: see `tiny_listener.testing.EventClient`.
 
     :param app: the application that serves the requests, with its settings
     :param raise_server_exceptions: whether a call raises an exception that the application did not handle, instead of
@@ -85,8 +90,12 @@ class TestClient:
             self._server = in_memory.server
             listening.set()
 
+        async def live() -> None:
+            with carried_in_memory(self.app):
+                await self.app.live(listen)
+
         in_memory = InMemory(self.app.settings)
-        self._life = asyncio.ensure_future(self.app.live(listen))
+        self._life = asyncio.ensure_future(live())
         listens = asyncio.ensure_future(listening.wait())
         await asyncio.wait({self._life, listens}, return_when="FIRST_COMPLETED")
         listens.cancel()
@@ -183,17 +192,24 @@ class TestClient:
         _check_no_loop()
         raises = self.raise_server_exceptions
         if self._runner is not None and self._server is not None:
-            return self._runner.run(exchange(self._server, method, target, fields, body, raises=raises))
+            return self._runner.run(self._exchange(self._server, method, target, fields, body, raises=raises))
 
         async def alone() -> TestResponse:
-            server = HTTPServer(self.app, self.app.settings)
-            try:
-                return await exchange(server, method, target, fields, body, raises=raises)
-            finally:
-                server.abort()
+            async with publishing(self.app):
+                server = HTTPServer(self.app, self.app.settings)
+                try:
+                    return await self._exchange(server, method, target, fields, body, raises=raises)
+                finally:
+                    server.abort()
 
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(alone())
+
+    async def _exchange(self, *args: Any, raises: bool) -> TestResponse:
+        try:
+            return await exchange(*args, raises=raises)
+        finally:
+            await handled(self.app)
 
     def get(self, url: str, **options: Any) -> TestResponse:
         """Send a GET request; see `request`."""
@@ -255,7 +271,8 @@ def httpx_transport(app: HTTPListener[Any], *, raise_server_exceptions: bool = T
     """Return a transport with which an `httpx.AsyncClient` sends requests to an application in process, in the running
     loop.
 
-    It does not run startup and shutdown callbacks. It needs httpx.
+    It does not run startup and shutdown callbacks. What the application publishes is kept in memory until the transport
+    is closed. It needs httpx.
 
     :raises RuntimeError: no loop is running
     """
@@ -264,7 +281,20 @@ def httpx_transport(app: HTTPListener[Any], *, raise_server_exceptions: bool = T
     server = HTTPServer(app, app.settings)
 
     class Transport(httpx.AsyncBaseTransport):
+        def __init__(self) -> None:
+            self._publishing = contextlib.AsyncExitStack()
+            self._opening: asyncio.Future[None] | None = None
+
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if self._opening is None:
+                self._opening = asyncio.ensure_future(self._publishing.enter_async_context(publishing(app)))
+            await asyncio.shield(self._opening)
+            try:
+                return await self._respond(request)
+            finally:
+                await handled(app)
+
+        async def _respond(self, request: httpx.Request) -> httpx.Response:
             fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
             body = await request.aread()
             if "transfer-encoding" in request.headers:  # the body is sent whole
@@ -277,5 +307,6 @@ def httpx_transport(app: HTTPListener[Any], *, raise_server_exceptions: bool = T
 
         async def aclose(self) -> None:
             server.abort()
+            await self._publishing.aclose()
 
     return Transport()
