@@ -71,6 +71,9 @@ class EventService:
         self.failure: str | None = None
         self.commit_seconds = 0.0
         self.commits = 0
+        self.counted: dict[str, bytes] = {}
+        """The counters that are stored, by route, encoded. What a transaction has not stored yet a kill may take back,
+        and a counter that goes back looks like a restart to Prometheus."""
 
     @property
     def name(self) -> str:
@@ -88,7 +91,9 @@ class EventService:
         self.clock = Clock()
         self.store: Store = self._open_store()
         now = self.clock()
-        self.engine = Engine(self.store.load(now, self._settings.limits.dedup_window), self._settings.limits, now)
+        contents = self.store.load(now, self._settings.limits.dedup_window)
+        self.counted = dict(contents.counts)
+        self.engine = Engine(contents, self._settings.limits, now)
         self.engine.expect(expected, now)
         self.operator = Operator(self)
         waiting = self.engine.state.number
@@ -226,6 +231,7 @@ class EventService:
             rest = self.engine.withdraw(effects, str(error))
             self._send_refusals(rest)
             if all(isinstance(op, Count) for op in rest.ops):
+                self._count(rest.ops)  # not stored, but what fails while the disk is full is to be seen
                 self._send(rest)
             else:
                 self._write(rest)
@@ -240,10 +246,18 @@ class EventService:
         if self.failure is not None and effects.stored:
             logger.info("The store %s can write again", self.name)
             self.failure = None
+        self._count(effects.ops)
         self._send(effects)
         self._tidying = self._loop.call_later(TIDY_AFTER, self._tidy)
         if self._inbox or self._executor is not None:
             self._wake()
+
+    def _count(self, ops: list[Op]) -> None:
+        """Keep the counters of a transaction, which are its last operations."""
+        for op in reversed(ops):
+            if not isinstance(op, Count):
+                break
+            self.counted[op.route] = op.values
 
     def _has_failed(self, error: StoreFailed) -> None:
         if self.failure is None:

@@ -67,6 +67,7 @@ class Engine:
         self.admission: Final = Admission(self.state, contents.seen)
         self.letters: Final = Letters(self.state, self.admission, contents)
         self._settled: Final[Counter[int]] = Counter()
+        self._left_open: Final[set[int]] = set()
         self._expected: list[int] = []
         self._expected_until = now
         self._handlers: Final[dict[type, Callable[[Member, Any, float], None]]] = {
@@ -89,6 +90,8 @@ class Engine:
             self.state.timers.set(entry, entry.due)
             return
         self.state.entries[entry.seq] = entry
+        if stored.is_started:
+            self._left_open.add(entry.seq)
         if entry.due is None or entry.due <= now:
             entry.due = None
             self.schedule.add(entry)
@@ -136,6 +139,7 @@ class Engine:
             if entry.state is State.RETRYING:
                 self._fall_due(entry)
             if self.schedule.resume(entry, member):
+                self._left_open.discard(entry.seq)
                 entry.step(State.IN_FLIGHT)
                 entry.attempts = held.attempt
 
@@ -350,6 +354,9 @@ class Engine:
             self.schedule.start(entry, member)
             entry.step(State.IN_FLIGHT)
             entry.attempts += 1
+            if entry.seq in self._left_open:  # carrier and worker died at once, during its last attempt
+                self._left_open.discard(entry.seq)
+                add(self.state.counters.of(envelope.route).attempts, "crashed")
             was_started = entry.first_started is not None
             if not was_started:
                 entry.first_started = now
