@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.samples import Sample
 from tiny_listener_metrics import Exposition, Ledger, PublishedEvents, PublishedView
 
 from tests.metrics.helpers import work, worker
@@ -29,6 +30,11 @@ VIEW = View(
 )  # fmt: skip
 
 
+def labels_of(sample: Sample) -> list[str]:
+    """The values of its labels, the route's first."""
+    return [value for _, value in sorted(sample.labels.items(), reverse=True)]
+
+
 def page(view: PublishedView | None, accept: str | None = None) -> str:
     ledger = Ledger()
     exposition = Exposition(ledger, version="2")
@@ -44,7 +50,10 @@ def test_both_formats_have_each_number_once(accept: str | None) -> None:
     families = list(parse(page(PublishedView(VIEW, 3), accept)))
     assert len({family.name for family in families}) == len(families)
     found = {
-        (sample.name.removeprefix("tiny_listener_"), *sample.labels.values()): sample.value
+        (
+            sample.name.removeprefix("tiny_listener_"),
+            *(value for _, value in sorted(sample.labels.items(), reverse=True)),
+        ): sample.value
         for family in families
         for sample in family.samples
     }
@@ -75,7 +84,7 @@ def test_both_formats_have_each_number_once(accept: str | None) -> None:
         ("carrier_restarts_total",): 3,
     }
     assert {key: found[key] for key in expected} == pytest.approx(expected)
-    buckets = {labels[-1]: n for (name, *labels), n in found.items() if name == "event_delay_seconds_bucket"}
+    buckets = {str(labels[-1]): n for (name, *labels), n in found.items() if name == "event_delay_seconds_bucket"}
     assert buckets["0.001"] == 0
     assert (buckets["0.005"], buckets["1.0"], buckets["5.0"], buckets["3600.0"], buckets["+Inf"]) == (2, 2, 3, 3, 4)
 
@@ -83,7 +92,7 @@ def test_both_formats_have_each_number_once(accept: str | None) -> None:
 def test_nothing_is_shown_of_what_is_not_known() -> None:
     assert "published" not in page(None)
     assert "carrier" not in page(None)
-    assert "published" not in page(PublishedView(None, 0))
+    assert "events_published" not in page(PublishedView(None, 0))
     assert "tiny_listener_carrier_restarts_total 0.0\n" in page(PublishedView(None, 0))
     alone = page(PublishedView(View()))
     assert "carrier" not in alone

@@ -22,7 +22,7 @@ from .terms import options_of
 if TYPE_CHECKING:
     from ..listener import Listener
     from ..registration import Route
-    from .client import CarrierClient, Published
+    from .client import CarrierClient, Pending, Published
     from .face import Publication
     from .provider import CarrierProvider
 
@@ -58,7 +58,7 @@ class Publisher:
 
     def publish(self, one: Publication, timeout: float) -> asyncio.Future[Published]:
         """Publish an event; see `Listener.publish`."""
-        return self._client.publish(self._sealed(one), _seconds(timeout), has_own_id=one.id is not None).stored
+        return self._send(self._sealed(one), _seconds(timeout), has_own_id=one.id is not None).stored
 
     async def request(self, one: Publication, timeout: float) -> Any:  # noqa: ASYNC109
         """Publish an event and wait for its result; see `Listener.request`."""
@@ -70,7 +70,7 @@ class Publisher:
         holds = () if current is None else current.holds
         if holds:
             envelope.attributes = {**envelope.attributes, HOLDS: json.dumps(holds)}
-        pending = self._client.publish(envelope, timeout, has_own_id=one.id is not None, wants_result=True)
+        pending = self._send(envelope, timeout, has_own_id=one.id is not None, wants_result=True)
         assert pending.result is not None
         try:
             async with asyncio.timeout(timeout):
@@ -95,7 +95,7 @@ class Publisher:
         """Return an event, checked."""
         route, path, params = self._route_of(one.path)
         data, is_json = encode_payload(one.data)
-        envelope = Envelope(
+        return Envelope(
             id=new_id() if one.id is None else check_id("id=", one.id),
             path=path,
             route=route.path,
@@ -109,8 +109,14 @@ class Publisher:
             due=due_time(one.delay, one.at),
             attributes=_attributes(one.attributes),
         )
+
+    def _send(self, envelope: Envelope, timeout: float, *, has_own_id: bool, wants_result: bool = False) -> Pending:
+        dones = [sender(envelope) for sender in self._listener.hooks.senders]
         check_size(envelope, self._provider.settings.limits.max_event)
-        return envelope
+        pending = self._client.publish(envelope, timeout, has_own_id=has_own_id, wants_result=wants_result)
+        for done in dones:
+            pending.stored.add_done_callback(done)
+        return pending
 
     def _route_of(self, path: str | NamedEvent) -> tuple[Route, str, dict[str, str] | None]:
         try:
