@@ -29,7 +29,7 @@ async def do(what: str, n: int, event: Event) -> None:
         note("error")
         raise ValueError(what)
     if what == "reject":
-        note("error")
+        note("rejected")
         raise Reject("unwanted")
     note("ok")
 

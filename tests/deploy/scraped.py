@@ -32,12 +32,14 @@ def hit(server: Server) -> None:
     assert server.get("/handled")[0] == 418
     assert server.get("/echo", method="POST", body=b"x" * 1000)[0] == 200
     assert server.get("/nowhere")[0] == 404
+    for what in ("something", "nothing"):
+        assert server.get(f"/note/{what}", method="POST")[0] == 200
 
 
 @contextmanager
 def busy_server() -> Iterator[Server]:
     """Run two workers, one of which was killed, and both of which were reloaded."""
-    with serving("web:app", "--workers", "2") as server:
+    with serving("busy:app", "--workers", "2", "--events", "memory") as server:
         hit(server)
         os.kill(server.workers()[0], signal.SIGKILL)
         wait_for(lambda: server.total("tiny_listener_worker_restarts_total", reason="signal") == 1)
