@@ -1,10 +1,11 @@
 """The application that most tests run, and published events, of which some fail."""
 
-from web import app
+from importlib import import_module
 
 from tiny_listener import Reject
+from tiny_listener.http import HTTPListener
 
-__all__ = ["app"]
+app: HTTPListener = import_module("web").app
 
 
 @app.on_event("note {what}")

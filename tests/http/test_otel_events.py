@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.http.helpers import until
-from tests.http.test_otel import CALLER, TRACE, Kept
+from tests.http.spans import CALLER, TRACE, Kept
 from tiny_listener import Event, EventsOverloaded, Reject, Retry
 from tiny_listener.core.publishing.embedded import EmbeddedCarrier
 from tiny_listener.core.runtime import Host
