@@ -10,7 +10,8 @@ import pytest
 from tests.http.helpers import until
 from tiny_listener.events.engine import Engine
 from tiny_listener.events.envelope import Envelope
-from tiny_listener.events.messages import Done, Held, Hello, RouteTerms
+from tiny_listener.events.messages import Done, Held, Hello
+from tiny_listener.events.policy import RouteTerms
 from tiny_listener.events.questions import AskPublish, AskView, Stored, View, Wrong
 from tiny_listener.events.service import EventService
 from tiny_listener.events.settings import EventSettings, Limits
