@@ -17,15 +17,16 @@ scrapes. The owner and the worker can be one process.
     registry    exposes them if there is only one process
     queues      accept queue depths
     reloads     outcomes of reloads
-    processes   process metrics
     overview    totals for the status page
+    collectors  process metrics, and published events
 """
 
 from .application import ApplicationMetrics, ValuesRow
+from .collectors.processes import Processes, ProcessView, ServerView
+from .collectors.published import PublishedEvents, PublishedView
 from .exposition import Exposition, LedgerCollector
 from .ledger import Ledger, Row
 from .overview import Counts, RouteCounts, counts_of
-from .processes import Processes, ProcessView, ServerView
 from .queues import AcceptQueues
 from .recorder import Recorder, RouteRecorder
 from .registry import RegistryMetrics
@@ -44,6 +45,8 @@ __all__ = [
     "LedgerCollector",
     "ProcessView",
     "Processes",
+    "PublishedEvents",
+    "PublishedView",
     "Recorder",
     "RegistryMetrics",
     "ReloadCounts",

@@ -17,7 +17,7 @@ from tiny_listener.core.lifecycle import State
 from tiny_listener.core.observer import NULL_OBSERVER, Observer
 from tiny_listener.core.publishing.embedded import EmbeddedCarrier
 from tiny_listener.core.runtime import Host
-from tiny_listener.events.questions import Wrong
+from tiny_listener.events.questions import AskView, View, Wrong
 from tiny_listener.events.settings import EventSettings
 from tiny_listener.net.addresses import name_of
 from tiny_listener.net.provider import SocketProvider
@@ -25,7 +25,8 @@ from tiny_listener.process.last_resort import LastResort, exit_code_of
 from tiny_listener.process.task_dump import log_tasks
 
 from .admin.status import Status, of_the_only_process, state_in_a_word
-from .admin.views import view_of_the_only_process
+from .admin.views import published_view, view_of_the_only_process
+from .carrier.refresh import Refresh
 from .ipc.accept_depth import queue_depth
 from .settings import CarrierStart
 from .system.logfile import reopen
@@ -85,6 +86,8 @@ class Single:
         events = plan.events if trial is None else EventSettings()
         self._carrier = EmbeddedCarrier(events, at_start=is_needed, on_start=self._start_control)
         self._control = control
+        self._view: View | None = None
+        self._refresh = Refresh(self._ask_for_view)
         self._state = State.NEW
         self.was_ready = False
         self._servers: list[Any] = []
@@ -105,10 +108,17 @@ class Single:
         now, queue = time.monotonic(), sum(self._queues().values())
         lag = read_vitals(self._shown, now).lag
         age = round(now - self._started, 3)
-        return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched, lag=lag)
+        return of_the_only_process(state, age, addresses, queue, self._hooks.dispatched, lag=lag, events=self._view)
 
     async def refresh(self) -> None:
-        """Bring what `status` shows up to date: it always is."""
+        """Bring what `status` shows of events up to date."""
+        if self._carrier.service is not None:
+            await self._refresh()
+
+    async def _ask_for_view(self) -> None:
+        service = self._carrier.service
+        if service is not None and isinstance(view := await service.answer(AskView()), View):
+            self._view = view
 
     def _queues(self) -> dict[str, int]:
         """Return the accept queue depths, by the same keys as `SocketBroker.queues`."""
@@ -198,6 +208,7 @@ class Single:
         before = len(servers)
         self._admin.show_queues(self._queues)
         self._admin.show_processes(lambda: view_of_the_only_process(self._shown, time.monotonic()))
+        self._admin.show_published(lambda: published_view(self._view))
         await self._admin.start(self)
         # A drain closes the listener's servers. The admin endpoint stays open to report how the drain goes.
         del servers[before:]

@@ -14,7 +14,7 @@ from tiny_listener.net.loop import AsyncioLoop
 from tiny_listener.process.last_resort import LastResort
 
 from .admin.status import Status, processes, state_in_a_word
-from .admin.views import view_of
+from .admin.views import published_view, view_of
 from .carrier.keeper import Keeper
 from .carrier.life import fork_carrier
 from .carrier.process import CarrierPlan
@@ -167,6 +167,7 @@ class Supervisor:
             self._admin.show_processes(
                 lambda: view_of(self.slots, counts, time.monotonic(), lag.seconds, carrier.status())
             )
+            self._admin.show_published(lambda: published_view(carrier.view, carrier.restarts_shown))
             await self._admin.start(self)
         if self._control is not None:
             await self._control.start(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
@@ -32,14 +33,17 @@ def hit(server: Server) -> None:
     assert server.get("/handled")[0] == 418
     assert server.get("/echo", method="POST", body=b"x" * 1000)[0] == 200
     assert server.get("/nowhere")[0] == 404
+    for what in ("something", "nothing"):
+        assert server.get(f"/note/{what}", method="POST")[0] == 200
 
 
 @contextmanager
 def busy_server() -> Iterator[Server]:
     """Run two workers, one of which was killed, and both of which were reloaded."""
-    with serving("web:app", "--workers", "2") as server:
+    with serving("busy:app", "--workers", "2", "--events", "memory") as server:
         hit(server)
-        os.kill(server.workers()[0], signal.SIGKILL)
+        processes = json.loads(server.admin("/status.json")[1])["processes"]
+        os.kill(processes[0]["pid"], signal.SIGKILL)
         wait_for(lambda: server.total("tiny_listener_worker_restarts_total", reason="signal") == 1)
         wait_for(server.is_ready)
         server.process.send_signal(signal.SIGHUP)

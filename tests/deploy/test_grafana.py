@@ -212,9 +212,9 @@ def test_no_two_panels_overlap(board: dict[str, Any]) -> None:
             taken[cell] = panel["title"]
 
 
-def test_there_are_three_of_them() -> None:
+def test_there_are_four_of_them() -> None:
     assert {board["uid"] for board in DASHBOARDS} == {f"tiny-listener-{file.stem}" for file in FILES}
-    assert [file.stem for file in FILES] == ["overview", "routes", "workers"]
+    assert [file.stem for file in FILES] == ["events", "overview", "routes", "workers"]
 
 
 def test_what_is_provisioned_is_what_compose_mounts() -> None:

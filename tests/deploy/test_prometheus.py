@@ -132,7 +132,10 @@ def test_the_runbook_names_commands_and_options_that_there_are() -> None:
         re.findall(r"^ +tiny-listener (--[a-z-]+)", RUNBOOK, flags=re.MULTILINE)
     ):
         assert option == "--socket" or option in help_text, option
-    assert set(re.findall(r"tiny-listenerctl ([a-z]+)", RUNBOOK)) <= {"status", "reload", "scale", "stop", "dump"}
+    assert set(re.findall(r"tiny-listenerctl ([a-z]+)", RUNBOOK)) <= {
+        *("status", "reload", "scale", "stop", "dump"),
+        *("events", "dead", "halted", "skip"),
+    }
 
 
 def test_what_reads_expressions_finds_what_is_wrong() -> None:

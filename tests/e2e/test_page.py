@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.browser import Browser, browsing
-from tests.e2e.carriers import carried
 from tests.server import Server, free_ports, request, serving
 from tests.waiting import wait_for
 
@@ -201,20 +200,6 @@ def test_history_keeps_what_the_graphs_need_and_no_more(browser: Browser, page_o
     assert 300 <= points <= 310
     assert 298 <= long <= 306
     assert short == 10
-
-
-def test_it_shows_the_carrier_of_events(browser: Browser, tmp_path: Path) -> None:
-    with carried(tmp_path) as one:
-        first = one.pid()
-        browser.open(one.server.admin_port)
-        wait_for(lambda: first in pids(browser))
-        assert browser.rows("workers")[-1]["Slot"] == "carrier"
-        assert "5 waiting, the oldest for 2 s · 1 of them for a retry" in browser.text("#carried")
-        assert "2 dead (crashed 2)" in browser.text("#carried")
-        os.kill(first, signal.SIGKILL)
-        wait_for(lambda: first not in pids(browser) and len(pids(browser)) == 3)
-        assert f"The carrier of events (pid {first}) has ended: killed by SIGKILL" in browser.text("#news")
-        assert browser.complaints() == []
 
 
 def test_it_follows_the_death_of_a_worker(browser: Browser) -> None:

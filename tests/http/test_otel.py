@@ -11,34 +11,16 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.http.helpers import serving as http_serving
 from tests.http.readings import Counting
+from tests.http.spans import CALLER, TRACE, Kept
 from tests.server import serving
 from tiny_listener import Listener, Param
 from tiny_listener.http import FileResponse, HTTPError, HTTPListener, Request, Response
 from tiny_listener.http.testing import TestClient
 from tiny_listener.otel import instrument
-
-TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-class Kept:
-    """A provider, and the spans that it was given."""
-
-    def __init__(self) -> None:
-        self._exporter = InMemorySpanExporter()
-        self.provider = TracerProvider()
-        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-
-    def spans(self) -> list[ReadableSpan]:
-        found = list(self._exporter.get_finished_spans())
-        self._exporter.clear()
-        return found
 
 
 def application(kept: Kept) -> HTTPListener:

@@ -7,6 +7,8 @@
 The official SDK makes and exports the spans, and is configured by its environment variables (OTEL_SERVICE_NAME,
 OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER ...). Names and attributes follow its semantic conventions for HTTP.
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+Those of published events follow its conventions for messaging, which are in development.
+https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
 
 from __future__ import annotations
@@ -17,19 +19,24 @@ from typing import TYPE_CHECKING, Any
 try:
     from opentelemetry import context, trace
     from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
     from opentelemetry.trace.span import TraceState
 except ImportError as exc:
     raise ImportError(f"{exc}: pip install 'tiny-listener[otel]'") from exc
 
 from .. import __version__
 from ..core.observer import KNOWN_METHODS
+from ..core.publishing.events import PublishedEvent
 from ..http.errors import ClientDisconnectedError, HTTPError, ProtocolError
 from ..http.request import Request
 from ..http.response import DeferredResponse, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..core.aliases import AnyEvent
     from ..core.listener import Listener
+    from ..events.envelope import Envelope
 
 __all__ = ["instrument"]
 
@@ -40,11 +47,15 @@ def instrument(listener: Listener[Any], provider: Any = None) -> None:
     The span of a request continues the trace in its `traceparent`. The span of an event that a handler triggers is a
     child of the handler's span. In handlers it is the current span. Requests without a route have no span.
 
+    Publishing an event is a span too, and each attempt to handle the event is a child of that one, in whatever process
+    and whenever it runs: the attribute `traceparent` of the event connects them.
+
     :param provider: an `opentelemetry.trace.TracerProvider`. The default one sends batches by OTLP over HTTP; it is
         made when the worker starts, and flushed and shut down when it ends
     """
     spans = _Spans()
     listener.hooks.add_watcher(spans)
+    listener.hooks.senders.append(spans.sending)
     if provider is not None:
         spans.use(provider)
         return
@@ -68,6 +79,10 @@ def _exporting_provider() -> Any:
     return provider
 
 
+TRACE_CONTEXT = TraceContextTextMapPropagator()
+"""Reads and writes `traceparent` and `tracestate`, as W3C Trace Context has them."""
+
+
 class _Spans:
     """See `Watcher`."""
 
@@ -89,6 +104,8 @@ class _Spans:
             made = span.get_span_context()
             if made.trace_flags.sampled:
                 request.traced_as = trace.format_trace_id(made.trace_id)
+        elif event.id is not None:
+            span = self._of_attempt(event, event.id)
         else:
             span = self._tracer.start_span(
                 event.route.path, kind=SpanKind.INTERNAL, attributes={"tiny_listener.event": event.route.path}
@@ -117,6 +134,28 @@ class _Spans:
         name = f"{'HTTP' if method == '_OTHER' else method} {route}"
         return self._tracer.start_span(name, _parent(request), SpanKind.SERVER, attributes)
 
+    def sending(self, envelope: Envelope) -> Callable[[asyncio.Future[Any]], None]:
+        """See `Sender`. A `traceparent` that the application has given the event is that of the parent."""
+        given = TRACE_CONTEXT.extract(envelope.attributes) if "traceparent" in envelope.attributes else None
+        attributes = _of_message("send", envelope.route, envelope.id, envelope.cid)
+        span = self._tracer.start_span(f"send {envelope.route}", given, SpanKind.PRODUCER, attributes)
+        envelope.attributes = dict(envelope.attributes)
+        TRACE_CONTEXT.inject(envelope.attributes, trace.set_span_in_context(span))
+
+        def stored(future: asyncio.Future[Any]) -> None:
+            error = asyncio.CancelledError() if future.cancelled() else future.exception()
+            if error is not None:
+                _set_error(span, error)
+            span.end()
+
+        return stored
+
+    def _of_attempt(self, event: AnyEvent, id: str) -> Span:  # noqa: A002
+        parent = TRACE_CONTEXT.extract(event.attributes, context.Context())
+        attributes = _of_message("process", event.route.path, id, _cid_of(event))
+        attributes["tiny_listener.attempt"] = event.attempt
+        return self._tracer.start_span(f"process {event.route.path}", parent, SpanKind.CONSUMER, attributes)
+
     def ended(self, event: AnyEvent) -> None:
         """See `Watcher`."""
         span = self._open.pop(event, None)
@@ -128,12 +167,39 @@ class _Spans:
                 span.set_attribute("error.type", str(status))
                 span.set_status(Status(StatusCode.ERROR))
         error = event.error
-        if error is not None and event.outcome != "rejected":
+        if error is not None and event.id is not None:
+            _set_error(span, error)
+        elif error is not None and event.outcome != "rejected":
             span.record_exception(error)
             span.set_attribute("error.type", type(error).__qualname__)
             if event.result is None:  # no error handler has answered
                 span.set_status(Status(StatusCode.ERROR, str(error)))
         span.end()
+
+
+def _of_message(operation: str, pattern: str, id: str, cid: str | None) -> dict[str, Any]:  # noqa: A002
+    """Return the attributes of a span for a published event."""
+    attributes = {
+        "messaging.system": "tiny_listener",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.template": pattern,
+        "messaging.message.id": id,
+    }
+    if cid is not None:
+        attributes["messaging.message.conversation_id"] = cid
+    return attributes
+
+
+def _cid_of(event: AnyEvent) -> str | None:
+    """Return the id of the context that an event was published for."""
+    return event.delivery.envelope.cid if isinstance(event, PublishedEvent) else None
+
+
+def _set_error(span: Span, error: BaseException) -> None:
+    span.record_exception(error)
+    span.set_attribute("error.type", type(error).__qualname__)
+    span.set_status(Status(StatusCode.ERROR, str(error)))
 
 
 def _parent(request: Request) -> context.Context:

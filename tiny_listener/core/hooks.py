@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from asyncio import Future
+    from collections.abc import Callable
+
+    from ..events.envelope import Envelope
     from .aliases import AnyEvent
     from .injection import Hook
 
-__all__ = ["Hooks", "Planned", "Watcher"]
+__all__ = ["Hooks", "Planned", "Sender", "Watcher"]
 
 
 class Watcher(Protocol):
@@ -21,6 +25,13 @@ class Watcher(Protocol):
         """Called when an event has its result or its error."""
 
 
+class Sender(Protocol):
+    """Is called when an event is published, before it is sent. It must not raise."""
+
+    def __call__(self, envelope: Envelope) -> Callable[[Future[Any]], None]:
+        """Add attributes to the event. Return what is called with the future of the publisher when that is done."""
+
+
 class Planned(Protocol):
     """A route, which stores the hooks that concern it."""
 
@@ -31,7 +42,7 @@ class Planned(Protocol):
 class Hooks:
     """Hooks by kind, in the order of registration; those of a group concern its routes only."""
 
-    __slots__ = ("after", "before", "dispatched", "on_error", "routes", "watchers")
+    __slots__ = ("after", "before", "dispatched", "on_error", "routes", "senders", "watchers")
 
     def __init__(self) -> None:
         self.before: list[Hook] = []
@@ -41,6 +52,8 @@ class Hooks:
         """Number of dispatched events, whatever their outcome."""
         self.watchers: list[Watcher] = []
         """Called when an event begins and when it has ended."""
+        self.senders: list[Sender] = []
+        """Called when an event is published."""
         self.routes: list[Planned] = []
         """The routes that these hooks concern."""
 

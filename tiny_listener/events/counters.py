@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["DELAY_BUCKETS", "Counters", "RouteCounters", "add"]
+__all__ = ["DELAY_BUCKETS", "Counters", "RouteCounters", "add", "decode_counters"]
 
 DELAY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0)
 """Upper bounds in seconds, of the time from publishing to start; one more bucket has what took longer."""
@@ -39,6 +39,10 @@ class RouteCounters(msgspec.Struct):
         self.delay_sum += delay
 
 
+decode_counters: Final = msgspec.msgpack.Decoder(RouteCounters).decode
+"""Decodes the counters of a route as the store has them."""
+
+
 class Counters:
     """The counters of all routes.
 
@@ -47,8 +51,7 @@ class Counters:
     """
 
     def __init__(self, stored: dict[str, bytes]) -> None:
-        decode = msgspec.msgpack.Decoder(RouteCounters).decode
-        self.by_route: Final = {route: decode(values) for route, values in stored.items()}
+        self.by_route: Final = {route: decode_counters(values) for route, values in stored.items()}
         for counters in self.by_route.values():
             counters.unsettled = 0
         self.changed: set[str] = set()

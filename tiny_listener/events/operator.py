@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CarrierError
+from .counters import RouteCounters, decode_counters
 from .messages import Confirm, Publish, Refuse
 from .questions import (
     Answer,
@@ -84,7 +85,7 @@ class Operator:
         for member in members:
             in_flight[member.slot] = in_flight.get(member.slot, 0) + len(member.in_flight)
         oldest = next(iter(state.entries.values()), None)
-        routes = [RouteView(route, counters) for route, counters in sorted(state.counters.by_route.items())]
+        routes = [RouteView(route, self._counters(route)) for route in sorted(service.counted)]
         return View(
             waiting=state.number - sum(in_flight.values()),
             delayed=len(state.delayed),
@@ -100,6 +101,13 @@ class Operator:
             commits=service.commits,
             commit_seconds=service.commit_seconds,
         )
+
+    def _counters(self, route: str) -> RouteCounters:
+        """Return the counters of a route as they are stored, with the unsettled events that there are now."""
+        counters = decode_counters(self._service.counted[route])
+        now = self._service.engine.state.counters.by_route.get(route)
+        counters.unsettled = 0 if now is None else now.unsettled
+        return counters
 
     async def _dead(self, asked: AskDead) -> DeadLetters:
         letters = await self._letters(asked.reason, asked.id, asked.after, asked.limit + 1)

@@ -88,6 +88,9 @@ class EventService:
         self.failure: str | None = None
         self.commit_seconds = 0.0
         self.commits = 0
+        self.counted: dict[str, bytes] = {}
+        """The counters that are stored, by route, encoded. What a transaction has not stored yet a kill may take back,
+        and a counter that goes back looks like a restart to Prometheus."""
 
     @property
     def name(self) -> str:
@@ -105,7 +108,9 @@ class EventService:
         self.clock = self._own_clock or Clock()
         self.store: Store = self._own_store or self._open_store()
         now = self.clock()
-        self.engine = Engine(self.store.load(now, self._settings.limits.dedup_window), self._settings.limits, now)
+        contents = self.store.load(now, self._settings.limits.dedup_window)
+        self.counted = dict(contents.counts)
+        self.engine = Engine(contents, self._settings.limits, now)
         self.engine.expect(expected, now)
         self.operator = Operator(self)
         waiting = self.engine.state.number
@@ -259,6 +264,7 @@ class EventService:
             self._send_refusals(rest)
             self.wake()  # for what has arrived meanwhile, and for what may start in place of what was withdrawn
             if all(isinstance(op, Count) for op in rest.ops):
+                self._count(rest.ops)  # not stored, but what fails while the disk is full is to be seen
                 self._send(rest)
             else:
                 self._write(rest)
@@ -276,10 +282,18 @@ class EventService:
         if self.failure is not None and effects.stored:
             logger.info("The store %s can write again", self.name)
             self.failure = None
+        self._count(effects.ops)
         self._send(effects)
         self._tidying = self.clock.call_at(self.clock() + TIDY_AFTER, self._tidy)
         if self._inbox or self._executor is not None:
             self.wake()
+
+    def _count(self, ops: list[Op]) -> None:
+        """Keep the counters of a transaction, which are its last operations."""
+        for op in reversed(ops):
+            if not isinstance(op, Count):
+                break
+            self.counted[op.route] = op.values
 
     def _has_failed(self, error: StoreFailed) -> None:
         if self.failure is None:

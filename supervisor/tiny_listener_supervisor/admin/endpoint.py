@@ -22,7 +22,7 @@ from .page import page
 from .scrapes import Scrapes
 
 if TYPE_CHECKING:
-    from tiny_listener_metrics import Exposition, ServerView
+    from tiny_listener_metrics import Exposition, PublishedView, ServerView
 
     from tiny_listener import Listener
 
@@ -55,7 +55,7 @@ class Watched(Protocol):
         """Return the status of its processes."""
 
     async def refresh(self) -> None:
-        """Bring what `status` shows of events up to date."""
+        """Bring what `status` and metrics show of published events up to date, unless that takes long."""
 
 
 class _AdminSource(HTTPSource):
@@ -157,6 +157,16 @@ class Admin:
 
             self._exposition.registry.register(Processes(look))
 
+    def show_published(self, look: Callable[[], PublishedView | None]) -> None:
+        """Add published events to the metrics.
+
+        :param look: see `PublishedEvents`; `Watched.refresh` brings it up to date before a scrape
+        """
+        if self._exposition is not None:
+            from tiny_listener_metrics import PublishedEvents  # noqa: PLC0415 - only where there are metrics
+
+            self._exposition.registry.register(PublishedEvents(look))
+
     def warm_up(self) -> None:
         """Render the metrics once in the background.
 
@@ -178,6 +188,8 @@ class Admin:
         if self._scrapes is None:
             return Response("Metrics are off (--no-metrics)\n", 404)
         gzip = _takes_gzip(request)
+        if self._watched is not None:
+            await self._watched.refresh()
         try:
             body, content_type = await self._scrapes.page(
                 request.header("accept"), gzip=gzip, is_gone=request.is_disconnected

@@ -147,16 +147,25 @@ def state_in_a_word(*, ready: bool, was_ready: bool, stopping: bool) -> str:
 
 
 def of_the_only_process(
-    state: str, age: float, addresses: list[str], queue: int | None, events: int | None, *, lag: float
+    state: str,
+    age: float,
+    addresses: list[str],
+    queue: int | None,
+    dispatched: int | None,
+    *,
+    lag: float,
+    events: View | None = None,
 ) -> Status:
     """Return the status of a server that is a single process.
 
+    :param dispatched: events that it has dispatched
     :param lag: as `ProcessStatus.lag`, in seconds
+    :param events: the view of the carrier in it
     """
     pid = os.getpid()
     worker = "ready" if state == "ready" else "draining" if state == "stopping" else "starting"
     shown_lag = round(lag, 6) if worker == "ready" else None
     process = ProcessStatus(
-        0, worker, pid, age, 0, 0, resident_bytes(pid), queue, events, None, cpu_seconds(pid), shown_lag
+        0, worker, pid, age, 0, 0, resident_bytes(pid), queue, dispatched, None, cpu_seconds(pid), shown_lag
     )
-    return Status(pid, state, age, 0, 1, addresses, None, None, [process])
+    return Status(pid, state, age, 0, 1, addresses, None, None, [process], events=events)

@@ -12,12 +12,14 @@ from ..system.proc import process_numbers
 from ..worker.heartbeat import read_vitals
 
 if TYPE_CHECKING:
-    from tiny_listener_metrics import ProcessView, ServerView
+    from tiny_listener_metrics import ProcessView, PublishedView, ServerView
+
+    from tiny_listener.events.questions import View
 
     from ..fleet.slot import Slot
     from .status import CarrierStatus
 
-__all__ = ["view_of", "view_of_the_only_process"]
+__all__ = ["published_view", "view_of", "view_of_the_only_process"]
 
 SUPERVISOR = "supervisor"
 """Label value of the supervisor, in place of a slot number."""
@@ -64,6 +66,17 @@ def view_of_the_only_process(shown: memoryview[float], now: float) -> ServerView
 
     vitals = read_vitals(shown, now)
     return ServerView([_process("0", os.getpid(), vitals.lag)], vitals.in_progress, vitals.connections)
+
+
+def published_view(view: View | None, restarts: int | None = None) -> PublishedView | None:
+    """Return the metrics of published events; None: no carrier was needed.
+
+    :param view: the last view of the carrier
+    :param restarts: number of carriers that were replaced; None: there is no process of it
+    """
+    from tiny_listener_metrics import PublishedView  # noqa: PLC0415 - only where there are metrics
+
+    return None if view is None and restarts is None else PublishedView(view, restarts)
 
 
 def _process(name: str, pid: int, lag: float | None) -> ProcessView:

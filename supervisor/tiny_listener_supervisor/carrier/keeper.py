@@ -27,6 +27,7 @@ from .inquiries import Inquiries
 from .life import STEPS, CarrierState, IllegalCarrierStep
 from .links import Links
 from .messages import AnswerPart, Begin, CarrierFailed, CarrierReady, FromCarrier, LinkLost, Outbox, ToCarrier
+from .refresh import Refresh
 
 if TYPE_CHECKING:
     from ..fleet.slot import Worker
@@ -40,8 +41,6 @@ logger = logging.getLogger("tiny_listener.supervisor")
 NO_CARRIER = "no carrier of events runs here: the application publishes none (--events starts one with the server)"
 ASK_TIME = 3.0
 """Seconds that the answer to a question may take."""
-VIEW_TIME = 0.5
-"""Seconds that a status waits for the carrier's view; then it shows the last one."""
 STOP_TIME = 5.0
 """Seconds from the message to stop until the carrier is killed. What it stores is sound even then."""
 DEAF_TIME = 1.0
@@ -83,7 +82,7 @@ class Keeper:
         self._ended = False
         self._booting: asyncio.Future[str | None] | None = None
         self._links = Links()
-        self._refreshing: asyncio.Future[questions.Answer] | None = None
+        self._refresh = Refresh(lambda: self.ask(questions.AskView()))
 
     def _step(self, new: CarrierState) -> None:
         if new not in STEPS[self.state]:
@@ -292,11 +291,8 @@ class Keeper:
 
     async def refresh(self) -> None:
         """Bring `view` up to date, unless that takes long."""
-        if self.state is not CarrierState.READY:
-            return
-        if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.ensure_future(self.ask(questions.AskView()))
-        await asyncio.wait((self._refreshing,), timeout=VIEW_TIME)
+        if self.state is CarrierState.READY:
+            await self._refresh()
 
     # --- what there is to know of it ----------------------------------------------------------------
 
@@ -318,6 +314,11 @@ class Keeper:
             cpu_seconds(carrier.pid),
             round(read_vitals(carrier.shown, now).lag, 6) if ready else None,
         )
+
+    @property
+    def restarts_shown(self) -> int | None:
+        """`restarts`; None: it was never needed."""
+        return None if self.state is CarrierState.ABSENT else self.restarts
 
     def check(self, now: float, awake_since: float, late: float) -> None:
         """Kill it if its event loop has been blocked for too long; see `policy.is_hung`."""

@@ -22,7 +22,7 @@ from .terms import options_of
 if TYPE_CHECKING:
     from ..listener import Listener
     from ..registration import Route
-    from .client import CarrierClient, Published
+    from .client import CarrierClient, Pending, Published
     from .face import Publication
     from .provider import CarrierProvider
 
@@ -61,9 +61,7 @@ class Publisher:
         """Publish events, once all of them are checked; see `Listener.publish`."""
         seconds = _seconds(timeout)
         sealed = [(self._sealed(one), one.id is not None) for one in several]
-        return [
-            self._client.publish(envelope, seconds, has_own_id=has_own_id).stored for envelope, has_own_id in sealed
-        ]
+        return [self._send(envelope, seconds, has_own_id=has_own_id).stored for envelope, has_own_id in sealed]
 
     async def request(self, one: Publication, timeout: float) -> Any:  # noqa: ASYNC109
         """Publish an event and wait for its result; see `Listener.request`."""
@@ -76,7 +74,7 @@ class Publisher:
         if holds:
             envelope.attributes = {**envelope.attributes, HOLDS: json.dumps(holds)}
         # A second more: the limit of this request comes first.
-        pending = self._client.publish(envelope, timeout + 1, has_own_id=one.id is not None, wants_result=True)
+        pending = self._send(envelope, timeout + 1, has_own_id=one.id is not None, wants_result=True)
         assert pending.result is not None
         try:
             async with asyncio.timeout(timeout):
@@ -119,6 +117,15 @@ class Publisher:
         )
         check_size(envelope, self.provider.settings.limits.max_event)
         return envelope
+
+    def _send(self, envelope: Envelope, timeout: float, *, has_own_id: bool, wants_result: bool = False) -> Pending:
+        dones = [sender(envelope) for sender in self._listener.hooks.senders]
+        if dones:  # they may have added attributes
+            check_size(envelope, self.provider.settings.limits.max_event)
+        pending = self._client.publish(envelope, timeout, has_own_id=has_own_id, wants_result=wants_result)
+        for done in dones:
+            pending.stored.add_done_callback(done)
+        return pending
 
     def _route_of(self, path: str | NamedEvent) -> tuple[Route, str, dict[str, str] | None]:
         try:

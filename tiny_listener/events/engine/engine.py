@@ -9,15 +9,12 @@ from typing import Any, Final
 from ..counters import add
 from ..life import Entry, State
 from ..messages import (
-    Confirm,
     Deliver,
     Done,
     Draining,
     Failed,
-    FromCarrier,
     Hello,
     Publish,
-    Refuse,
     Result,
     Returned,
     Settled,
@@ -25,29 +22,14 @@ from ..messages import (
 )
 from ..policy import Reason
 from ..settings import Limits
-from ..store.ops import Contents, Count, Delete, Insert, Op, Start, StoredEvent
+from ..store.ops import Contents, Count, Delete, Insert, Start, StoredEvent
 from .admission import Admission
+from .effects import Effects, without_publishes
 from .letters import Letters
 from .members import Member
 from .state import EngineState
 
 __all__ = ["Effects", "Engine"]
-
-
-class Effects:
-    """What the engine wants done: first the transaction, then the messages.
-
-    :ivar ops: to write in one transaction
-    :ivar sends: messages to workers, by the number of their link, in order
-    :ivar stored: the publishes among them, by the number of their event; see `Engine.withdraw`
-    """
-
-    __slots__ = ("ops", "sends", "stored")
-
-    def __init__(self, ops: list[Op], sends: list[tuple[int, FromCarrier]], stored: dict[int, tuple[int, int]]) -> None:
-        self.ops = ops
-        self.sends = sends
-        self.stored = stored
 
 
 class Engine:
@@ -70,6 +52,7 @@ class Engine:
         self.letters: Final = Letters(self.state, self.admission, contents)
         self._settled: Final[Counter[int]] = Counter()
         self._settled_since: float | None = None
+        self._left_open: Final[set[int]] = set()
         self._expected: list[int] = []
         self._expected_until = now
         self._handlers: Final[dict[type, Callable[[Member, Any, float], None]]] = {
@@ -93,6 +76,8 @@ class Engine:
             self.state.timers.set(entry, due)
             return
         self.state.entries[entry.seq] = entry
+        if stored.is_started:
+            self._left_open.add(entry.seq)
         if entry.due is None or entry.due <= now:
             entry.due = None
             self.schedule.add(entry)
@@ -140,6 +125,7 @@ class Engine:
             if entry.state is State.RETRYING:
                 self._fall_due(entry)
             if self.schedule.resume(entry, member):
+                self._left_open.discard(entry.seq)
                 entry.step(State.IN_FLIGHT)
                 entry.attempts = held.attempt
 
@@ -367,6 +353,9 @@ class Engine:
             self.schedule.start(entry, member)
             entry.step(State.IN_FLIGHT)
             entry.attempts += 1
+            if entry.seq in self._left_open:  # carrier and worker died at once, during its last attempt
+                self._left_open.discard(entry.seq)
+                add(self.state.counters.of(envelope.route).attempts, "crashed")
             was_started = entry.first_started is not None
             if not was_started:
                 entry.first_started = now
@@ -386,22 +375,6 @@ class Engine:
 
         :param why: for the publishers
         """
-        stored = effects.stored
-        for seq in stored:
+        for seq in effects.stored:
             self.admission.withdraw(seq)
-        refused = set(stored.values())
-        sends: list[tuple[int, FromCarrier]] = []
-        for number, message in effects.sends:
-            if type(message) is Confirm and (number, message.n) in refused:
-                sends.append((number, Refuse(message.n, "failed", why)))
-            elif not (type(message) is Deliver and message.seq in stored):
-                sends.append((number, message))
-        ops: list[Op] = []
-        for op in effects.ops:
-            if isinstance(op, Start):
-                if started := [seq for seq in op.seqs if seq not in stored]:
-                    ops.append(Start(started, op.at))
-            elif not (isinstance(op, (Insert, Delete)) and op.seq in stored) and not isinstance(op, Count):
-                ops.append(op)
-        ops += [Count(route, values) for route, values in self.state.counters.take_changed().items()]
-        return Effects(ops, sends, {})
+        return without_publishes(effects, self.state.counters.take_changed(), why)

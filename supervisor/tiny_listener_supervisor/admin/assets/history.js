@@ -14,7 +14,11 @@ function counters(overview) {
   }
   const processes = new Map();
   for (const one of processesOf(overview.server)) if (one.pid !== null) processes.set(one.pid, [one.cpu, one.events]);
-  return { clock: overview.clock, routes, processes, missing: measured ? measured.counts.not_found : 0 };
+  const published = new Map();
+  for (const { route, counters: one } of overview.server.events?.routes || []) {
+    published.set(route, [one.published.stored || 0, Object.values(one.settled).reduce((all, n) => all + n, 0)]);
+  }
+  return { clock: overview.clock, routes, processes, published, missing: measured ? measured.counts.not_found : 0 };
 }
 
 // What was counted between two polls: of a route [errors, 4xx, 5xx, ...buckets]. A route that is new began at zero; a
@@ -104,6 +108,15 @@ class History {
     if (last === undefined) return null;
     const older = this.polls.findLast((poll) => poll.clock <= last.clock - seconds + 0.25) || this.polls[0];
     return older.clock < last.clock ? between(older, last) : null;
+  }
+
+  // Events of a route that were published, and settled, a second, over the last 10 seconds; null before the second poll.
+  published(route) {
+    const last = this.polls.at(-1);
+    const older = this.polls.find((poll) => poll.clock >= last.clock - 10.25);
+    if (older === last) return null;
+    const before = older.published.get(route) || [0, 0];
+    return last.published.get(route).map((n, i) => Math.max(0, n - before[i]) / (last.clock - older.clock));
   }
 
   // Recent use of a process: the share of a core, and its events per second; null where that is not known yet.

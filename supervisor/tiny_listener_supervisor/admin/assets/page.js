@@ -51,6 +51,18 @@ for (const name of ["Events/s", "p99", "Errors/s", "Events", "Errors", "5xx", "R
   by("order").append(new Option(name === "Route" ? "name" : name, name));
 }
 
+const published = new Table(by("published"), [
+  { name: "Route", className: "text route" },
+  { name: "Published/s", title: "Stored a second, over the last 10 seconds" },
+  { name: "Settled/s", title: "Over the last 10 seconds" },
+  { name: "Unsettled", title: "Waiting, delayed or in flight" },
+  { name: "Published", title: "Stored since the store was created" },
+  { name: "Settled", title: "Ended well since the store was created" },
+  { name: "Failed attempts", title: "With an error, a timeout, or the death of their worker" },
+  { name: "Refused", title: "Not stored: the store was full or failed" },
+  { name: "Dead", title: "Given up since the store was created, by reason" },
+]);
+
 const number = (n, write, bad = false) => ({ text: write(n), className: n ? (bad ? "bad" : "") : "zero" });
 
 function showServer({ server, version, python, measured }) {
@@ -89,23 +101,50 @@ function showWorkers({ server }) {
       ],
     };
   }));
-  const { events } = server;
-  by("carried").hidden = !events;
-  if (events) setText(by("carried"), eventsText(events));
 }
 
 const totalOf = (counts) => Object.values(counts).reduce((total, n) => total + n, 0);
+const reasonsOf = (counts) => Object.entries(counts).filter(([, n]) => n > 0).map(([reason, n]) => `${reason} ${countText(n)}`).join(", ");
 
-function eventsText({ waiting, oldest, retries, in_flight, dead, halted, store, failure }) {
-  const reasons = Object.entries(dead).map(([reason, n]) => `${reason} ${countText(n)}`).join(", ");
+function showPublished({ server: { events } }) {
+  by("published-section").hidden = !events;
+  if (!events) return;
+  by("store-failure").hidden = events.failure === null;
+  setText(by("store-failure"), events.failure === null ? "" : `The store cannot write: ${events.failure}`);
+  const rows = [...events.routes].sort((a, b) => b.counters.unsettled - a.counters.unsettled || (a.route < b.route ? -1 : 1));
+  published.show(rows.slice(0, MANY).map(({ route, counters: { published: taken, attempts, settled, dead, unsettled } }) => {
+    const rates = history_.published(route);
+    return {
+      key: route,
+      cells: [
+        { text: route },
+        number(rates && rates[0], rateText),
+        number(rates && rates[1], rateText),
+        number(unsettled, countText),
+        number(taken.stored || 0, countText),
+        number(settled.ok || 0, countText),
+        number(totalOf(attempts) - (attempts.ok || 0), countText),
+        number((taken.overloaded || 0) + (taken.failed || 0), countText, true),
+        totalOf(dead) ? { text: `${countText(totalOf(dead))} (${reasonsOf(dead)})` } : number(0, countText),
+      ],
+    };
+  }));
+  by("published").hidden = rows.length === 0;
+  by("more-published").hidden = rows.length <= MANY;
+  setText(by("more-published"), `${countText(rows.length - MANY)} more routes: tiny-listenerctl events shows them.`);
+  setText(by("carried"), eventsText(events));
+}
+
+function eventsText({ waiting, delayed, oldest, retries, in_flight, dead, halted, store, store_bytes }) {
+  const reasons = reasonsOf(dead);
   return [
-    `Published events: ${countText(waiting)} waiting${oldest === null ? "" : `, the oldest for ${ageText(oldest)}`}`,
+    `${countText(waiting)} waiting${oldest === null ? "" : `, the oldest for ${ageText(oldest)}`}`,
     `${countText(retries)} of them for a retry`,
+    `${countText(delayed)} published for later`,
     `${countText(totalOf(in_flight))} in flight`,
     `${countText(totalOf(dead))} dead${reasons ? ` (${reasons})` : ""}`,
     `${countText(halted)} halted keys`,
-    store,
-    ...(failure ? [`cannot store: ${failure}`] : []),
+    `${store} ${bytesText(store_bytes)}`,
   ].join(" · ");
 }
 
@@ -213,6 +252,7 @@ function show(overview, now) {
   document.body.classList.remove("stale");
   showServer(overview);
   showWorkers(overview);
+  showPublished(overview);
   if (overview.measured !== null) {
     showTotals(overview.measured);
     showRoutes(overview.measured);

@@ -1,0 +1,1 @@
+"""Collectors of what is looked up at the time of a scrape, besides what workers count."""
