@@ -35,7 +35,7 @@ async def placed(number: int, order: Order, event: Event) -> None:
     if order.customer in closed:
         raise RetryLater(60)
     totals[order.customer] = totals.get(order.customer, 0) + order.total
-    print(f"order {number} of {order.customer}: attempt {event.attempt}, {totals[order.customer]} in all")
+    print(f"order {number} of {order.customer}: attempt {event.attempt}, {totals[order.customer]} in all", flush=True)
 
 
 @app.on_event("total of {customer}")
@@ -50,7 +50,7 @@ async def show(customer: str) -> dict[str, int]:
     return {"total": await app.request(f"total of {customer}", key=customer, timeout=5)}
 
 
-@app.on_error(Exception)
-async def gave_up(event: Event, error: Exception) -> None:
+@app.on_error(Reject)
+async def gave_up(event: Event, error: Reject) -> None:
     """Called at the last failure of an event, not at those that are followed by another attempt."""
-    print(f"{event.route.path} of {event.key}: {error}")
+    print(f"{event.key}: {error}", flush=True)

@@ -47,7 +47,7 @@ def offered(words: str, cwd: Path) -> list[str]:
         ("tiny-listener --workers 2 http", ["http_streams:app", "http_web:app"]),
         ("tiny-listener udp", ["udp_counts:app"]),
         ("tiny-listener nothing", []),
-        ("tiny-listenerctl s", ["scale", "status", "stop"]),
+        ("tiny-listenerctl s", ["scale", "skip", "status", "stop"]),
         ("tiny-listenerctl status --js", ["--json"]),
     ],
 )

@@ -30,6 +30,7 @@ import yaml
 from tests.docs.pages import ALL_PAGES, PAGES, Block, Session, blocks
 from tests.server import ROOT, command
 from tiny_listener.cli.ctl import command as ctl
+from tiny_listener.cli.events.publish import command as publish
 from tiny_listener.cli.main import command as main
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -194,10 +195,11 @@ def words(rest: str) -> list[str]:
 
 @pytest.mark.parametrize(("page", "rest"), named("tiny-listener"))
 def test_the_command_knows_the_options_that_are_named(page: str, rest: str) -> None:
-    context = click.Context(main, info_name="tiny-listener")
     args = [word for word in words(rest) if not word.startswith("--check")]
-    values, _, _ = main.make_parser(context).parse_args([*args, "--"])
-    by_name = {parameter.name: parameter for parameter in main.params}
+    command = publish if args[:1] == ["publish"] else main
+    context = click.Context(command, info_name="tiny-listener")
+    values, _, _ = command.make_parser(context).parse_args([*args, "--"])
+    by_name = {parameter.name: parameter for parameter in command.params}
     for name, value in values.items():
         kind: Any = by_name[name].type
         is_checked_here = isinstance(kind, (click.types.IntParamType, click.Choice))

@@ -79,6 +79,10 @@ PARTS: dict[str, tuple[str, str]] = {
         "",
         "assert app.hooks.watchers",
     ),
+    "docs/use/keyed-events.md: from tiny_listener import Listener, Retry": (
+        "",
+        "test_an_order_is_tried_again()",
+    ),
     "docs/use/events.md: from tiny_listener import Listener": (
         "",
         "asyncio.run(app.listen())",

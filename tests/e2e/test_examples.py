@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import signal
 import socket
 import subprocess
@@ -153,3 +154,15 @@ def test_a_broker_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
             assert server.stop() == 0
             assert "never retrieved" not in server.log
             assert "Traceback" not in server.log
+
+
+def test_orders(tmp_path: Path) -> None:
+    with serving("orders:app", "--workers", "4", "--events", f"sqlite:{tmp_path}", cwd=EXAMPLES) as server:
+        for number, total in ((1, 350), (2, 50), (3, -1)):
+            body = f'{{"customer": "ann", "total": {total}}}'.encode()
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as client:
+                client.request("POST", f"/order/{number}", body, {"Content-Type": "application/json"})
+                assert client.getresponse().status == 202
+        assert server.get("/total/ann") == (200, b'{"total":400}')  # it comes after the orders
+        wait_for(lambda: "order 3 has a negative total" in server.log)
+        assert server.log.index("order 1 of ann") < server.log.index("order 2 of ann")

@@ -67,7 +67,7 @@ class Publishes:
         :param cid: the id of the context to handle it in, at the worker that has the context, without an order
         :param attributes: further attributes, for the handler's `event.attributes`
         :raises EventNotFound: no pattern matches
-        :raises EventTooLarge: it is larger than `--events-max-event` allows
+        :raises EventTooLarge: it has more than 256 KiB
         :raises NotStored: it is not known to be stored; to publish it again with the same `id` is safe
         :raises EventsOverloaded: too many events are waiting
         :raises CarrierError: the store cannot be opened
