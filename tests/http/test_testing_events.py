@@ -7,7 +7,7 @@ import asyncio
 import httpx
 import pytest
 
-from tiny_listener import Event, EventNotFound, Retry
+from tiny_listener import Event, EventNotFound, EventsOverloaded, Retry
 from tiny_listener.core.publishing import embedded
 from tiny_listener.http import HTTPListener
 from tiny_listener.http.testing import TestClient, httpx_transport
@@ -105,3 +105,16 @@ def test_an_event_that_does_not_end_delays_a_call_only_so_long(monkeypatch: pyte
     app.host.graceful_timeout = 0.01
     with TestClient(app) as client:
         assert client.post("/go").status_code == 204
+
+
+def test_a_handler_whose_event_finds_no_room_answers_503(caplog: pytest.LogCaptureFixture) -> None:
+    app = HTTPListener()
+
+    @app.post("/go")
+    async def go() -> None:
+        raise EventsOverloaded("100000 events are waiting")
+
+    with TestClient(app) as client:
+        response = client.post("/go")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert "published in vain: 100000 events are waiting" in caplog.text

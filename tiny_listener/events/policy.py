@@ -161,20 +161,28 @@ def decide(
     :param retry: that of the route; None: no retries
     :param draw: `random.uniform`
     """
-    if isinstance(error, Reject):
+    errors = _leaves(error)
+    if any(isinstance(one, Reject) for one in errors):
         return GivenUp("rejected")
-    if isinstance(error, (EventDataError, PathParamsError)):
+    if any(isinstance(one, (EventDataError, PathParamsError)) for one in errors):
         return GivenUp("undecodable")
     most = 1 if retry is None else retry.max_attempts
-    if isinstance(error, RetryLater):
+    if waits := [one.seconds for one in errors if isinstance(one, RetryLater)]:
         # A handler that asks for a retry gets one even where the route has no policy: that of a default `Retry`.
         most = Retry().max_attempts if retry is None else most
-        return Again(max(LEAST_WAIT, error.seconds)) if attempt < most else GivenUp("attempts")
-    # The application cancelled its own handler: a drain is no failure, and does not come here.
-    is_one = retry is not None and isinstance(error, (*retry.on, asyncio.CancelledError))
-    if retry is None or attempt >= most or not is_one:
+        return Again(max(LEAST_WAIT, *waits)) if attempt < most else GivenUp("attempts")
+    if retry is None or attempt >= most:
         return GivenUp("attempts")
-    return Again(retry.wait(attempt, draw))
+    # The application cancelled its own handler: a drain is no failure, and does not come here.
+    is_one = isinstance(error, retry.on) or all(isinstance(one, (*retry.on, asyncio.CancelledError)) for one in errors)
+    return Again(retry.wait(attempt, draw)) if is_one else GivenUp("attempts")
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors of a group, as several subscribers may raise it; of one error itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for one in error.exceptions for leaf in _leaves(one)]
 
 
 def _is_number(value: object) -> bool:

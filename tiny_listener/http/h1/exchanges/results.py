@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ....core.dispatch import log_failure
+from ....errors import EventsOverloaded
 from ....process.safe_logging import log_safely
 from ...errors import ClientDisconnectedError, HTTPError, ProtocolError
 from ...response import DeferredResponse, Response, as_response
@@ -49,6 +50,9 @@ def response_to_error(event: Event[Any], error: BaseException, context: Context 
         message = "Event %r exceeded its timeout of %g s in %s"
         log_safely(logger, logging.WARNING, message, event.route.path, event.route.timeout, event.route.where)
         return Refusal(504, HTTPStatus(504).phrase).response()
+    if isinstance(error, EventsOverloaded):
+        log_safely(logger, logging.WARNING, "Event %r published in vain: %s", event.route.path, error)
+        return Refusal(503, HTTPStatus(503).phrase).response()  # with Retry-After
     if not isinstance(error, HTTPError):
         return None
     make = error.response
