@@ -124,6 +124,7 @@ events-chaos: $(VENV)/.dev  ## the order of keyed events while processes are kil
 		$(BIN)/python loadtest/events_chaos.py --store $$store $$keys --events $(EVENTS) --kills $(KILLS) || exit 1; \
 	done; done
 	$(BIN)/python loadtest/events_chaos.py --events 20000 --kills 20 --stops 3
+	$(BIN)/python loadtest/events_chaos.py --events 20000 --kills 20 --small-disk
 
 exactness: tools $(VENV)/.dev  ## whether counters are what clients saw, over 100,000 requests and kills, reloads, recycling
 	$(BIN)/python loadtest/exactness.py

@@ -2,9 +2,11 @@
 
     python loadtest/events_chaos.py [--store sqlite|full|memory] [--events 100000] [--kills 100] [--keys 200]
                                     [--skew 0|1] [--workers 3] [--seed N] [--milliseconds 1] [--stops 0]
+                                    [--small-disk]
 
 Two processes publish; handlers append to a file; `events/oracle.py` judges it. In memory only workers are killed: what
-waits in memory is lost with the carrier, as is documented. Prints its seed and the verdict; exit code 1 when it is not
+waits in memory is lost with the carrier, as is documented. With --small-disk the store is on a file system of 64 MB
+(tmpfs, as root), which is full from time to time. Prints its seed and the verdict; exit code 1 when it is not
 right, or when the counters disagree with the file.
 """
 
@@ -22,6 +24,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,9 @@ FAULTS = {"worker": 60, "carrier": 20, "supervisor": 6, "reload": 6, "more": 4, 
 KILLS = ("worker", "carrier", "supervisor")
 STOPPED = 15.0
 """Seconds that a worker is stopped (SIGSTOP): longer than the lease, less than the hang timeout."""
+DISK = "64m"
+FULL = 1.5
+"""Seconds that the disk is full."""
 PATIENCE = 120.0
 """Seconds for all events to be settled after the last fault."""
 
@@ -124,6 +130,8 @@ class Chaos:
         weights = dict(FAULTS)
         if self.options.store == "memory":
             weights = {name: weight for name, weight in weights.items() if name not in ("carrier", "supervisor")}
+        if self.options.small_disk:
+            weights["full_disk"] = 10
         (fault,) = self.chance.choices(list(weights), list(weights.values()))
         if getattr(self, f"_{fault}")():
             self.faults[fault] += 1
@@ -171,6 +179,30 @@ class Chaos:
 
     def _fewer(self) -> bool:
         return len(self._workers()) > self.options.workers and self._signal(signal.SIGTTOU)
+
+    def _full_disk(self) -> bool:
+        """Fill the file system of the store, and make room again."""
+        ballast = self.folder / "store" / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 65536)
+        time.sleep(FULL)
+        ballast.unlink()
+        return True
+
+    @contextlib.contextmanager
+    def disk(self) -> Iterator[None]:
+        """Mount the small file system, if it was asked for, while the block runs."""
+        if not self.options.small_disk:
+            yield
+            return
+        store = self.folder / "store"
+        store.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(store)], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "-l", str(store)], check=True)
 
     def stop_a_worker(self) -> None:
         """Stop a worker for longer than the lease, and let it go on."""
@@ -257,16 +289,18 @@ def main() -> int:
     parser.add_argument("--milliseconds", type=Decimal(0, 1000), default=1.0)
     parser.add_argument("--period", type=Decimal(0.05, 60), default=0.6)
     parser.add_argument("--stops", type=Number(0, 100), default=0)
+    parser.add_argument("--small-disk", action="store_true", help="let the disk be full from time to time")
     parser.add_argument("--command", default="-m tiny_listener", help="what Python runs as the server")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="events-chaos-"))
     chaos = Chaos(options, folder)
-    try:
-        verdict, view = chaos.run()
-    finally:
-        chaos.stop()
+    with chaos.disk():
+        try:
+            verdict, view = chaos.run()
+        finally:
+            chaos.stop()
     faults = ", ".join(f"{count} {name}" for name, count in sorted(chaos.faults.items()))
     print(f"{options.store}: {verdict} ({faults}; {time.monotonic() - started:.0f} s)")
     wrong = differences(view, verdict)
