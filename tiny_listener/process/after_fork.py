@@ -36,7 +36,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .open_files import open_descriptors
 
@@ -60,6 +60,13 @@ EVENTPOLL, EVENTFD, IO_URING = "anon_inode:[eventpoll]", "anon_inode:[eventfd]",
 Address = tuple[int, int, Any]
 
 
+class HasDescriptor(Protocol):
+    """Something with a file descriptor, such as a socket."""
+
+    def fileno(self) -> int:
+        """Return the file descriptor; -1: it is closed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What this process shares with its children: its server.
@@ -76,7 +83,7 @@ class Shared:
 
 _servers: list[Shared] = []
 _private: set[int] = set()
-_private_sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+_private_sockets: weakref.WeakSet[HasDescriptor] = weakref.WeakSet()
 _parents: list[int] = []
 """The process whose children are disconnected, if any."""
 _registered: list[bool] = []
@@ -95,8 +102,8 @@ def separate_children(descriptors: Iterable[int] = ()) -> None:
     _private.update(descriptors)
 
 
-def separate_socket(sock: socket.socket) -> None:
-    """Disconnect children of this process from a socket, until it is closed."""
+def separate_socket(sock: HasDescriptor) -> None:
+    """Disconnect children of this process from a socket, or a lock, until it is closed."""
     separate_children()
     _private_sockets.add(sock)
 

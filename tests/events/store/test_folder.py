@@ -263,3 +263,23 @@ def test_a_closed_folder_is_free_even_if_a_child_has_inherited_it(tmp_path: Path
     folder.close()
     open_folder(tmp_path).close()
     os.close(inherited)
+
+
+def test_a_child_that_outlives_its_parent_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """A worker process of an application goes on for a moment after its server was killed."""
+    program = (
+        "import os, sys, time; from tiny_listener.events.store.folder import open_folder\n"
+        f"folder = open_folder({str(tmp_path)!r})\n"
+        "if os.fork() == 0: print(os.getpid(), flush=True); time.sleep(60)\n"
+        "time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert "is used by" in reason(tmp_path)
+        parent.kill()
+        parent.wait()
+        try:
+            open_folder(tmp_path).close()
+        finally:
+            os.kill(child, signal.SIGKILL)

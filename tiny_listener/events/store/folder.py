@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from ...errors import CarrierError
+from ...process.after_fork import separate_socket
 
 __all__ = ["LEAST_ROOM", "NETWORK", "Folder", "Mount", "default_folder", "mount_of", "open_folder"]
 
@@ -85,9 +86,9 @@ class Mount(NamedTuple):
 class Folder:
     """The locked folder of a store.
 
-    The lock is one of flock(2): it ends with its process, however that dies, unless a child has inherited the file
-    descriptor by fork, which O_CLOEXEC does not prevent. So open the folder after the fork of the process that uses it,
-    and let that process fork no other.
+    The lock is one of flock(2): it ends with its process, however that dies, unless a child keeps the file descriptor,
+    which it inherits by fork. So children are disconnected from it. Open the folder after the fork of the process that
+    uses it.
 
     :ivar path: of the folder, absolute
     """
@@ -95,6 +96,10 @@ class Folder:
     def __init__(self, path: Path, fd: int) -> None:
         self.path: Final = path
         self._fd = fd
+
+    def fileno(self) -> int:
+        """Return the file descriptor of the lock; -1: it is released."""
+        return self._fd
 
     def close(self) -> None:
         """Release the lock, even if a child has inherited it. The file stays: to delete it would release the lock of
@@ -163,7 +168,9 @@ def open_folder(path: Path | str, *, least_room: int = LEAST_ROOM) -> Folder:
             "database: choose a folder on a local disk"
         )
     _check_room(path, least_room)
-    return Folder(path, _lock(path))
+    folder = Folder(path, _lock(path))
+    separate_socket(folder)
+    return folder
 
 
 def _created(path: Path) -> Path:
