@@ -28,6 +28,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from arguments import Arguments, Names, Number
+from environment import bench_python
 from events.bench_server import CLIENTS, KEYS, STORES, Server, folder, routes, share
 from processes import cpu_seconds, resident_bytes
 
@@ -262,6 +263,9 @@ def main() -> int:
     parser.add_argument("--waiting", type=Number(4000, 10_000_000), default=1_000_000)
     parser.add_argument("--rounds", type=Number(1, 20), default=3)
     options = parser.parse_args()
+    python = bench_python()
+    if Path(python) != Path(sys.executable):
+        os.execv(python, [python, *sys.argv])
     print(f"load average {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}", flush=True)
     shown: dict[str, Callable[[], bool]] = {
         "cost": lambda: show_cost(options.stores, options.events, options.rounds),
