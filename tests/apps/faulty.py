@@ -1,33 +1,57 @@
-"""Handles published events as their data says: ends at once, fails, sleeps, or ends its process."""
+"""Whose workers do on request what no worker should."""
 
-import asyncio
 import os
-import signal
+import socket
+import time
 from pathlib import Path
-from typing import Any
 
-from tiny_listener import Event, Retry
-from tiny_listener.http import HTTPListener, Request
+from tiny_listener.http import HTTPListener
 
 app = HTTPListener()
-FILE = os.open(os.environ["FAULTY_FILE"], os.O_APPEND | os.O_CREAT | os.O_WRONLY)
-GATE = Path(os.environ.get("FAULTY_GATE", "/no/such/file"))
 
 
-@app.post("/publish/{key}/{n:int}")
-async def publish(key: str, n: int, request: Request) -> str:
-    published = await app.publish(f"work {key} {n}", await request.json(), key=key, timeout=5)
-    return published.id
+def line() -> int:
+    """The file descriptor of the line to the supervisor."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        try:
+            with socket.socket(fileno=os.dup(fd)) as sock:
+                if sock.type == socket.SOCK_SEQPACKET:
+                    return fd
+        except OSError:
+            continue
+    raise LookupError("no SEQPACKET socket is open")
 
 
-@app.on_event("work {key} {n:int}", retry=Retry(max_attempts=3, first=0.05))
-async def work(key: str, n: int, event: Event) -> None:
-    data: dict[str, Any] = event.data
-    os.write(FILE, f"{key} {n} {event.attempt} {event.redelivered}\n".encode())
-    if data.get("do") == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if data.get("do") == "fail":
-        raise ValueError("as told")
-    while data.get("do") == "wait" and not GATE.exists():
-        await asyncio.sleep(0.01)
-    os.write(FILE, f"{key} {n} done\n".encode())
+@app.startup
+async def die_where_told() -> None:
+    if "DIE" in os.environ and Path(os.environ["DIE"]).exists():
+        os._exit(9)
+
+
+@app.get("/")
+async def who() -> str:
+    return str(app.slot)
+
+
+@app.get("/close")
+async def close() -> None:
+    with socket.socket(fileno=os.dup(line())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+@app.get("/deaf")
+async def deaf() -> None:
+    with socket.socket(fileno=os.dup(line())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+    time.sleep(3600)
+
+
+@app.get("/garble")
+async def garble() -> None:
+    os.write(line(), b"\xc1 no message")
+
+
+@app.get("/die")
+async def die() -> None:
+    os._exit(5)

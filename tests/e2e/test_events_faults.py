@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
 class Faulty:
-    """A server of apps/faulty.py, and what its handlers have written."""
+    """A server of apps/faulty_events.py, and what its handlers have written."""
 
     def __init__(self, server: Server, folder: Path) -> None:
         self.server = server
@@ -51,7 +51,7 @@ def faulty(folder: Path, *options: str, store: Path | None = None, workers: int 
     place = ["--events", f"sqlite:{store or folder / 'store'}"]
     if workers > 1:
         place += ["--control-socket", str(folder / "control")]
-    with serving("faulty:app", "--workers", str(workers), *place, *options, env=env) as server:
+    with serving("faulty_events:app", "--workers", str(workers), *place, *options, env=env) as server:
         yield Faulty(server, folder)
 
 
