@@ -155,4 +155,4 @@ class RemoteError(ListenerError):
 
 
 class WouldDeadlock(ListenerError):  # noqa: N818
-    """A request would wait for ever: its key is held by an event that waits for this very request."""
+    """A request would never have its answer: its key is held by an event that waits for this very request."""

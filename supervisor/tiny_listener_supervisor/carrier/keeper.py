@@ -194,7 +194,7 @@ class Keeper:
 
     def _start_again(self, carrier: CarrierProcess, was: CarrierState, words: str, lived: float) -> None:
         self.restarts += 1
-        # Whoever publishes waits for a carrier that was ready; one that never was may fail again for the same cause.
+        # Publishers wait for a carrier that was ready; one that never was may fail again for the same cause.
         longest = MAX_DELAY_ALONE if was is CarrierState.READY else MAX_DELAY
         self._failures, delay = restart_delay(self._failures, lived, self._chance(), longest)
         then = f"in {delay:.2g} s" if delay else "now"

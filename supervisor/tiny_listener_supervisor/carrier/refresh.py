@@ -1,4 +1,4 @@
-"""Asks for a view again, without letting whoever needs it wait long."""
+"""Asks for a view again, and bounds how long its readers wait for it."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Folder:
 
     def close(self) -> None:
         """Release the lock, even if a child has inherited it. The file stays: to delete it would release the lock of
-        whoever has just opened it.
+        the process that has just opened it.
         """
         if self._fd < 0:
             return
