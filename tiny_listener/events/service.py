@@ -108,7 +108,12 @@ class EventService:
         self.clock = self._own_clock or Clock()
         self.store: Store = self._own_store or self._open_store()
         now = self.clock()
-        contents = self.store.load(now, self._settings.limits.dedup_window)
+        try:
+            contents = self.store.load(now, self._settings.limits.dedup_window)
+        except BaseException:
+            self.store.close()
+            self._unlock()
+            raise
         self.counted = dict(contents.counts)
         self.engine = Engine(contents, self._settings.limits, now)
         self.engine.expect(expected, now)
@@ -128,7 +133,16 @@ class EventService:
         from .store.sqlite import SQLiteStore  # noqa: PLC0415
 
         self._folder = open_folder(settings.folder)
-        return SQLiteStore(settings.folder, sync=settings.sync, partitions=settings.limits.partitions)
+        try:
+            return SQLiteStore(settings.folder, sync=settings.sync, partitions=settings.limits.partitions)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def _unlock(self) -> None:
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.close()
 
     # --- links ------------------------------------------------------------------------------------
 
@@ -381,8 +395,7 @@ class EventService:
                 timer.cancel()
         self._is_closed = True
         await self.read(self.store.close)
-        if self._folder is not None:
-            self._folder.close()
+        self._unlock()
         if self._executor is not None:
             self._executor.shutdown()
 

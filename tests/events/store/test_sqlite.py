@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def count(store: SQLiteStore, table: str) -> int:
 
 
 def reason(folder: Path, *, partitions: int = 64) -> str:
-    with pytest.raises(CarrierError) as caught:
-        SQLiteStore(folder, partitions=partitions).load(NOW, WINDOW)
+    with pytest.raises(CarrierError) as caught, closing(SQLiteStore(folder, partitions=partitions)) as store:
+        store.load(NOW, WINDOW)
     text = str(caught.value)
     assert "\n" not in text
     return text

@@ -77,9 +77,13 @@ class SQLiteStore:
         self._path = Path(folder) / FILE
         self._wal = self._path.with_name(f"{FILE}-wal")
         self._db = connect(self._path, sync, partitions)
-        self.id = store_id(self._db)
-        self._reserve = Reserve(self._path.with_name("reserve"), reserve)
-        self._reserve.hold()
+        try:
+            self.id = store_id(self._db)
+            self._reserve = Reserve(self._path.with_name("reserve"), reserve)
+            self._reserve.hold()
+        except BaseException:
+            self._db.close()
+            raise
         self._started: dict[int, tuple[int, float]] = {}
         """What the journal says of events: starts, and the time of the first, by seq."""
         self._journal_rows = 0
