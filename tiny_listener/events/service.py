@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from .clock import Clock
 from .engine import Effects, Engine
 from .link import Link
 from .messages import FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
@@ -35,21 +36,6 @@ TIDY_AFTER: Final = 1.0
 """Seconds without a transaction after which the store does what can wait."""
 TRY_AGAIN: Final = 0.5
 """Seconds until a transaction is tried again that the store refused."""
-
-
-class Clock:
-    """Seconds since 1970, which never go backwards, even if the clock of the system is set."""
-
-    def __init__(self) -> None:
-        self._offset: Final = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self._offset + time.monotonic()
-
-    def call_at(self, when: float, fn: Callable[[], None]) -> asyncio.TimerHandle | None:
-        """Call a function of the running loop at a time; None: somebody else sees to that."""
-        return asyncio.get_running_loop().call_later(max(0.0, when - self()), fn)
 
 
 class EventService:

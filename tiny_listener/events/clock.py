@@ -1,0 +1,25 @@
+"""The clock of the carrier."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """Seconds since 1970, which never go backwards, even if the clock of the system is set."""
+
+    def __init__(self) -> None:
+        self._offset: Final = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self._offset + time.monotonic()
+
+    def call_at(self, when: float, fn: Callable[[], None]) -> asyncio.TimerHandle | None:
+        """Call a function of the running loop at a time; None: somebody else sees to that."""
+        return asyncio.get_running_loop().call_later(max(0.0, when - self()), fn)
