@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from ..events.clock import Clock
 from ..events.engine import Effects
-from ..events.service import Clock, EventService
+from ..events.service import EventService
 from ..events.settings import EventSettings
 from .record import Record
 
