@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 
-__all__ = ["Frames", "Link"]
+__all__ = ["Frames", "Gone", "Link"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -132,3 +132,13 @@ class Link(asyncio.Protocol, Generic[In, Out]):
         if not self._is_closed:
             self._is_closed = True
             self._on_closed()
+
+
+class Gone:
+    """A link is closed.
+
+    :param slot: that of its worker
+    """
+
+    def __init__(self, slot: int) -> None:
+        self.slot: Final = slot

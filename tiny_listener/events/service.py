@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .clock import Clock
 from .engine import Effects, Engine
-from .link import Link
+from .link import Gone, Link
 from .messages import FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
 from .operator import Operator
 from .questions import Answer, Question
@@ -67,6 +67,8 @@ class EventService:
         self._is_closing = self._is_closed = False
         self._stuck: Effects | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
+        self._last_write = 0.0
         self._tidying: asyncio.TimerHandle | None = None
         self._written: asyncio.Future[None] | None = None
         self._unlinked: asyncio.Future[None] | None = None
@@ -155,7 +157,7 @@ class EventService:
         self._links.pop(number, None)
         if not self._links and self._unlinked is not None and not self._unlinked.done():
             self._unlinked.set_result(None)
-        self._inbox.append((number, _Gone(slot)))
+        self._inbox.append((number, Gone(slot)))
         self.wake()
 
     async def unlinked(self) -> None:
@@ -205,7 +207,7 @@ class EventService:
         self._look()
 
     def _hear(self, number: int, message: object, now: float) -> None:
-        if isinstance(message, _Gone):
+        if isinstance(message, Gone):
             if number not in self.engine.schedule.members:
                 self.engine.not_expected(message.slot)
             self.engine.leave(number, now)
@@ -217,10 +219,17 @@ class EventService:
 
     def _arm(self) -> None:
         """Take the next turn when something falls due."""
+        due = self.engine.next_due()
+        if due == self._due and self._timer is not None:
+            return
         if self._timer is not None:
             self._timer.cancel()
-        due = self.engine.next_due()
-        self._timer = None if due is None else self.clock.call_at(due, self.wake)
+        self._due = due
+        self._timer = None if due is None else self.clock.call_at(due, self._fall_due)
+
+    def _fall_due(self) -> None:
+        self._timer = None
+        self.wake()
 
     def _send(self, effects: Effects) -> None:
         for number, message in effects.sends:
@@ -233,8 +242,6 @@ class EventService:
 
     def _write(self, effects: Effects) -> None:
         self._is_writing = True
-        if self._tidying is not None:
-            self._tidying.cancel()
         if self._executor is None:
             self._ended(effects, self._commit(effects.ops))
             return
@@ -284,7 +291,9 @@ class EventService:
             self.failure = None
         self._count(effects.ops)
         self._send(effects)
-        self._tidying = self.clock.call_at(self.clock() + TIDY_AFTER, self._tidy)
+        self._last_write = self.clock()
+        if self._tidying is None:
+            self._tidying = self.clock.call_at(self._last_write + TIDY_AFTER, self._tidy)
         if self._inbox or self._executor is not None:
             self.wake()
 
@@ -330,6 +339,9 @@ class EventService:
     def _tidy(self) -> None:
         self._tidying = None
         if self._is_writing or self._stuck is not None:
+            return  # the end of the transaction sets the timer again
+        if self.clock() < self._last_write + TIDY_AFTER:
+            self._tidying = self.clock.call_at(self._last_write + TIDY_AFTER, self._tidy)
             return
         if self._executor is None:
             self.store.tidy(self.clock())
@@ -384,13 +396,3 @@ class EventService:
         self._unlock()
         if self._executor is not None:
             self._executor.shutdown()
-
-
-class _Gone:
-    """A link is closed.
-
-    :param slot: that of its worker
-    """
-
-    def __init__(self, slot: int) -> None:
-        self.slot: Final = slot

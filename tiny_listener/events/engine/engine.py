@@ -270,12 +270,18 @@ class Engine:
 
     def next_due(self) -> float | None:
         """Return when to call `tick` next; None: nothing waits for a time."""
-        times = [self.state.timers.next(), self.schedule.awaited_until, self.admission.next_due]
+        times = []
+        if (due := self.state.timers.next()) is not None:
+            times.append(due)
+        if (due := self.schedule.awaited_until) is not None:
+            times.append(due)
+        if self.admission.waiting and (due := self.admission.next_due) is not None:
+            times.append(due)
         if self._expected:
             times.append(self._expected_until)
         if self._settled and self._settled_since is not None:
             times.append(self._settled_since + self.state.limits.confirm_within)
-        return min((time for time in times if time is not None), default=None)
+        return min(times) if times else None
 
     def _retry_at(self, entry: Entry, when: float) -> None:
         entry.due = when
