@@ -81,8 +81,8 @@ def test_what_could_not_be_stored_is_seen_as_failed(runner: asyncio.Runner, monk
 def test_an_attempt_that_ended_with_the_server_is_counted_once(holds: list[Held], attempts: dict[str, int]) -> None:
     started = StoredEvent(1, envelope(), attempts=1, first_started=2.0, is_started=True)
     engine = Engine(Contents([started], next_seq=2), Limits(), 3.0)
-    engine.hear(1, Hello(0, 1, 3, {ROUTE: RouteTerms()}, "s", holds), 3.0)
+    engine.hear(1, [Hello(0, 1, 3, {ROUTE: RouteTerms()}, "s", holds)], 3.0)
     engine.take(3.0)
-    engine.hear(1, Done(1), 4.0)
+    engine.hear(1, [Done(1)], 4.0)
     engine.take(4.0)
     assert engine.state.counters.by_route[ROUTE].attempts == attempts

@@ -88,7 +88,7 @@ def test_both_ends(runner: asyncio.Runner) -> None:
         big = Envelope("i", "p", "p", b"x" * 1_000_000, 1.0)
         for n in range(1, 2 * MAX_BATCH):
             worker.link.send(Done(n))
-        carrier.link.send(Confirm(1))
+        carrier.link.send(Confirm([1]))
         carrier.link.send(Deliver(1, 1, redelivered=False, envelope=big))
         await until(lambda: len(carrier.got) == 2 * MAX_BATCH and len(worker.got) == 2)
         assert [message.seq for message in carrier.got] == [*range(2 * MAX_BATCH)]
@@ -100,7 +100,7 @@ def test_both_ends(runner: asyncio.Runner) -> None:
         await carrier.closed.wait()
         assert worker.closed.is_set()
         assert carrier.got[-1] == Done(7)
-        carrier.link.send(Confirm(2))
+        carrier.link.send(Confirm([2]))
         carrier.link.close()
         await until(lambda: theirs.fileno() == -1)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.events.store.kept import KeptStore
 from tiny_listener.events import operator
 from tiny_listener.events.envelope import Envelope
 from tiny_listener.events.messages import Deliver, Done, Failed, Hello, Publish
@@ -30,14 +31,13 @@ from tiny_listener.events.questions import (
 )
 from tiny_listener.events.service import EventService
 from tiny_listener.events.settings import EventSettings, Limits
-from tiny_listener.events.store.memory import MemoryStore
 
 
 class Box:
     """A carrier and one worker, whose messages go straight into the engine."""
 
     def __init__(self, **limits: Any) -> None:
-        self.service = EventService(EventSettings(limits=Limits(**limits)), store=MemoryStore())
+        self.service = EventService(EventSettings(limits=Limits(**limits)), store=KeptStore())
         self.service.start()
         self.got: list[Deliver] = []
         self._send = self.service._send
@@ -46,7 +46,7 @@ class Box:
         self.hear(Hello(0, 1, 100, {"route": RouteTerms(), "halts": RouteTerms(halt=True)}))
 
     def _sent(self, effects: Any) -> None:
-        self.got += [message for _, message in effects.sends if isinstance(message, Deliver)]
+        self.got += [one for sent in effects.sends.values() for one in sent if isinstance(one, Deliver)]
         self._send(effects)
 
     def hear(self, *messages: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.events.store.kept import KeptStore
 from tiny_listener import CarrierError
 from tiny_listener.events.envelope import Envelope
 from tiny_listener.events.link import Link
@@ -35,7 +36,6 @@ from tiny_listener.events.policy import RouteTerms
 from tiny_listener.events.questions import AskView, View
 from tiny_listener.events.service import Clock, EventService
 from tiny_listener.events.settings import EventSettings, Limits
-from tiny_listener.events.store.memory import MemoryStore
 from tiny_listener.events.store.ops import Insert, Op, StoreFailed
 
 TERMS = {"p": RouteTerms()}
@@ -55,10 +55,15 @@ class Worker:
         self.slot = slot
         self.n = 0
         self.is_lost = False
-        self.link: Link[FromCarrier, ToCarrier] = Link(FromCarrier, self.got.extend, self._lose)
+        self.link: Link[FromCarrier, ToCarrier] = Link(FromCarrier, self._get, self._lose)
         ours, theirs = socket.socketpair()
         service.attach(theirs, slot)
         self.link.open(ours)
+
+    def _get(self, messages: list[FromCarrier]) -> None:
+        for message in messages:  # one for each event that is confirmed: how many travel together depends on the turns
+            together = [Confirm([n], message.duplicate) for n in message.ns] if isinstance(message, Confirm) else None
+            self.got += together or [message]
 
     def _lose(self) -> None:
         self.is_lost = True
@@ -87,7 +92,7 @@ class Worker:
         return [one.envelope.id for one in self.got if type(one) is Deliver]
 
 
-class Full(MemoryStore):
+class Full(KeptStore):
     """A store on a disk that may be full.
 
     :ivar fails: whether an operation does not fit
@@ -201,7 +206,7 @@ def test_a_stop_does_not_wait_for_a_full_disk(runner: asyncio.Runner, is_stuck_b
 
 def test_the_end_of_a_link_is_a_crash_unless_its_worker_drains(runner: asyncio.Runner) -> None:
     async def main() -> None:
-        service = EventService(EventSettings(limits=Limits(successor_wait=0)), store=MemoryStore())
+        service = EventService(EventSettings(limits=Limits(successor_wait=0)), store=KeptStore())
         service.start()
         one, other = Worker(service, 0), Worker(service, 1)
         await one.hello()
@@ -226,7 +231,7 @@ def test_the_end_of_a_link_is_a_crash_unless_its_worker_drains(runner: asyncio.R
 
 def test_a_link_with_nonsense_is_closed_and_the_others_work(runner: asyncio.Runner) -> None:
     async def main() -> None:
-        service = EventService(EventSettings(), store=MemoryStore())
+        service = EventService(EventSettings(), store=KeptStore())
         service.start()
         worker = Worker(service)
         await worker.hello()
@@ -315,7 +320,7 @@ class Frozen(Clock):
 @pytest.mark.parametrize("way", ["registers", "is gone", "lease"])
 def test_nothing_starts_until_the_expected_workers_are_heard(runner: asyncio.Runner, way: str) -> None:
     async def main() -> None:
-        store, clock = MemoryStore(), Frozen()
+        store, clock = KeptStore(), Frozen()
         store.commit([Insert(1, Envelope("a", "p", "p", b"1", 1.0, "k"), 1.0)])
         service = EventService(EventSettings(), clock=clock, store=store)
         service.start(expected=[0, 1])
@@ -347,7 +352,7 @@ def test_nothing_starts_until_the_expected_workers_are_heard(runner: asyncio.Run
 @pytest.mark.parametrize("first", ["the publisher", "the worker"])
 def test_a_result_survives_a_restart_if_its_publisher_asks_before_it_comes(runner: asyncio.Runner, first: str) -> None:
     async def main() -> None:
-        store = MemoryStore()
+        store = KeptStore()
         service = EventService(EventSettings(), store=store)
         service.start()
         worker, publisher = Worker(service, 0), Worker(service, 1)
@@ -378,7 +383,7 @@ def test_a_result_survives_a_restart_if_its_publisher_asks_before_it_comes(runne
 
 def test_what_a_worker_holds_of_another_store_is_ignored(runner: asyncio.Runner) -> None:
     async def main() -> None:
-        store = MemoryStore()
+        store = KeptStore()
         store.commit([Insert(1, Envelope("a", "p", "p", b"1", 1.0, "k"), 1.0)])
         service = EventService(EventSettings(), store=store)
         service.start()

@@ -36,7 +36,8 @@ class RouteCounters(msgspec.Struct):
     def started(self, delay: float) -> None:
         """An event was started for the first time, so many seconds after it was published."""
         self.delays[bisect_left(DELAY_BUCKETS, delay)] += 1
-        self.delay_sum += delay
+        if delay > 0:  # clocks may go back
+            self.delay_sum += delay
 
 
 decode_counters: Final = msgspec.msgpack.Decoder(RouteCounters).decode

@@ -69,9 +69,10 @@ class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
     def size(self) -> int:
         """Bytes that it counts against limits: data, path, parameters and attributes, and a lump for the rest."""
         size = 200 + len(self.data) + _bytes(self.path)
-        for texts in (self.attributes, self.params):
-            if texts:
-                size += sum(len(name) + _bytes(text) for name, text in texts.items())
+        if self.attributes:
+            size += _bytes_of(self.attributes)
+        if self.params:
+            size += _bytes_of(self.params)
         return size
 
 
@@ -125,6 +126,10 @@ def check_text(name: str, text: str) -> int:
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
+
+
+def _bytes_of(texts: dict[str, str]) -> int:
+    return sum(len(name) + _bytes(text) for name, text in texts.items())
 
 
 def _check_length(name: str, text: str) -> None:

@@ -91,6 +91,11 @@ class Link(asyncio.Protocol, Generic[In, Out]):
             self._loop.call_soon(self._flush)
         self._out.append(message)
 
+    def send_now(self, messages: list[Out]) -> None:
+        """Send messages, and what is waiting before them."""
+        self._out += messages
+        self._flush()
+
     def _flush(self) -> None:
         if self._is_closed:
             self._out.clear()

@@ -130,9 +130,13 @@ class Welcome(msgspec.Struct, tag="welcome", array_like=True):
 
 
 class Confirm(msgspec.Struct, tag="stored", array_like=True):
-    """Carrier: this event is stored."""
+    """Carrier: these events are stored.
 
-    n: int
+    :ivar ns: the worker's numbers for them
+    :ivar duplicate: whether they had been stored before
+    """
+
+    ns: list[int]
     duplicate: bool = False
 
 

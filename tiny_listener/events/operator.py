@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CarrierError
@@ -95,7 +95,7 @@ class Operator:
             dead={reason: number for reason, number in engine.letters.by_reason.items() if number},
             halted=len(engine.letters.halted),
             store=service.name,
-            store_bytes=await service.read(service.store.size),
+            store_bytes=await service.read(service.store.size, service.engine.state.size),
             failure=service.failure,
             routes=routes,
             commits=service.commits,
@@ -208,10 +208,13 @@ class Operator:
             return Wrong(f"not stored: {answer.text}")
         return Stored(asked.envelope.id, answer.duplicate)
 
-    def told(self, message: object) -> None:
-        """An event of ours is stored, or refused."""
-        if isinstance(message, (Confirm, Refuse)) and (future := self._asked.pop(message.n, None)) is not None:
-            future.set_result(message)
+    def told(self, messages: Iterable[object]) -> None:
+        """Events of ours are stored, or refused."""
+        for message in messages:
+            if isinstance(message, (Confirm, Refuse)):
+                for n in message.ns if isinstance(message, Confirm) else (message.n,):
+                    if (future := self._asked.pop(n, None)) is not None:
+                        future.set_result(message)
 
 
 def _log(redriving: asyncio.Task[None]) -> None:

@@ -60,7 +60,7 @@ class EventService:
         self._own_store: Final = store
         self._executor = ThreadPoolExecutor(1, "tiny-listener-events") if in_thread else None
         self._links: Final[dict[int, Link[ToCarrier, FromCarrier]]] = {}
-        self._inbox: list[tuple[int, object]] = []
+        self._inbox: list[tuple[int, list[Any] | Gone]] = []
         self._next_link = 1
         self._is_writing = False
         self._is_scheduled = False
@@ -149,8 +149,8 @@ class EventService:
 
     def _receive(self, number: int, messages: list[ToCarrier]) -> None:
         if self._stuck is not None:
-            self._refuse(number, messages)
-        self._inbox += [(number, message) for message in messages]
+            messages = self._refuse(number, messages)
+        self._inbox.append((number, messages))
         self.wake()
 
     def _lose(self, number: int, slot: int) -> None:
@@ -191,8 +191,8 @@ class EventService:
             return  # the end of the transaction comes back here
         engine, now = self.engine, self.clock()
         inbox, self._inbox = self._inbox, []
-        for number, message in inbox:
-            self._hear(number, message, now)
+        for number, messages in inbox:
+            self._hear(number, messages, now)
         due = engine.next_due()
         if due is not None and due <= now:
             engine.tick(now)
@@ -206,16 +206,16 @@ class EventService:
         self._arm()
         self._look()
 
-    def _hear(self, number: int, message: object, now: float) -> None:
-        if isinstance(message, Gone):
+    def _hear(self, number: int, messages: list[Any] | Gone, now: float) -> None:
+        if isinstance(messages, Gone):
             if number not in self.engine.schedule.members:
-                self.engine.not_expected(message.slot)
+                self.engine.not_expected(messages.slot)
             self.engine.leave(number, now)
-        elif type(message) is Hello and message.store_id not in (None, self.store.id):
-            message.holds.clear()  # they are of another store, which is gone
-            self.engine.hear(number, message, now)
-        else:
-            self.engine.hear(number, message, now)
+            return
+        for message in messages:
+            if type(message) is Hello and message.store_id not in (None, self.store.id):
+                message.holds.clear()  # they are of another store, which is gone
+        self.engine.hear(number, messages, now)
 
     def _arm(self) -> None:
         """Take the next turn when something falls due."""
@@ -232,11 +232,11 @@ class EventService:
         self.wake()
 
     def _send(self, effects: Effects) -> None:
-        for number, message in effects.sends:
+        for number, messages in effects.sends.items():
             if number == 0:
-                self.operator.told(message)
+                self.operator.told(messages)
             elif (link := self._links.get(number)) is not None:
-                link.send(message)
+                link.send_now(messages)
 
     # --- transactions -----------------------------------------------------------------------------
 
@@ -311,9 +311,11 @@ class EventService:
 
     def _send_refusals(self, effects: Effects) -> None:
         """Tell publishers at once; what else the transaction would confirm waits until it is written."""
-        refusals = [sent for sent in effects.sends if type(sent[1]) is Refuse]
-        effects.sends = [sent for sent in effects.sends if type(sent[1]) is not Refuse]
-        self._send(Effects([], refusals, {}))
+        refusals: dict[int, list[FromCarrier]] = {}
+        for number, messages in effects.sends.items():
+            refusals[number] = [message for message in messages if type(message) is Refuse]
+            messages[:] = [message for message in messages if type(message) is not Refuse]
+        self._send(Effects([], refusals, []))
 
     def _try_again(self) -> None:
         if self._is_closed:
@@ -323,18 +325,19 @@ class EventService:
             self._write(effects)
 
     def _refuse_waiting(self) -> None:
-        waiting, self._inbox = self._inbox, []
-        for number, message in waiting:
-            kept = [message]
-            self._refuse(number, kept)
-            self._inbox += [(number, message) for message in kept]
+        self._inbox = [
+            (number, messages if isinstance(messages, Gone) else self._refuse(number, messages))
+            for number, messages in self._inbox
+        ]
 
-    def _refuse(self, number: int, messages: list[Any]) -> None:
-        """Refuse what is published while the store cannot write, and remove it from a list of messages."""
-        refused = [message for message in messages if type(message) is Publish]
-        messages[:] = [message for message in messages if type(message) is not Publish]
+    def _refuse(self, number: int, messages: list[Any]) -> list[Any]:
+        """Refuse what is published while the store cannot write. Return the other messages."""
         why = self.failure or "the store cannot write"
-        self._send(Effects([], [(number, Refuse(message.n, "failed", why)) for message in refused], {}))
+        refused: list[FromCarrier] = [
+            Refuse(message.n, "failed", why) for message in messages if type(message) is Publish
+        ]
+        self._send(Effects([], {number: refused} if refused else {}, []))
+        return [message for message in messages if type(message) is not Publish]
 
     def _tidy(self) -> None:
         self._tidying = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ..core.publishing.payload import decode_payload
@@ -75,7 +76,8 @@ class Record:
 
     def follow(self, effects: Effects) -> None:
         """Take note of what was written and sent."""
-        started = {message.seq: message.attempt for _, message in effects.sends if isinstance(message, Deliver)}
+        sent = chain.from_iterable(effects.sends.values())
+        started = {message.seq: message.attempt for message in sent if isinstance(message, Deliver)}
         for op in effects.ops:
             self._apply(op, started)
         for seq, attempt in started.items():

@@ -70,11 +70,12 @@ class Carrier(RuleBasedStateMachine):
         for op in effects.ops:
             if isinstance(op, Insert) and op.envelope.due is None:
                 self.stored[op.envelope.key or ""].append(op.envelope.id)
-        for number, message in effects.sends:
+        for number, message in [(number, one) for number, sent in effects.sends.items() for one in sent]:
             if isinstance(message, Confirm):
-                envelope = self.asked.pop(message.n).envelope
-                if not message.duplicate:
-                    self.confirmed.add(envelope.id)
+                for n in message.ns:
+                    envelope = self.asked.pop(n).envelope
+                    if not message.duplicate:
+                        self.confirmed.add(envelope.id)
             elif isinstance(message, Refuse):
                 self.asked.pop(message.n, None)
             elif isinstance(message, Deliver) and number in self.workers:
@@ -104,7 +105,7 @@ class Carrier(RuleBasedStateMachine):
                 starts.append(message.envelope.id)
 
     def hear(self, worker: Worker, message: object) -> None:
-        self.engine.hear(worker.number, message, self.now)
+        self.engine.hear(worker.number, [message], self.now)
 
     # --- rules ---
 
@@ -128,7 +129,7 @@ class Carrier(RuleBasedStateMachine):
         envelope = Envelope(name, "p", route, b"x", self.now, key, serial, due=due)
         message = Publish(self.published, envelope, wait)
         self.asked[message.n] = message
-        self.engine.hear(PUBLISHER, message, self.now)
+        self.engine.hear(PUBLISHER, [message], self.now)
         self.turn(fails=fails)
 
     @rule(slot=st.integers(0, 2))
@@ -138,7 +139,7 @@ class Carrier(RuleBasedStateMachine):
         self.numbers += 1
         worker = self.workers[self.numbers] = Worker(self.numbers, slot)
         terms = {"narrow": RouteTerms(concurrency=1), "wide": RouteTerms()}
-        self.engine.hear(worker.number, Hello(slot, 1, 3, terms), self.now)
+        self.engine.hear(worker.number, [Hello(slot, 1, 3, terms)], self.now)
         self.turn()
 
     def some(self, data: st.DataObject) -> tuple[Worker, Deliver]:
@@ -220,7 +221,7 @@ class Carrier(RuleBasedStateMachine):
             self.workers[worker.number] = worker
             terms = {"narrow": RouteTerms(concurrency=1), "wide": RouteTerms()}
             holds = [Held(seq, deliver.attempt) for seq, deliver in worker.in_flight.items()]
-            self.engine.hear(worker.number, Hello(worker.slot, 1, 3, terms, "s", holds), self.now)
+            self.engine.hear(worker.number, [Hello(worker.slot, 1, 3, terms, "s", holds)], self.now)
             if worker.draining:
                 self.hear(worker, Draining())
             self.turn()

@@ -1,4 +1,4 @@
-"""What the store on the disk and the store in memory have in common."""
+"""What the store on the disk does, and the one that keeps all in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.events.store import kept
 from tests.events.store.samples import NOW, WINDOW, contents, envelope, event, insert, letter, seqs, to_dead, update
-from tiny_listener.events.store import memory, sqlite
-from tiny_listener.events.store.memory import MemoryStore
+from tiny_listener.events.store import sqlite
 from tiny_listener.events.store.ops import (
     Contents,
     Count,
@@ -26,9 +26,9 @@ from tiny_listener.events.store.ops import (
 from tiny_listener.events.store.sqlite import SQLiteStore
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "kept"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened: Store = SQLiteStore(tmp_path) if request.param == "sqlite" else MemoryStore()
+    opened: Store = SQLiteStore(tmp_path) if request.param == "sqlite" else kept.KeptStore()
     yield opened
     opened.close()
 
@@ -37,7 +37,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert contents(store) == Contents()
     assert store.dead_letters() == []
     assert len(store.id) == 16
-    assert store.id != MemoryStore().id
+    assert store.id != kept.KeptStore().id
 
 
 def test_an_event_comes_back_as_it_was(store: Store) -> None:
@@ -175,7 +175,7 @@ def test_tidy_deletes_old_ids(store: Store) -> None:
 
 def test_a_busy_store_deletes_old_ids_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "PRUNE_EVERY", 2)
-    monkeypatch.setattr(memory, "PRUNE_EVERY", 2)
+    monkeypatch.setattr(kept, "PRUNE_EVERY", 2)
     contents(store)
     store.commit([insert(1, at=NOW)])
     store.commit([insert(2, at=NOW + WINDOW + 1)])
@@ -189,9 +189,9 @@ def test_without_a_window_no_id_is_old(store: Store) -> None:
 
 
 def test_size_grows(store: Store) -> None:
-    before = store.size()
+    before = store.size(0)
     store.commit([*(insert(seq, data=b"x" * 10_000) for seq in range(1, 11)), to_dead(1, None)])
-    assert store.size() - before >= 100_000
+    assert store.size(0) - before >= 100_000
 
 
 def test_what_is_loaded_is_a_copy(store: Store) -> None:

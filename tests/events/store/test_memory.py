@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from tests.events.store.samples import contents, envelope, insert, to_dead
-from tiny_listener.events.store.memory import EVENT_SIZE, MemoryStore
-from tiny_listener.events.store.ops import DropDead, SetHalted
+from tests.events.store.samples import NOW, contents, envelope, insert, to_dead, update
+from tiny_listener.events.store.memory import LETTER_SIZE, MemoryStore
+from tiny_listener.events.store.ops import Contents, Delete, DropDead, SetHalted, Start
 
 
 def numbers(store: MemoryStore) -> list[int]:
@@ -45,9 +45,20 @@ def test_a_letter_is_dropped_even_if_keys_wait_for_all() -> None:
 
 def test_size_is_that_of_events_and_letters() -> None:
     store = MemoryStore()
-    assert store.size() == 0
-    store.commit([insert(1, data=b"x" * 1000), to_dead(1, None)])
-    assert store.size() == 2 * EVENT_SIZE + 1000 + len(envelope(1).data)
+    assert store.size(0) == 0
+    store.commit([to_dead(1, None)])
+    assert store.size(1000) == 1000 + LETTER_SIZE + len(envelope(1).data)
+
+
+def test_unsettled_events_are_left_to_the_engine() -> None:
+    store = MemoryStore()
+    store.commit([insert(1), Start([1], NOW), update(1), Delete(1), insert(2)])
+    assert contents(store) == Contents()
+
+
+def test_something_else_is_no_operation() -> None:
+    with pytest.raises(TypeError, match="no operation"):
+        MemoryStore().commit(["x"])  # type: ignore[list-item]
 
 
 def test_another_store_has_another_id() -> None:

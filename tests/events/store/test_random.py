@@ -14,10 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from tests.events.store import kept
 from tests.events.store.samples import NOW, WINDOW, envelope, letter
 from tiny_listener.events.policy import Reason
-from tiny_listener.events.store import memory, sqlite
-from tiny_listener.events.store.memory import MemoryStore
+from tiny_listener.events.store import sqlite
 from tiny_listener.events.store.ops import (
     Contents,
     Count,
@@ -104,14 +104,14 @@ class Stores(RuleBasedStateMachine):
         limits = {"FOLD_ROWS": 4, "PRUNE_EVERY": 2, "PRUNE_ROWS": 3, "WAL_LOOK": 1, "WAL_LIMIT": 60_000}
         for name, value in limits.items():
             self.cleanup.enter_context(mock.patch.object(sqlite, name, value))
-        self.cleanup.enter_context(mock.patch.object(memory, "PRUNE_EVERY", 3))
+        self.cleanup.enter_context(mock.patch.object(kept, "PRUNE_EVERY", 3))
         self.folders = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory()))
         self.folder = self.folders / "0"
         self.folder.mkdir()
         self.copies = 0
         self.now = NOW
         self.model = Model()
-        self.memory = MemoryStore()
+        self.memory = kept.KeptStore()
         self.sqlite = self.open()
 
     def teardown(self) -> None:

@@ -229,7 +229,7 @@ def test_a_closed_store_fails(tmp_path: Path) -> None:
 def test_size_of_a_store_whose_files_are_gone(store: SQLiteStore, tmp_path: Path) -> None:
     for file in tmp_path.iterdir():
         file.unlink()
-    assert store.size() == 0
+    assert store.size(0) == 0
 
 
 @pytest.mark.parametrize("version", [2, 77, -1])

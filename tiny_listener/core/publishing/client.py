@@ -250,14 +250,15 @@ class CarrierClient:
         return pending
 
     def _confirmed(self, confirm: Confirm) -> None:
-        pending = self._over(confirm.n)
-        if pending is None:
-            return
-        if pending.result is not None and not pending.result.done():
-            self._requests[pending.n] = pending
-        if not pending.stored.done():
-            # An id of ours is known only if it was stored before a reconnect: it is no duplicate.
-            pending.stored.set_result(Published(pending.envelope.id, confirm.duplicate and pending.has_own_id))
+        for n in confirm.ns:
+            pending = self._over(n)
+            if pending is None:
+                continue
+            if pending.result is not None and not pending.result.done():
+                self._requests[pending.n] = pending
+            if not pending.stored.done():
+                # An id of ours is known only if it was stored before a reconnect: it is no duplicate.
+                pending.stored.set_result(Published(pending.envelope.id, confirm.duplicate and pending.has_own_id))
         self._see_whether_drained()
 
     def _refused(self, refuse: Refuse) -> None:

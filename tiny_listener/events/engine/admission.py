@@ -34,11 +34,11 @@ class Admission:
     def load(self, entry: Entry) -> None:
         """Take note of an event of an earlier carrier: if it is a request, its publisher will ask again."""
         if entry.envelope.expires is not None:
-            self._requests[entry.envelope.id] = entry
+            self._request(entry)
 
-    def is_request(self, entry: Entry) -> bool:
-        """Whether somebody waits for the result of an event, or will."""
-        return entry.envelope.id in self._requests
+    def _request(self, entry: Entry) -> None:
+        entry.is_request = True
+        self._requests[entry.envelope.id] = entry
 
     @property
     def waiting(self) -> int:
@@ -55,13 +55,11 @@ class Admission:
 
         :param number: of the publisher's link
         """
-        if self._backlog:
-            self._backlog.append((now + message.wait, number, message))
-        elif not self._take(message, now, number):
+        if self._backlog or not self._take(message, now, number):
             self._wait(message, now, number)
 
     def _wait(self, message: Publish, now: float, number: int) -> None:
-        if message.wait > 0:
+        if message.wait > 0 or self._backlog:
             self._backlog.append((now + message.wait, number, message))
         else:
             self._refuse(message, number)
@@ -73,23 +71,23 @@ class Admission:
             add(self._state.counters.of(envelope.route).published, "duplicate")
             if message.wants_result and (asked := self._requests.get(envelope.id)) is not None:
                 asked.reply_to = number, message.n  # the publisher has a new link
-            self._state.sends.append((number, Confirm(message.n, duplicate=True)))
+            self._state.sends[number].append(Confirm([message.n], duplicate=True))
             return True
         size = envelope.size
         if size > limits.max_event:
             add(self._state.counters.of(envelope.route).published, "failed")
             text = f"{size} bytes, and at most {limits.max_event} are allowed"
-            self._state.sends.append((number, Refuse(message.n, "too large", text)))
+            self._state.sends[number].append(Refuse(message.n, "too large", text))
             return True
         if not self.has_room(size):
             return False
         entry = self.insert(envelope, size, now)
         add(entry.counters.published, "stored")
-        self._state.stored[entry.seq] = number, message.n
-        self._state.sends.append((number, Confirm(message.n)))
+        self._state.stored.append(entry.seq)
+        self._state.confirm(number, message.n)
         if message.wants_result:
             entry.reply_to = number, message.n
-            self._requests[envelope.id] = entry
+            self._request(entry)
         return True
 
     def has_room(self, size: int) -> bool:
@@ -132,7 +130,7 @@ class Admission:
             f"{self._state.number} events are waiting with {self._state.size} bytes "
             f"(--events-max {limits.max_events}, --events-max-bytes {limits.max_bytes})"
         )
-        self._state.sends.append((number, Refuse(message.n, "overloaded", text)))
+        self._state.sends[number].append(Refuse(message.n, "overloaded", text))
 
     def tick(self, now: float) -> None:
         """Refuse publishers that have waited too long, let others in, and forget old ids."""
@@ -153,8 +151,10 @@ class Admission:
 
     def answered(self, entry: Entry) -> None:
         """A request has its result, or its publisher is gone."""
-        self._requests.pop(entry.envelope.id, None)
-        entry.reply_to = None
+        if entry.is_request:
+            entry.is_request = False
+            entry.reply_to = None
+            self._requests.pop(entry.envelope.id, None)
 
     def forget(self, number: int) -> None:
         """A link is closed: drop what its publisher waits for."""

@@ -12,13 +12,13 @@ class Effects:
     """What the engine wants done: first the transaction, then the messages.
 
     :ivar ops: to write in one transaction
-    :ivar sends: messages to workers, by the number of their link, in order
-    :ivar stored: the publishes among them, by the number of their event; see `Engine.withdraw`
+    :ivar sends: messages to workers, in order, by the number of their link
+    :ivar stored: the numbers of the events that were published; see `Engine.withdraw`
     """
 
     __slots__ = ("ops", "sends", "stored")
 
-    def __init__(self, ops: list[Op], sends: list[tuple[int, FromCarrier]], stored: dict[int, tuple[int, int]]) -> None:
+    def __init__(self, ops: list[Op], sends: dict[int, list[FromCarrier]], stored: list[int]) -> None:
         self.ops = ops
         self.sends = sends
         self.stored = stored
@@ -30,14 +30,15 @@ def without_publishes(effects: Effects, counters: dict[str, bytes], why: str) ->
     :param counters: those that have changed since, encoded, by route
     :param why: for the publishers
     """
-    stored = effects.stored
-    refused = set(stored.values())
-    sends: list[tuple[int, FromCarrier]] = []
-    for number, message in effects.sends:
-        if type(message) is Confirm and (number, message.n) in refused:
-            sends.append((number, Refuse(message.n, "failed", why)))
-        elif not (type(message) is Deliver and message.seq in stored):
-            sends.append((number, message))
+    stored = frozenset(effects.stored)
+    sends: dict[int, list[FromCarrier]] = {}
+    for number, messages in effects.sends.items():
+        kept = sends[number] = []
+        for message in messages:
+            if type(message) is Confirm and not message.duplicate:
+                kept += [Refuse(n, "failed", why) for n in message.ns]
+            elif not (type(message) is Deliver and message.seq in stored):
+                kept.append(message)
     ops: list[Op] = []
     for op in effects.ops:
         if isinstance(op, Start):
@@ -46,4 +47,4 @@ def without_publishes(effects: Effects, counters: dict[str, bytes], why: str) ->
         elif not (isinstance(op, (Insert, Delete)) and op.seq in stored) and not isinstance(op, Count):
             ops.append(op)
     ops += [Count(route, values) for route, values in counters.items()]
-    return Effects(ops, sends, {})
+    return Effects(ops, sends, [])

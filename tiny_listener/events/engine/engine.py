@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -30,6 +30,9 @@ from .members import Member
 from .state import EngineState
 
 __all__ = ["Effects", "Engine"]
+
+SETTLING: Final = frozenset({Done, Failed, Unroutable})
+"""The messages that are confirmed; see `Settled`."""
 
 
 class Engine:
@@ -97,22 +100,23 @@ class Engine:
         self._expected = list(slots)
         self._expected_until = now + self.state.limits.lease
 
-    def hear(self, number: int, message: object, now: float) -> None:
-        """Take a message of a worker.
+    def hear(self, number: int, messages: Iterable[object], now: float) -> None:
+        """Take messages of a worker.
 
         :param number: of its link
         """
-        if type(message) is Publish:
-            self.admission.publish(message, now, number)
-            return
-        if type(message) is Hello:
-            self._join(number, message)
-            return
-        member = self.schedule.members.get(number)
-        if member is not None:
-            self._handlers[type(message)](member, message, now)
-            if type(message) in (Done, Failed, Unroutable):
-                self._settled[number] += 1
+        settled = 0
+        for message in messages:
+            kind = type(message)
+            if kind is Publish:
+                self.admission.publish(message, now, number)  # type: ignore[arg-type]
+            elif kind is Hello:
+                self._join(number, message)  # type: ignore[arg-type]
+            elif (member := self.schedule.members.get(number)) is not None:
+                self._handlers[kind](member, message, now)
+                settled += kind in SETTLING
+        if settled:
+            self._settled[number] += settled
 
     def _join(self, number: int, hello: Hello) -> None:
         member = Member(number, hello.slot, hello.window, hello.terms)
@@ -316,7 +320,7 @@ class Engine:
     def _reply(self, entry: Entry, data: bytes | None, error: tuple[str, str] | None) -> None:
         if entry.reply_to is not None:
             number, n = entry.reply_to
-            self.state.sends.append((number, Result(n, data, error)))
+            self.state.sends[number].append(Result(n, data, error))
         self.admission.answered(entry)
 
     def take(self, now: float) -> Effects:
@@ -331,7 +335,8 @@ class Engine:
         if self._settled:
             self._confirm_settling(now)
         effects = Effects(state.ops, state.sends, state.stored)
-        state.ops, state.sends, state.stored = [], [], {}
+        state.ops, state.sends, state.stored = [], defaultdict(list), []
+        state.confirms.clear()
         return effects
 
     def _confirm_settling(self, now: float) -> None:
@@ -341,15 +346,16 @@ class Engine:
             told: Iterable[int] = tuple(self._settled)
             self._settled_since = None
         else:
-            told = {number for number, _ in self.state.sends}
+            told = {*self.state.sends}
             told |= {member.number for member in self.schedule.members.values() if member.is_draining}
         for number in told:
             if count := self._settled.pop(number, 0):
-                self.state.sends.append((number, Settled(count)))
+                self.state.sends[number].append(Settled(count))
 
     def _start(self, now: float) -> list[int]:
         """Start what may start, and return the numbers of those events whose start is to be written."""
         started = []
+        sends, changed = self.state.sends, self.state.counters.changed
         for member, entry in self.schedule.rounds():
             envelope = entry.envelope
             if envelope.expires is not None and envelope.expires <= now:
@@ -365,15 +371,15 @@ class Engine:
             was_started = entry.first_started is not None
             if not was_started:
                 entry.first_started = now
-                self.state.counters.changed.add(envelope.route)
-                entry.counters.started(max(0.0, now - envelope.published_at))
+                changed.add(envelope.route)
+                entry.counters.started(now - envelope.published_at)
             if envelope.route in member.acks_before:
                 entry.is_acked = True
                 self.state.ops.append(Delete(entry.seq))
             else:
                 started.append(entry.seq)
-            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, self.admission.is_request(entry))
-            self.state.sends.append((member.number, deliver))
+            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, entry.is_request)
+            sends[member.number].append(deliver)
         return started
 
     def withdraw(self, effects: Effects, why: str) -> Effects:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Final
 
 from ..counters import Counters
 from ..envelope import Envelope
 from ..life import Entry
-from ..messages import FromCarrier
+from ..messages import Confirm, FromCarrier
 from ..settings import Limits
 from ..store.ops import Contents, Op, Update
 from .schedule import Schedule
@@ -26,8 +27,9 @@ class EngineState:
     :ivar retrying: the numbers of those that wait for a retry
     :ivar size: the bytes of all these
     :ivar ops: to write in the next transaction
-    :ivar sends: messages to workers, after it
-    :ivar stored: the link and number of each publish whose event the next transaction inserts, by the event's number
+    :ivar sends: messages to workers, after it, by the number of their link
+    :ivar confirms: those among them that confirm publishes, by link
+    :ivar stored: the numbers of the events that are published, which the next transaction inserts
     """
 
     def __init__(self, contents: Contents, limits: Limits) -> None:
@@ -40,8 +42,9 @@ class EngineState:
         self.timers: Final = Timers()
         self.counters: Final = Counters(contents.counts)
         self.ops: list[Op] = []
-        self.sends: list[tuple[int, FromCarrier]] = []
-        self.stored: dict[int, tuple[int, int]] = {}
+        self.sends: defaultdict[int, list[FromCarrier]] = defaultdict(list)
+        self.confirms: dict[int, Confirm] = {}
+        self.stored: list[int] = []
         self._next_seq = contents.next_seq
 
     @property
@@ -63,6 +66,17 @@ class EngineState:
         counters.unsettled += 1
         self.size += size
         return Entry(seq, envelope, counters, size)
+
+    def confirm(self, number: int, n: int) -> None:
+        """Confirm a publish, once its event is stored.
+
+        :param number: of the publisher's link
+        """
+        confirm = self.confirms.get(number)
+        if confirm is None:
+            confirm = self.confirms[number] = Confirm([])
+            self.sends[number].append(confirm)
+        confirm.ns.append(n)
 
     def forget(self, entry: Entry) -> None:
         """Remove an event, which is over."""

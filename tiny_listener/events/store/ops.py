@@ -211,8 +211,11 @@ class Store(Protocol):
         :param id: only those of this event
         """
 
-    def size(self) -> int:
-        """Return the bytes that it takes on the disk, or in memory."""
+    def size(self, unsettled: int) -> int:
+        """Return the bytes that it takes on the disk, or in memory.
+
+        :param unsettled: bytes of the unsettled events in memory
+        """
 
     def tidy(self, now: float) -> None:
         """Do what can wait until little else happens: checkpoints, old ids."""

@@ -368,7 +368,7 @@ class SQLiteStore:
             text = plain_reason(exc) if isinstance(exc, sqlite3.Error) else str(exc)
             raise CarrierError(f"The dead letters in {self._path} cannot be read: {text}") from None
 
-    def size(self) -> int:
+    def size(self, unsettled: int) -> int:
         """Return the bytes of the database and of its WAL. Room of deleted events is used again, and not given back."""
         return _size_of(self._path) + self._wal_size()
 
