@@ -66,25 +66,26 @@ class Admission:
 
     def _take(self, message: Publish, now: float, number: int) -> bool:
         """Store an event. Return False if there is no room for it."""
-        envelope, limits = message.envelope, self._state.limits
+        state, envelope = self._state, message.envelope
+        limits = state.limits
         if envelope.id in self._seen and self._is_duplicate(envelope.id, now):
-            add(self._state.counters.of(envelope.route).published, "duplicate")
+            add(state.counters.of(envelope.route).published, "duplicate")
             if message.wants_result and (asked := self._requests.get(envelope.id)) is not None:
                 asked.reply_to = number, message.n  # the publisher has a new link
-            self._state.sends[number].append(Confirm([message.n], duplicate=True))
+            state.sends[number].append(Confirm([message.n], duplicate=True))
             return True
         size = envelope.size
         if size > limits.max_event:
-            add(self._state.counters.of(envelope.route).published, "failed")
+            add(state.counters.of(envelope.route).published, "failed")
             text = f"{size} bytes, and at most {limits.max_event} are allowed"
-            self._state.sends[number].append(Refuse(message.n, "too large", text))
+            state.sends[number].append(Refuse(message.n, "too large", text))
             return True
         if not self.has_room(size):
             return False
         entry = self.insert(envelope, size, now)
         add(entry.counters.published, "stored")
-        self._state.stored.append(entry.seq)
-        self._state.confirm(number, message.n)
+        state.stored.append(entry.seq)
+        state.confirm(number, message.n)
         if message.wants_result:
             entry.reply_to = number, message.n
             self._request(entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from ..life import Entry
@@ -66,12 +67,12 @@ class Owners:
     keys of its own share only.
 
     :param partitions: the number of partitions
+    :ivar by_partition: the slot that owns the keys of each; None: there is no slot
     """
 
     def __init__(self, partitions: int) -> None:
-        self._partitions: Final = partitions
         self._slots: frozenset[int] = frozenset()
-        self._owners: list[int] = []
+        self.by_partition: list[int | None] = [None] * partitions
 
     def change(self, slots: Iterable[int]) -> bool:
         """Take note of the slots there are. Return whether keys move."""
@@ -79,13 +80,10 @@ class Owners:
         if wanted == self._slots:
             return False
         self._slots = wanted
-        self._owners = [max(wanted, key=lambda s: _weight(s, p)) for p in range(self._partitions)] if wanted else []
+        for partition in range(len(self.by_partition)):
+            self.by_partition[partition] = max(wanted, key=partial(_weight, partition), default=None)
         return True
 
-    def of(self, partition: int) -> int | None:
-        """Return the slot that owns the keys of a partition; None: there is no slot."""
-        return self._owners[partition] if self._owners else None
 
-
-def _weight(slot: int, partition: int) -> bytes:
+def _weight(partition: int, slot: int) -> bytes:
     return hashlib.blake2b(b"%d %d" % (slot, partition), digest_size=8).digest()

@@ -29,6 +29,7 @@ class Schedule:
         self.members: Final[dict[int, Member]] = {}
         self._owners: Final = Owners(limits.partitions)
         self._by_slot: dict[int, Member] = {}
+        self._by_partition: list[Member | None] = [None] * limits.partitions
         self._awaited: dict[int, float] = {}
         self._orphans: list[Lane] = []
         self._keyless: Final[dict[str, deque[Entry]]] = {}
@@ -143,8 +144,8 @@ class Schedule:
                 lane.current = None
             if lane.serial or lane.shared:
                 self.list(lane)
-            elif not lane.in_flight:
-                self.lanes.forget_if_empty(lane)
+            elif not lane.in_flight and lane.current is None and lane.halted is None:
+                del self.lanes[lane.key]
 
     def release(self, entry: Entry) -> None:
         """An event that kept its key gives it up."""
@@ -165,8 +166,7 @@ class Schedule:
         """Put a lane into the queue of the worker that owns its key, if it can start something there."""
         if lane.is_listed or lane.next() is None:
             return
-        slot = self._owners.of(lane.partition)
-        member = None if slot is None else self._by_slot.get(slot)
+        member = self._by_partition[lane.partition]
         if member is None:
             lane.is_listed = True
             self._orphans.append(lane)
@@ -225,6 +225,7 @@ class Schedule:
                 listed += (*member.ready, *(lane for parked in member.parked.values() for lane in parked))
                 member.ready.clear()
                 member.parked.clear()
+        self._by_partition = [None if slot is None else self._by_slot.get(slot) for slot in self._owners.by_partition]
         for lane in listed:
             lane.is_listed = False
         for lane in listed:
@@ -256,8 +257,11 @@ class Schedule:
         while members:
             able = []
             for member in members:
-                has_room = not member.is_alone and len(member.in_flight) < member.window
-                entry = self._pick(member) if has_room else None
+                entry = None
+                if not member.is_alone and len(member.in_flight) < member.window:
+                    # PERF: nearly always, there are neither suspects nor events without a key.
+                    is_plain = member.ready and member.suspect is None and not self._suspects
+                    entry = (is_plain and self._pick_of_lanes(member)) or self._pick(member)
                 if entry is not None:
                     able.append(member)
                     yield member, entry
