@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from .counters import RouteCounters
     from .engine.lanes import Lane
@@ -50,10 +52,13 @@ class IllegalStep(Exception):  # noqa: N818 - as in the other tables
     """The engine tried a step that the table does not have: a bug."""
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """An unsettled event in the engine's memory. `store.ops.StoredEvent` explains the fields that are stored.
 
     :ivar counters: those of its route
+    :ivar size: its bytes, as they count against the limits
+    :ivar affinity: events with the same are handled by the same worker; None: any may handle it
+    :ivar is_serial: whether it is handled in the order of its key, one at a time
     :ivar lane: the queue of its key
     :ivar slot: the worker that has it in flight, or had it last
     :ivar member: the number of that worker's link, while it is in flight
@@ -65,57 +70,28 @@ class Entry:
     :ivar is_acked: whether it was settled in the store before its handler ran
     """
 
-    __slots__ = (
-        "affinity",
-        "attempts",
-        "counters",
-        "crashes",
-        "due",
-        "envelope",
-        "error",
-        "first_started",
-        "is_acked",
-        "is_request",
-        "is_serial",
-        "lane",
-        "member",
-        "passing",
-        "reply_to",
-        "seq",
-        "size",
-        "slot",
-        "state",
-        "suspect",
-        "timer",
-        "unroutable_since",
-    )
-
-    def __init__(self, seq: int, envelope: Envelope, counters: RouteCounters, size: int) -> None:
-        self.seq = seq
-        key = envelope.key
-        self.affinity: Final = envelope.cid if key is None else key
-        """Events with the same affinity are handled by the same worker; None: any may handle it."""
-        self.is_serial: Final = key is not None and envelope.serial
-        """Whether it is handled in the order of its key, one at a time."""
-        self.size: Final = size
-        self.counters: Final = counters
-        self.lane: Lane | None = None
-        self.envelope = envelope
-        self.state = State.WAITING
-        self.attempts = 0
-        self.crashes = 0
-        self.suspect = False
-        self.due: float | None = envelope.due
-        self.error: tuple[str, str] | None = None
-        self.first_started: float | None = None
-        self.slot: int | None = None
-        self.member: int | None = None
-        self.is_request = False
-        self.reply_to: tuple[int, int] | None = None
-        self.timer = 0
-        self.unroutable_since: float | None = None
-        self.passing = False
-        self.is_acked = False
+    seq: int
+    envelope: Envelope
+    counters: RouteCounters
+    size: int
+    affinity: str | None
+    is_serial: bool
+    due: float | None = None
+    lane: Lane | None = None
+    state: State = State.WAITING
+    attempts: int = 0
+    crashes: int = 0
+    suspect: bool = False
+    error: tuple[str, str] | None = None
+    first_started: float | None = None
+    slot: int | None = None
+    member: int | None = None
+    is_request: bool = False
+    reply_to: tuple[int, int] | None = None
+    timer: int = 0
+    unroutable_since: float | None = None
+    passing: bool = False
+    is_acked: bool = False
 
     def step(self, state: State) -> None:
         """Go to another state.

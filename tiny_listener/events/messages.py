@@ -59,7 +59,7 @@ class Hello(msgspec.Struct, tag="hello", array_like=True):
     holds: list[Held] = []
 
 
-class Publish(msgspec.Struct, tag="pub", array_like=True):
+class Publish(msgspec.Struct, tag="pub", array_like=True, gc=False):
     """Worker: store this event.
 
     :ivar n: the worker's number for it, rising
@@ -73,7 +73,7 @@ class Publish(msgspec.Struct, tag="pub", array_like=True):
     wants_result: bool = False
 
 
-class Done(msgspec.Struct, tag="done", array_like=True):
+class Done(msgspec.Struct, tag="done", array_like=True, gc=False):
     """Worker: an event was handled.
 
     :ivar result: for the request that waits for it, as JSON; None: nobody waits
@@ -151,7 +151,7 @@ class Refuse(msgspec.Struct, tag="refused", array_like=True):
     text: str
 
 
-class Deliver(msgspec.Struct, tag="event", array_like=True):
+class Deliver(msgspec.Struct, tag="event", array_like=True, gc=False):
     """Carrier: handle this event now.
 
     :ivar attempt: from 1

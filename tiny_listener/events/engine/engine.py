@@ -165,14 +165,16 @@ class Engine:
 
     def _settle(self, entry: Entry, outcome: str) -> None:
         """An event is over, and nothing is kept of it."""
-        self.state.counters.changed.add(entry.envelope.route)
+        state = self.state
+        state.counters.changed.add(entry.envelope.route)
         add(entry.counters.settled, outcome)
         was_in_flight = entry.state is State.IN_FLIGHT
-        self.admission.answered(entry)
+        if entry.is_request:
+            self.admission.answered(entry)
         entry.step(State.SETTLED)
         if not entry.is_acked:
-            self.state.ops.append(Delete(entry.seq))
-        self.state.forget(entry)
+            state.ops.append(Delete(entry.seq))
+        state.forget(entry)
         if was_in_flight:
             self.schedule.end(entry)
 
@@ -355,25 +357,26 @@ class Engine:
     def _start(self, now: float) -> list[int]:
         """Start what may start, and return the numbers of those events whose start is to be written."""
         started = []
+        schedule, left_open = self.schedule, self._left_open
         sends, changed = self.state.sends, self.state.counters.changed
-        for member, entry in self.schedule.rounds():
+        for member, entry in schedule.rounds():
             envelope = entry.envelope
             if envelope.expires is not None and envelope.expires <= now:
-                self.schedule.skip(entry)
+                schedule.skip(entry)
                 self._settle(entry, "expired")
                 continue
-            self.schedule.start(entry, member)
+            schedule.start(entry, member)
             entry.step(State.IN_FLIGHT)
             entry.attempts += 1
-            if entry.seq in self._left_open:  # carrier and worker died at once, during its last attempt
-                self._left_open.discard(entry.seq)
+            if left_open and entry.seq in left_open:  # carrier and worker died at once, during its last attempt
+                left_open.discard(entry.seq)
                 add(self.state.counters.of(envelope.route).attempts, "crashed")
             was_started = entry.first_started is not None
             if not was_started:
                 entry.first_started = now
                 changed.add(envelope.route)
                 entry.counters.started(now - envelope.published_at)
-            if envelope.route in member.acks_before:
+            if member.acks_before and envelope.route in member.acks_before:
                 entry.is_acked = True
                 self.state.ops.append(Delete(entry.seq))
             else:

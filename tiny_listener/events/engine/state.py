@@ -65,7 +65,10 @@ class EngineState:
         counters = self.counters.of(envelope.route)
         counters.unsettled += 1
         self.size += size
-        return Entry(seq, envelope, counters, size)
+        key = envelope.key
+        if key is None:
+            return Entry(seq, envelope, counters, size, envelope.cid, is_serial=False, due=envelope.due)
+        return Entry(seq, envelope, counters, size, key, envelope.serial, envelope.due)
 
     def confirm(self, number: int, n: int) -> None:
         """Confirm a publish, once its event is stored.
