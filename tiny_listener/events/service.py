@@ -23,6 +23,7 @@ from .messages import FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
 from .operator import Operator
 from .questions import Answer, Question
 from .settings import EventSettings
+from .store.choice import open_store
 from .store.ops import Count, Op, Store, StoreFailed
 
 if TYPE_CHECKING:
@@ -93,8 +94,12 @@ class EventService:
         :raises CarrierError: the store cannot be opened
         """
         self._loop = asyncio.get_running_loop()
+        self.store: Store
         self.clock = self._own_clock or Clock()
-        self.store: Store = self._own_store or self._open_store()
+        if self._own_store is None:
+            self.store, self._folder = open_store(self._settings)
+        else:
+            self.store = self._own_store
         now = self.clock()
         try:
             contents = self.store.load(now, self._settings.limits.dedup_window)
@@ -110,22 +115,6 @@ class EventService:
         if waiting:
             logger.info("Events of an earlier run are waiting in %s: %d", self.name, waiting)
         self.wake()
-
-    def _open_store(self) -> Store:
-        settings = self._settings
-        if settings.folder is None:
-            from .store.memory import MemoryStore  # noqa: PLC0415 - only one of the two is needed
-
-            return MemoryStore()
-        from .store.folder import open_folder  # noqa: PLC0415
-        from .store.sqlite import SQLiteStore  # noqa: PLC0415
-
-        self._folder = open_folder(settings.folder)
-        try:
-            return SQLiteStore(settings.folder, sync=settings.sync, partitions=settings.limits.partitions)
-        except BaseException:
-            self._unlock()
-            raise
 
     def _unlock(self) -> None:
         folder, self._folder = self._folder, None
