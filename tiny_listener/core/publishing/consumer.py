@@ -165,7 +165,7 @@ class Consumer(Source):
             data, is_json = encode_payload(event.result)
             if not is_json:
                 raise TypeError("a request is answered in JSON, which bytes are not")
-        except (TypeError, ValueError) as exc:
+        except Exception as exc:  # of the application's code too, such as model_dump()
             event.fail(exc, "error")
             self._failed(deliver, exc, event.route, "error", event)
         else:
