@@ -184,3 +184,32 @@ def test_a_result_whose_encoding_fails_fails_its_event_and_not_its_key(error: Ex
         with pytest.raises(RemoteError, match=type(error).__name__):
             events.request("odd", key="k")
         assert events.request("next", key="k") == 7
+
+
+def test_a_task_that_a_handler_left_running_holds_no_key(runner: asyncio.Runner) -> None:
+    app = App()
+    answers: list[Any] = []
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def later(done: asyncio.Event) -> None:
+        await done.wait()
+        answers.append(await app.request("answer", key="k", timeout=10))
+
+    @app.on_event("leave")
+    async def leave(event: Event) -> None:
+        done = asyncio.Event()
+        tasks.append(asyncio.ensure_future(later(done)))
+        asyncio.get_running_loop().call_later(0.01, done.set)
+
+    @app.on_event("answer")
+    async def answer() -> int:
+        return 7
+
+    async def main() -> None:
+        async with running(app):
+            await app.publish("leave", key="k")
+            await until(lambda: tasks)
+            await tasks[0]
+        assert answers == [7]
+
+    runner.run(main())

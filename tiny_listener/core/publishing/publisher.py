@@ -67,11 +67,9 @@ class Publisher:
         """Publish an event and wait for its result; see `Listener.request`."""
         envelope = self._sealed(one)
         envelope.expires = self._clock() + _seconds(timeout)
-        if envelope.key is not None and envelope.serial:
-            self._refuse_deadlock(envelope.key)
-        current = CURRENT.get()
-        holds = () if current is None else current.holds
-        if holds:
+        if holds := _held():
+            if envelope.key is not None and envelope.serial:
+                _refuse_deadlock(envelope.key, holds)
             envelope.attributes = {**envelope.attributes, HOLDS: json.dumps(holds)}
         # A second more: the limit of this request comes first.
         pending = self._send(envelope, timeout + 1, has_own_id=one.id is not None, wants_result=True)
@@ -84,16 +82,6 @@ class Publisher:
             raise TimeoutError(f"the event {envelope.path!r} was not handled within {timeout:g} s") from None
         finally:
             self._client.forget_request(pending)
-
-    @staticmethod
-    def _refuse_deadlock(key: str) -> None:
-        current = CURRENT.get()
-        if current is not None and key in current.holds:
-            chain = " -> ".join(map(repr, (*current.holds, key)))
-            raise WouldDeadlock(
-                f"the key {key!r} is held until this request has its answer ({chain}): publish() does not wait, "
-                "and a route with serial=False does not hold its key"
-            )
 
     def _sealed(self, one: Publication) -> Envelope:
         """Return an event, checked."""
@@ -140,6 +128,21 @@ class Publisher:
         if isinstance(path, NamedEvent):
             return route, route.path, {name: _text_of(route, name, value) for name, value in params.items()}
         return route, path, None
+
+
+def _held() -> tuple[str, ...]:
+    """Return the keys that wait for what runs here; none where it is a task that its handler left running."""
+    current = CURRENT.get()
+    return () if current is None or current.is_done else current.holds
+
+
+def _refuse_deadlock(key: str, holds: tuple[str, ...]) -> None:
+    if key in holds:
+        chain = " -> ".join(map(repr, (*holds, key)))
+        raise WouldDeadlock(
+            f"the key {key!r} is held until this request has its answer ({chain}): publish() does not wait, "
+            "and a route with serial=False does not hold its key"
+        )
 
 
 def _text_of(route: Route, name: str, value: Any) -> str:
