@@ -22,6 +22,7 @@ __all__ = [
     "key_text",
     "new_id",
     "partition_of",
+    "plain",
 ]
 
 MAX_KEY = 256
@@ -89,7 +90,7 @@ def key_text(key: str | int | bytes) -> str:
                 f"key= takes bytes of UTF-8, not {key[:40]!r}; encode it, for example by key.hex()"
             ) from None
     elif isinstance(key, str):
-        text = key
+        text = plain(key)
     elif isinstance(key, int) and not isinstance(key, bool):
         text = str(key)
     else:
@@ -108,7 +109,12 @@ def check_id(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} takes a str, not {type(value).__name__}: {value!r}")
     _check_length(name, value)
-    return value
+    return plain(value)
+
+
+def plain(text: str) -> str:
+    """Return a text as a `str` itself: one of a subclass, such as Markup, cannot be sent."""
+    return str.__str__(text)
 
 
 def check_text(name: str, text: str) -> int:

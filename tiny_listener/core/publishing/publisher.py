@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ...errors import EventNotFound, WouldDeadlock
-from ...events.envelope import Envelope, check_id, check_size, check_text, key_text, new_id
+from ...events.envelope import Envelope, check_id, check_size, check_text, key_text, new_id, plain
 from ..registration import NamedEvent
 from .consumer import HOLDS, Consumer
 from .events import CURRENT
@@ -92,7 +92,7 @@ class Publisher:
         envelope = Envelope(
             id=new_id() if one.id is None else check_id("id=", one.id),
             path=path,
-            route=route.path,
+            route=plain(route.path),
             data=data,
             published_at=now,
             key=None if one.key is None else key_text(one.key),
@@ -116,6 +116,8 @@ class Publisher:
         return pending
 
     def _route_of(self, path: str | NamedEvent) -> tuple[Route, str, dict[str, str] | None]:
+        if not isinstance(path, (str, NamedEvent)):
+            raise TypeError(f"path= takes a str, or the name of an event as app.event() makes it, not {path!r}")
         try:
             route, params = self._listener.table.match(path)
         except EventNotFound:
@@ -126,8 +128,8 @@ class Publisher:
                 f"No handler is registered for the published event {path!r}: {route.where} handles requests"
             )
         if isinstance(path, NamedEvent):
-            return route, route.path, {name: _text_of(route, name, value) for name, value in params.items()}
-        return route, path, None
+            return route, plain(route.path), {name: _text_of(route, name, value) for name, value in params.items()}
+        return route, plain(path), None
 
 
 def _held() -> tuple[str, ...]:
@@ -147,7 +149,7 @@ def _refuse_deadlock(key: str, holds: tuple[str, ...]) -> None:
 
 def _text_of(route: Route, name: str, value: Any) -> str:
     """Return a path parameter as text, from which its convertor makes the same value again."""
-    text = repr(value) if isinstance(value, float) else str(value)
+    text = float.__repr__(value) if isinstance(value, float) else plain(str(value))
     check_text(f"the parameter {name!r}", text)
     try:
         if route.convertors[name].convert(text) == value:
@@ -171,7 +173,7 @@ def _attributes(given: Mapping[str, str] | None) -> dict[str, str]:
         if not isinstance(value, str):
             raise TypeError(f"attributes= takes texts, not {name}={value!r}")
         check_text("attributes=", value)
-    return attributes
+    return {plain(name): plain(value) for name, value in attributes.items()}
 
 
 def _seconds(timeout: Any) -> float:
