@@ -61,7 +61,8 @@ class SQLiteStore:
         both, and each commit waits for the disk
     :param reserve: bytes on the disk that are kept free for settling: when the disk is full, new events are refused,
         and all else is still written
-    :param partitions: of the keys; another number than the database has is accepted only while no event waits
+    :param partitions: of the keys; another number than the database has is accepted only while no event waits;
+        None: it keeps its own
     :ivar id: see `Store`
     :raises CarrierError: the database cannot be used; the text says why, and what would be right
     """
@@ -71,7 +72,7 @@ class SQLiteStore:
         folder: Path | str,
         *,
         sync: Literal["normal", "full"] = "normal",
-        partitions: int = PARTITIONS,
+        partitions: int | None = PARTITIONS,
         reserve: int = RESERVE,
     ) -> None:
         self._path = Path(folder) / FILE
