@@ -99,17 +99,25 @@ class Admission:
         return len(state.entries) + len(state.delayed) < limits.max_events and state.size + size <= limits.max_bytes
 
     def insert(
-        self, envelope: Envelope, size: int, now: float, seq: int | None = None, *, first: bool = False
+        self,
+        envelope: Envelope,
+        size: int,
+        now: float,
+        seq: int | None = None,
+        *,
+        first: bool = False,
+        is_new: bool = True,
     ) -> Entry:
         """Store an event, and let it wait for its turn, or for its time.
 
         :param size: its bytes
         :param seq: its place in the order of storage; None: the last
         :param first: whether it comes before all others of its key
+        :param is_new: see `Insert`
         """
         state = self._state
         entry = state.entry_of(state.new_seq() if seq is None else seq, envelope, size)
-        state.ops.append(Insert(entry.seq, envelope, now))
+        state.ops.append(Insert(entry.seq, envelope, now, is_new))
         self._seen[envelope.id] = now
         if envelope.due is not None and envelope.due > now:
             entry.state = State.DELAYED

@@ -308,7 +308,7 @@ class Engine:
         entry.seq = self.state.new_seq()
         entry.due = entry.envelope.due = None
         self.state.entries[entry.seq] = entry
-        self.state.ops.append(Insert(entry.seq, entry.envelope, now))
+        self.state.ops.append(Insert(entry.seq, entry.envelope, now, is_new=False))
         self.schedule.add(entry)
 
     # --- effects ----------------------------------------------------------------------------------

@@ -83,7 +83,8 @@ class Letters:
         attributes = {**old.attributes, REDRIVEN: str(int(old.attributes.get(REDRIVEN, "0")) + 1)}
         envelope = msgspec.structs.replace(old, attributes=attributes, due=None, expires=None)
         is_first = old.key is not None and self.halted.get(old.key) == letter.number
-        self._admission.insert(envelope, envelope.size, now, letter.seq if is_first else None, first=is_first)
+        seq = letter.seq if is_first else None
+        self._admission.insert(envelope, envelope.size, now, seq, first=is_first, is_new=False)
         self._go_on(letter)
 
     def skip(self, key: str) -> bool:

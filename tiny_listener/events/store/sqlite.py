@@ -186,7 +186,7 @@ class SQLiteStore:
         :raises StoreFailed: none was written, and why; the next commit may succeed
         """
         changes = Changes(ops)
-        if changes.inserts and not self._reserve.hold():
+        if changes.has_new and not self._reserve.hold():
             raise StoreFailed(FULL)
         try:
             self._transact(changes)
@@ -202,7 +202,7 @@ class SQLiteStore:
             with transaction(self._db):
                 self._write(changes)
         except sqlite3.Error as exc:
-            if not self._make_room(exc) or changes.inserts:
+            if not self._make_room(exc) or changes.has_new:
                 raise
             with transaction(self._db):
                 self._write(changes)
