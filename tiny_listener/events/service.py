@@ -211,11 +211,12 @@ class EventService:
             if number not in self.engine.schedule.members:
                 self.engine.not_expected(message.slot)
             self.engine.leave(number, now)
+            return
+        if type(message) is Publish:
+            self.clock.translate(message.envelope)
         elif type(message) is Hello and message.store_id not in (None, self.store.id):
             message.holds.clear()  # they are of another store, which is gone
-            self.engine.hear(number, message, now)
-        else:
-            self.engine.hear(number, message, now)
+        self.engine.hear(number, message, now)
 
     def _arm(self) -> None:
         """Take the next turn when something falls due."""
