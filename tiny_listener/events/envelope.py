@@ -12,6 +12,7 @@ import msgspec
 from ..errors import EventTooLarge
 
 __all__ = [
+    "HOLDS",
     "MAX_EVENT",
     "MAX_KEY",
     "PARTITIONS",
@@ -32,6 +33,10 @@ MAX_EVENT = 256 * 1024
 KiB of intermediaries."""
 PARTITIONS = 64
 """Partitions of the keys by default. They spread keys over workers, and bound how many workers can own some."""
+
+
+HOLDS = "tlholds"
+"""The attribute with the keys that wait for a request, as a list in JSON."""
 
 
 class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):

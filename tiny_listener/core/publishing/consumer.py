@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import EventDataError, EventNotFound
+from ...events.envelope import HOLDS
 from ...events.messages import Deliver, Done, Failed, Unroutable
 from ...events.policy import Again, GivenUp, Retry, decide
 from ...process.safe_logging import log_safely
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
     from ..registration import Route
     from .provider import CarrierProvider
 
-__all__ = ["HOLDS", "Consumer"]
+__all__ = ["Consumer"]
 
 logger = logging.getLogger("tiny_listener")
 
-HOLDS: Final = "tlholds"
-"""The attribute with the keys that wait for a request, as a list in JSON."""
 MAX_ERROR: Final = 4096
 """Characters of an error's text that a dead letter keeps."""
 

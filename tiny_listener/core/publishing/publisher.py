@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ...errors import EventNotFound, WouldDeadlock
-from ...events.envelope import Envelope, check_id, check_size, check_text, key_text, new_id, plain
+from ...events.envelope import HOLDS, Envelope, check_id, check_size, check_text, key_text, new_id, plain
 from ..registration import NamedEvent
-from .consumer import HOLDS, Consumer
+from .consumer import Consumer
 from .events import CURRENT
 from .payload import due_time, encode_payload, finite
 from .provider import clock_of
