@@ -7,7 +7,7 @@ from typing import Any
 from tiny_listener.events.engine import Engine
 from tiny_listener.events.engine.effects import Effects
 from tiny_listener.events.envelope import HOLDS, Envelope
-from tiny_listener.events.messages import Deliver, Failed, Hello, Publish
+from tiny_listener.events.messages import Deliver, Failed, Hello, Publish, Unroutable
 from tiny_listener.events.settings import Limits
 from tiny_listener.events.store.memory import MemoryStore
 from tiny_listener.events.store.ops import ToDead
@@ -45,6 +45,24 @@ def event(n: int = 1, size: int = 0, **more: Any) -> Publish:
 
 def kinds(messages: list[Any], *wanted: type) -> list[Any]:
     return [message for message in messages if isinstance(message, wanted)]
+
+
+def test_each_deploy_has_its_own_minute() -> None:
+    one = Turns()
+    one.turn(hello(), event())
+    for wait in (300.0, 300.0):
+        one.turn(Unroutable(1))
+        one.now += 1
+        assert kinds(one.turn(), Deliver)
+        one.turn(Failed(1, "error", "E", "", wait))
+        one.now += wait
+        assert kinds(one.turn(), Deliver)
+    assert one.engine.letters.by_reason == {}
+    for _ in range(61):
+        one.turn(Unroutable(1))
+        one.now += 1
+        one.turn()
+    assert one.engine.letters.by_reason == {"no route": 1}
 
 
 def test_an_event_that_is_put_back_is_no_request_any_more() -> None:

@@ -179,6 +179,7 @@ class Engine:
         add(self.state.counters.of(entry.envelope.route).attempts, failed.outcome)
         entry.error = failed.error, failed.text
         entry.suspect = False
+        entry.unroutable_since = None
         if failed.wait is None or entry.is_acked:
             self._give_up(entry, failed.reason, now, halt=member.halts(entry.envelope.route))
             return
