@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tiny_listener.events.engine import Engine
 from tiny_listener.events.engine.effects import Effects
 from tiny_listener.events.envelope import HOLDS, Envelope
-from tiny_listener.events.messages import Deliver, Failed, Hello, Publish, Unroutable
+from tiny_listener.events.messages import Confirm, Deliver, Done, Failed, Hello, Publish, Refuse, Result, Unroutable
 from tiny_listener.events.settings import Limits
 from tiny_listener.events.store.memory import MemoryStore
 from tiny_listener.events.store.ops import ToDead
@@ -47,6 +51,25 @@ def kinds(messages: list[Any], *wanted: type) -> list[Any]:
     return [message for message in messages if isinstance(message, wanted)]
 
 
+def test_an_event_for_which_there_is_never_room_holds_up_no_other() -> None:
+    one = Turns(max_bytes=5000)
+    refused, stored = kinds(one.turn(event(1, 6000), event(2)), Confirm, Refuse)
+    assert isinstance(refused, Refuse)
+    assert (refused.kind, stored) == ("too large", Confirm(2))
+
+
+@pytest.mark.parametrize("waited", [1.0, 119.0, 121.0, 599.0])
+def test_a_request_that_asks_again_is_stored_once_however_long_it_waited(waited: float) -> None:
+    first = Turns()
+    first.turn(hello(), event(1, expires=600.0))
+    second = Turns(first.store, waited)
+    second.turn(hello(), event(1, expires=600.0), link=2)
+    assert list(second.engine.state.entries) == [1]
+    (deliver,) = [entry for entry in second.engine.state.entries.values() if entry.member is not None]
+    assert Result(1, b"7", None) in second.turn(Done(deliver.seq, b"7"), link=2)
+    assert second.engine.state.entries == {}
+
+
 def test_each_deploy_has_its_own_minute() -> None:
     one = Turns()
     one.turn(hello(), event())
@@ -63,6 +86,18 @@ def test_each_deploy_has_its_own_minute() -> None:
         one.now += 1
         one.turn()
     assert one.engine.letters.by_reason == {"no route": 1}
+
+
+@given(st.lists(st.booleans(), max_size=6))
+def test_the_delays_of_what_was_not_stored_are_not_counted(stored: list[bool]) -> None:
+    one = Turns()
+    one.turn(hello())
+    for n, is_stored in enumerate(stored):
+        effects = one.take(Publish(n, Envelope(f"id {n}", "p", "p", b"", 0.0), 0.0))
+        if not is_stored:
+            one.engine.withdraw(effects, "full")
+    counters = one.engine.state.counters.of("p")
+    assert sum(counters.delays) == sum(stored) == counters.unsettled == counters.published.get("stored", 0)
 
 
 def test_an_event_that_is_put_back_is_no_request_any_more() -> None:

@@ -69,16 +69,16 @@ class Admission:
     def _take(self, message: Publish, now: float, number: int) -> bool:
         """Store an event. Return False if there is no room for it."""
         envelope, limits = message.envelope, self._state.limits
-        if envelope.id in self._seen and self._is_duplicate(envelope.id, now):
+        if self._is_duplicate(message, now):
             add(self._state.counters.of(envelope.route).published, "duplicate")
             if message.wants_result and (asked := self._requests.get(envelope.id)) is not None:
                 asked.reply_to = number, message.n  # the publisher has a new link
             self._state.sends.append((number, Confirm(message.n, duplicate=True)))
             return True
         size = envelope.size
-        if size > limits.max_event:
+        if size > (most := min(limits.max_event, limits.max_bytes)):  # there would never be room
             add(self._state.counters.of(envelope.route).published, "failed")
-            text = f"{size} bytes, and at most {limits.max_event} are allowed"
+            text = f"{size} bytes, and at most {most} are allowed"
             self._state.sends.append((number, Refuse(message.n, "too large", text)))
             return True
         if not self.has_room(size):
@@ -129,9 +129,12 @@ class Admission:
             state.schedule.add(entry, first=first)
         return entry
 
-    def _is_duplicate(self, id: str, now: float) -> bool:  # noqa: A002
+    def _is_duplicate(self, message: Publish, now: float) -> bool:
+        id = message.envelope.id  # noqa: A001
         at = self._seen.get(id)
-        return at is not None and now - at < self._state.limits.dedup_window
+        if at is not None and now - at < self._state.limits.dedup_window:
+            return True
+        return message.wants_result and id in self._requests  # its publisher asks again after a long wait
 
     def _refuse(self, message: Publish, number: int) -> None:
         limits = self._state.limits
@@ -181,6 +184,8 @@ class Admission:
         counters = state.counters.of(entry.envelope.route)
         add(counters.published, "stored", -1)
         add(counters.published, "failed")
+        if entry.first_started is not None:
+            counters.started(max(0.0, entry.first_started - entry.envelope.published_at), -1)
         state.forget(entry)
         if entry.state is State.WAITING:
             state.schedule.remove(entry)
