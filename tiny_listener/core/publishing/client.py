@@ -314,6 +314,9 @@ class CarrierClient:
     # --- handling ---------------------------------------------------------------------------------
 
     def _delivered(self, deliver: Deliver) -> None:
+        if self._is_draining:  # it was on its way
+            self._send(Returned([deliver.seq]))
+            return
         self.in_flight[deliver.seq] = deliver
         self._on_deliver(deliver)
 
