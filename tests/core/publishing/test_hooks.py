@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
 
 from tests.core.publishing.running import App
-from tiny_listener import Depends, Event, Retry, RouteError
+from tiny_listener import Depends, Event, ListenerError, Retry, RouteError
 from tiny_listener.http import HTTPListener
 from tiny_listener.testing import EventClient
 
@@ -191,6 +193,29 @@ def test_an_event_that_is_kept_open_fails_by_fail() -> None:
         app.open[1].fail(KeyError("b"))
         events.run()
         assert [(letter.error, letter.text, letter.attempts) for letter in events.dead] == [("KeyError", "'b'", 2)]
+
+
+def test_another_thread_settles_nothing() -> None:
+    app = Opened()
+    errors: list[BaseException] = []
+
+    def settle() -> None:
+        for wrong in (app.open[0].done, partial(app.open[0].fail, KeyError("a"))):
+            try:
+                wrong()
+            except ListenerError as exc:
+                errors.append(exc)
+
+    with EventClient(app) as events:
+        events.publish("it 1")
+        events.run()
+        thread = threading.Thread(target=settle)
+        thread.start()
+        thread.join()
+        assert [str(error).count("loop.call_soon_threadsafe()") for error in errors] == [1, 1]
+        app.open[0].done()
+        events.run()
+        assert [event.outcome for event in events.settled] == ["ok"]
 
 
 def test_an_open_event_whose_handler_fails_has_failed() -> None:
