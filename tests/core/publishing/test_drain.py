@@ -16,7 +16,7 @@ from tiny_listener import Event, Publication, Retry
 from tiny_listener.core.runtime import Host
 from tiny_listener.events.envelope import Envelope
 from tiny_listener.events.link import Link
-from tiny_listener.events.messages import Deliver, Done, Hello, Returned, Settled, ToCarrier, Welcome
+from tiny_listener.events.messages import Deliver, Done, Held, Hello, Returned, Settled, ToCarrier, Welcome
 from tiny_listener.events.settings import EventSettings
 
 
@@ -175,10 +175,20 @@ class Played:
     def want(self, on_link: Callable[[socket.socket], None], *, starts: bool) -> None:
         if not self.is_linked:
             self.is_linked = True
-            theirs, ours = socket.socketpair()
-            self.link.open(theirs)
-            self.link.send(Welcome("store", 1000))
-            on_link(ours)
+            self.start = on_link
+            self.connect()
+
+    def connect(self) -> None:
+        theirs, ours = socket.socketpair()
+        self.link.open(theirs)
+        self.link.send(Welcome("store", 1000))
+        self.start(ours)
+
+    def restart(self) -> None:
+        self.heard.clear()
+        self.link.close()
+        self.link = Link(ToCarrier, self.heard.extend, lambda: None)
+        self.connect()
 
     async def close(self) -> None:
         self.link.close()
@@ -205,5 +215,27 @@ def test_what_is_on_its_way_when_the_drain_begins_is_not_started(runner: asyncio
         await life
         assert [message.seqs for message in carrier.heard if isinstance(message, Returned)] == [[2]]
         assert app.began == ["1"]
+
+    runner.run(main())
+
+
+def test_the_next_carrier_is_told_of_what_was_settled_first(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        app, carrier, ready = Gated(), Played(), asyncio.Event()
+        app.host = Host(carrier=carrier, on_ready=ready.set)
+        life = asyncio.ensure_future(app.main())
+        await ready.wait()
+        envelopes = [Envelope(str(n), f"it {n}", "it {n}", b"null", 1.0, "k") for n in (1, 2)]
+        for n, is_acked in ((1, True), (2, False)):
+            carrier.link.send(Deliver(n, 1, redelivered=False, envelope=envelopes[n - 1], is_acked=is_acked))
+        await until(lambda: len(app.began) == 2)
+        carrier.restart()
+        await until(lambda: carrier.has_heard(Hello))
+        assert carrier.heard[0].holds == [Held(1, 1, envelopes[0]), Held(2, 1)]
+        app.gate.set()
+        await until(lambda: len(app.seen) == 2)
+        carrier.link.send(Settled(2))
+        await app.graceful_shutdown()
+        await life
 
     runner.run(main())

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from tiny_listener.events.engine import Engine
 from tiny_listener.events.engine.effects import Effects
 from tiny_listener.events.envelope import HOLDS, Envelope
-from tiny_listener.events.messages import Confirm, Deliver, Done, Failed, Hello, Publish, Refuse, Result, Unroutable
+from tiny_listener.events.messages import (
+    Confirm,
+    Deliver,
+    Done,
+    Failed,
+    Held,
+    Hello,
+    Publish,
+    Refuse,
+    Result,
+    Unroutable,
+)  # fmt: skip
+from tiny_listener.events.policy import RouteTerms
 from tiny_listener.events.settings import Limits
 from tiny_listener.events.store.memory import MemoryStore
 from tiny_listener.events.store.ops import ToDead
@@ -109,3 +121,35 @@ def test_an_event_that_is_put_back_is_no_request_any_more() -> None:
     (deliver,) = kinds(one.turn(), Deliver)
     assert deliver.envelope.attributes == {"own": "1", "tlredrive": "1"}
     assert (deliver.attempt, deliver.wants_result) == (1, False)
+
+
+@pytest.mark.parametrize("is_request", [False, True])
+def test_a_key_waits_for_what_was_settled_first_after_a_restart(is_request: bool) -> None:
+    terms = {"p": RouteTerms(ack_before=True)}
+    expires = 600.0 if is_request else None
+    first = Turns()
+    (deliver,) = kinds(first.turn(Hello(0, 1, 10, terms), event(1, expires=expires), event(2)), Deliver)
+    assert deliver.is_acked
+    second = Turns(first.store)
+    held = Held(deliver.seq, deliver.attempt, deliver.envelope)
+    asked = [event(1, expires=expires)] if is_request else []
+    assert not kinds(second.turn(Hello(0, 1, 10, terms, second.store.id, [held]), *asked), Deliver)
+    told = second.turn(Done(deliver.seq, b"7"))
+    assert [message.envelope.id for message in kinds(told, Deliver)] == ["id 2"]
+    assert kinds(told, Result) == ([Result(1, b"7")] if is_request else [])
+    assert second.engine.state.counters.of("p").settled == {"ok": 1}
+    second.turn(Done(kinds(told, Deliver)[0].seq))
+    assert (second.engine.state.entries, second.engine.state.size, len(second.engine.schedule.lanes)) == ({}, 0, 0)
+
+
+def test_what_was_settled_first_and_is_late_is_not_started_again() -> None:
+    terms = {"p": RouteTerms(ack_before=True)}
+    first = Turns()
+    (deliver,) = kinds(first.turn(Hello(0, 1, 10, terms), event(1), event(2)), Deliver)
+    second = Turns(first.store)
+    (other,) = kinds(second.turn(Hello(1, 2, 10, terms)), Deliver)  # the worker that has it was not expected
+    held = Held(deliver.seq, deliver.attempt, deliver.envelope)
+    assert not kinds(second.turn(Hello(0, 1, 10, terms, second.store.id, [held]), link=2), Deliver)
+    assert not kinds(second.turn(Done(deliver.seq), link=2), Deliver)
+    assert not kinds(second.turn(Done(other.seq)), Deliver)
+    assert (second.engine.state.entries, second.engine.state.size) == ({}, 0)

@@ -36,6 +36,15 @@ class Admission:
         if entry.envelope.expires is not None:
             self._requests[entry.envelope.id] = entry
 
+    def load_acked(self, seq: int, envelope: Envelope) -> Entry:
+        """Return an event that an earlier carrier settled before its handler began: its key waits for the handler."""
+        state = self._state
+        entry = state.entries[seq] = state.entry_of(seq, envelope, envelope.size)
+        entry.is_acked = True
+        self.load(entry)
+        state.schedule.add(entry, first=True)
+        return entry
+
     def is_request(self, entry: Entry) -> bool:
         """Whether somebody waits for the result of an event, or will."""
         return entry.envelope.id in self._requests

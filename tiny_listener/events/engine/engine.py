@@ -120,6 +120,8 @@ class Engine:
         self.schedule.join(member)
         for held in hello.holds:
             entry = self.state.entries.get(held.seq)
+            if entry is None and held.envelope is not None:
+                entry = self.admission.load_acked(held.seq, held.envelope)
             if entry is None or entry.state not in (State.WAITING, State.RETRYING):
                 continue  # settled before, or another worker has it: what this one says of it is ignored
             if entry.state is State.RETRYING:
@@ -128,6 +130,10 @@ class Engine:
                 self._left_open.discard(entry.seq)
                 entry.step(State.IN_FLIGHT)
                 entry.attempts = held.attempt
+            elif entry.is_acked:  # it must not be started again
+                self.schedule.remove(entry)
+                self.admission.answered(entry)
+                self.state.forget(entry)
 
     def not_expected(self, slot: int) -> None:
         """A worker of this slot has registered, or is gone."""
@@ -373,7 +379,8 @@ class Engine:
                 self.state.ops.append(Delete(entry.seq))
             else:
                 started.append(entry.seq)
-            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, self.admission.is_request(entry))
+            is_request = self.admission.is_request(entry)
+            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, is_request, entry.is_acked)
             self.state.sends.append((member.number, deliver))
         return started
 
