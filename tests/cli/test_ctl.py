@@ -304,7 +304,22 @@ def test_what_is_no_server(run: Path, tmp_path: Path, answer: bytes, words: str)
 
 
 @pytest.mark.parametrize(
-    "args", [["scale"], ["scale", "0"], ["scale", "1025"], ["scale", "many"], ["start"], ["--pid"]]
+    "args",
+    [
+        ["scale"],
+        ["scale", "0"],
+        ["scale", "1025"],
+        ["scale", "many"],
+        ["start"],
+        ["--pid"],
+        ["skip", "a\udcff"],
+        ["dead", "show", "\udcff"],
+        ["dead", "discard", "\udcff"],
+        ["dead", "redrive", "--id", "\udcff"],
+        ["dead", "redrive", "--rate", "nan"],
+        ["dead", "redrive", "--rate", "inf"],
+        ["dead", "redrive", "--rate", "0"],
+    ],
 )
 def test_wrong_commands(run: Path, args: list[str]) -> None:
     assert refused(ctl(run, *args), 2).endswith("(--help shows how)\n")

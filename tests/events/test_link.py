@@ -107,6 +107,25 @@ def test_both_ends(runner: asyncio.Runner) -> None:
     runner.run(main())
 
 
+def test_a_message_that_cannot_be_sent_takes_no_other_with_it(
+    runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        worker, carrier = End(FromCarrier), End(ToCarrier)
+        ours, theirs = socket.socketpair()
+        worker.link.open(ours)
+        carrier.link.open(theirs)
+        for n in range(9):
+            worker.link.send(Done(2**70) if n % 3 == 1 else Done(n))
+        await until(lambda: len(carrier.got) == 6)
+        assert [message.seq for message in carrier.got] == [0, 2, 3, 5, 6, 8]
+        worker.link.close()
+        await carrier.closed.wait()
+
+    runner.run(main())
+    assert caplog.text.count("cannot be sent: OverflowError") == 3
+
+
 def test_an_end_that_sends_nonsense_is_cut_off(runner: asyncio.Runner) -> None:
     async def main() -> None:
         carrier = End(ToCarrier)

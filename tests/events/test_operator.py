@@ -125,7 +125,7 @@ def test_letters_are_put_back(
 
     async def main() -> None:
         box = box_with_letters()
-        assert await box.ask(question) == Number(number)
+        assert await box.ask(question) == Number(number, is_done=question.rate is None)
         async with asyncio.timeout(20):
             while sorted(box.ids) != back:
                 await asyncio.sleep(0)
@@ -147,7 +147,7 @@ def test_what_cannot_be_put_back(runner: asyncio.Runner) -> None:
             assert "--rate takes events in a second" in (await box.ask(AskRedrive(rate=rate))).text
         assert await box.ask(AskDiscard("other")) == Wrong("no dead letter has the id 'other'")
         assert await box.ask(AskSkip("k")) == Wrong("the key 'k' is not halted")
-        assert await box.ask(AskRedrive(rate=1e-6)) == Number(6)
+        assert await box.ask(AskRedrive(rate=1e-6)) == Number(6, is_done=False)
         assert "already" in (await box.ask(AskRedrive())).text
         await box.service.close()
 
@@ -157,7 +157,7 @@ def test_what_cannot_be_put_back(runner: asyncio.Runner) -> None:
 def test_a_letter_that_is_discarded_meanwhile_is_not_put_back(runner: asyncio.Runner) -> None:
     async def main() -> None:
         box = box_with_letters()
-        assert await box.ask(AskRedrive(rate=20)) == Number(6)
+        assert await box.ask(AskRedrive(rate=20)) == Number(6, is_done=False)
         async with asyncio.timeout(20):
             while "e0" not in box.ids:
                 await asyncio.sleep(0)
@@ -192,6 +192,27 @@ def test_letters_wait_for_room(runner: asyncio.Runner, monkeypatch: pytest.Monke
                 await asyncio.sleep(0)
         assert asking.result() == Number(4)
         assert await box.dead() == []
+        await box.service.close()
+
+    runner.run(main())
+
+
+def test_an_operator_does_not_wait_for_room(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator, "PATIENCE", 0.001)
+    monkeypatch.setattr(operator, "PROMPT", 0.01)
+
+    async def main() -> None:
+        box = Box(max_events=1)
+        box.publish("e1")
+        box.fail("e1")
+        box.publish("e2")
+        assert await box.ask(AskRedrive()) == Number(1, is_done=False)
+        assert isinstance(await box.ask(AskRedrive()), Wrong)
+        box.hear(Done(box.got[-1].seq))
+        async with asyncio.timeout(20):
+            while box.got[-1].envelope.id != "e1":
+                await asyncio.sleep(0.001)
+        assert await box.ask(AskRedrive()) == Number(0)
         await box.service.close()
 
     runner.run(main())

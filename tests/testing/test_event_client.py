@@ -112,8 +112,9 @@ def test_what_falls_due_runs_in_the_order_of_time() -> None:
         for n in (30, 3, 20):
             events.publish(f"it {n}", delay=n)
         events.advance(100)
-        with pytest.raises(ValueError, match="0 or more"):
-            events.advance(-1)
+        for wrong in (-1, float("nan"), float("inf"), 10**400, "1", None):
+            with pytest.raises(ValueError, match="0 or more"):
+                events.advance(wrong)  # type: ignore[arg-type]
     assert seen == [("3", 3), ("4", 8), ("20", 20), ("30", 30)]
 
 
@@ -182,3 +183,16 @@ def test_named_events_are_found_by_their_pattern(app: App) -> None:
         events.run()
         assert events.attempts(one) == 1
     assert seen == ["a b/c"]
+
+
+def test_what_a_client_cannot_do_while_it_is_in_use(app: App) -> None:
+    @app.on_event("use")
+    async def use() -> None:
+        events.run()
+
+    with EventClient(app) as events:
+        with pytest.raises(RuntimeError, match="is in use"), events:
+            pass
+        events.publish("use")
+        events.run()
+        assert "outside handlers" in events.dead[0].text

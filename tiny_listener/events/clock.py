@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .envelope import Envelope
 
 __all__ = ["Clock"]
 
@@ -19,6 +22,18 @@ class Clock:
     def __call__(self) -> float:
         """Return the time."""
         return self._offset + time.monotonic()
+
+    def translate(self, envelope: Envelope) -> None:
+        """Let an event that was just published have its times by this clock. It has them by that of the system, which
+        may have been set since this one was made.
+        """
+        if envelope.due is None and envelope.expires is None:
+            return
+        shift = self() - time.time()
+        if envelope.due is not None:
+            envelope.due += shift
+        if envelope.expires is not None:
+            envelope.expires += shift
 
     def call_at(self, when: float, fn: Callable[[], None]) -> asyncio.TimerHandle | None:
         """Call a function of the running loop at a time; None: somebody else sees to that."""

@@ -33,11 +33,11 @@ class RouteCounters(msgspec.Struct):
     delay_sum: float = 0.0
     unsettled: int = 0
 
-    def started(self, delay: float) -> None:
-        """An event was started for the first time, so many seconds after it was published."""
-        self.delays[bisect_left(DELAY_BUCKETS, delay)] += 1
+    def started(self, delay: float, number: int = 1) -> None:
+        """An event was started for the first time, so many seconds after it was published; -1: take that back."""
+        self.delays[bisect_left(DELAY_BUCKETS, delay)] += number
         if delay > 0:  # clocks may go back
-            self.delay_sum += delay
+            self.delay_sum += delay * number
 
 
 decode_counters: Final = msgspec.msgpack.Decoder(RouteCounters).decode

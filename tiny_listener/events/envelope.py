@@ -12,6 +12,7 @@ import msgspec
 from ..errors import EventTooLarge
 
 __all__ = [
+    "HOLDS",
     "MAX_EVENT",
     "MAX_KEY",
     "PARTITIONS",
@@ -22,6 +23,7 @@ __all__ = [
     "key_text",
     "new_id",
     "partition_of",
+    "plain",
 ]
 
 MAX_KEY = 256
@@ -31,6 +33,10 @@ MAX_EVENT = 256 * 1024
 KiB of intermediaries."""
 PARTITIONS = 64
 """Partitions of the keys by default. They spread keys over workers, and bound how many workers can own some."""
+
+
+HOLDS = "tlholds"
+"""The attribute with the keys that wait for a request, as a list in JSON."""
 
 
 class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
@@ -90,7 +96,7 @@ def key_text(key: str | int | bytes) -> str:
                 f"key= takes bytes of UTF-8, not {key[:40]!r}; encode it, for example by key.hex()"
             ) from None
     elif isinstance(key, str):
-        text = key
+        text = plain(key)
     elif isinstance(key, int) and not isinstance(key, bool):
         text = str(key)
     else:
@@ -109,7 +115,12 @@ def check_id(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} takes a str, not {type(value).__name__}: {value!r}")
     _check_length(name, value)
-    return value
+    return plain(value)
+
+
+def plain(text: str) -> str:
+    """Return a text as a `str` itself: one of a subclass, such as Markup, cannot be sent."""
+    return str.__str__(text)
 
 
 def check_text(name: str, text: str) -> int:

@@ -7,6 +7,7 @@ in one frame, because a system call costs more than a message.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, cast
@@ -17,6 +18,8 @@ __all__ = ["Frames", "Gone", "Link"]
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+logger = logging.getLogger("tiny_listener")
 
 MAX_BATCH: Final = 512
 """Messages in a frame at most, so that neither side is busy for long with one."""
@@ -102,8 +105,22 @@ class Link(asyncio.Protocol, Generic[In, Out]):
         elif self._transport is not None:
             out, self._out = self._out, []
             for start in range(0, len(out), MAX_BATCH):
-                frame = self._encode(out[start : start + MAX_BATCH])
+                frame = self._framed(out[start : start + MAX_BATCH])
                 self._transport.write(len(frame).to_bytes(4, "big") + frame)
+
+    def _framed(self, messages: list[Out]) -> bytes:
+        try:
+            return self._encode(messages)
+        except Exception:  # one that cannot be sent must not take the others with it
+            return self._encode([message for message in messages if self._can_be_sent(message)])
+
+    def _can_be_sent(self, message: Out) -> bool:
+        try:
+            self._encode(message)
+        except Exception as exc:
+            logger.error("A message to the other end of the link cannot be sent: %s: %s", type(exc).__name__, exc)
+            return False
+        return True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""

@@ -36,10 +36,12 @@ class Held(msgspec.Struct, array_like=True):
     """An event that a worker has in flight while it registers again.
 
     :ivar attempt: the number of this attempt
+    :ivar envelope: of an event that was settled before its handler began, which no store has; its key waits for it
     """
 
     seq: int
     attempt: int
+    envelope: Envelope | None = None
 
 
 class Hello(msgspec.Struct, tag="hello", array_like=True):
@@ -157,6 +159,7 @@ class Deliver(msgspec.Struct, tag="event", array_like=True, gc=False):
     :ivar attempt: from 1
     :ivar redelivered: whether it may have been started before
     :ivar wants_result: whether a request waits for its result
+    :ivar is_acked: whether it is settled by now: at most once
     """
 
     seq: int
@@ -164,6 +167,7 @@ class Deliver(msgspec.Struct, tag="event", array_like=True, gc=False):
     redelivered: bool
     envelope: Envelope
     wants_result: bool = False
+    is_acked: bool = False
 
 
 class Settled(msgspec.Struct, tag="settled", array_like=True):

@@ -42,6 +42,8 @@ logger = logging.getLogger("tiny_listener.carrier")
 
 PAGE: Final = 100
 """Dead letters that are read at a time."""
+PROMPT: Final = 1.5
+"""Seconds until an operator is answered that letters will be put back when there is room for them."""
 PATIENCE: Final = 0.1
 """Seconds until there may be room again for an event that is put back."""
 
@@ -145,10 +147,12 @@ class Operator:
             return Wrong(f"no dead letter has the id {asked.id!r}")
         self._redriving = asyncio.ensure_future(self._put_back(asked))
         if asked.rate is None:
-            await self._redriving
-        else:
-            self._redriving.add_done_callback(_log)
-        return Number(number)
+            await asyncio.wait({self._redriving}, timeout=PROMPT)
+        if self._redriving.done():
+            self._redriving.result()
+            return Number(number)
+        self._redriving.add_done_callback(_log)
+        return Number(number, is_done=False)
 
     async def _number(self, asked: AskRedrive) -> int:
         if asked.id is not None:

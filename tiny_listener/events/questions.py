@@ -182,9 +182,13 @@ class Halted(msgspec.Struct, tag="halted"):
 
 
 class Number(msgspec.Struct, tag="number"):
-    """How many were concerned."""
+    """How many were concerned.
+
+    :ivar is_done: whether it has happened; False: it will, as soon as there is room and time
+    """
 
     number: int
+    is_done: bool = True
 
 
 class Stored(msgspec.Struct, tag="stored"):

@@ -202,7 +202,9 @@ class EventService:
             self.engine.leave(number, now)
             return
         for message in messages:
-            if type(message) is Hello and message.store_id not in (None, self.store.id):
+            if type(message) is Publish:
+                self.clock.translate(message.envelope)
+            elif type(message) is Hello and message.store_id not in (None, self.store.id):
                 message.holds.clear()  # they are of another store, which is gone
         self.engine.hear(number, messages, now)
 

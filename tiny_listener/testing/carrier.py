@@ -6,13 +6,16 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..events.clock import Clock
 from ..events.engine import Effects
 from ..events.service import EventService
 from ..events.settings import EventSettings
 from .record import Record
+
+if TYPE_CHECKING:
+    from ..events.envelope import Envelope
 
 __all__ = ["TestCarrier", "VirtualClock"]
 
@@ -29,6 +32,9 @@ class VirtualClock(Clock):
     def __call__(self) -> float:
         """Return the time."""
         return self.now
+
+    def translate(self, envelope: Envelope) -> None:
+        """See `Clock`: the listener has this clock, too."""
 
     def call_at(self, when: float, fn: Callable[[], None]) -> asyncio.TimerHandle | None:
         """See `Clock`: who moves the clock sees to what falls due."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..core.publishing.events import PublishedEvent
+from ..core.publishing.payload import finite
 from ..events.questions import Answer, AskDiscard, AskRedrive, AskSkip, Number, Question, Wrong
 from ..events.settings import EventSettings, Limits
 from .carrier import TestCarrier
@@ -68,6 +69,8 @@ class EventClient:
         :raises Exception: raised by a callback
         """
         _check_no_loop()
+        if self._runner is not None:
+            raise RuntimeError("this EventClient is in use: make another one")
         self._host = self.app.host
         self._carrier = TestCarrier(EventSettings(limits=Limits(confirm_within=0)))
         self._runner = asyncio.Runner(loop_factory=IdleLoop)
@@ -115,6 +118,11 @@ class EventClient:
         if self._runner is None:
             coro.close()
             raise RuntimeError("use EventClient as a context manager: with EventClient(app) as events: ...")
+        try:
+            _check_no_loop()
+        except RuntimeError:
+            coro.close()
+            raise
         return self._runner.run(coro)
 
     # --- publishing and handling ------------------------------------------------------------------
@@ -148,9 +156,9 @@ class EventClient:
 
         :raises ValueError: seconds is below 0
         """
-        if not seconds >= 0:
+        if (given := finite(seconds)) is None or given < 0:
             raise ValueError(f"advance(seconds) takes 0 or more seconds, not {seconds!r}")
-        self._do(self._advance(seconds))
+        self._do(self._advance(given))
 
     async def _advance(self, seconds: float) -> None:
         clock = self._carrier.clock
@@ -338,4 +346,6 @@ def _check_no_loop() -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RuntimeError("a loop is running in this thread, and EventClient runs its own: use it in a plain function")
+    raise RuntimeError(
+        "a loop is running in this thread, and EventClient runs its own: use it in a plain function, outside handlers"
+    )

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.core.publishing.running import App, running, until
 from tiny_listener import Event, Publication, Retry
+from tiny_listener.core.runtime import Host
+from tiny_listener.events.envelope import Envelope
+from tiny_listener.events.link import Link
+from tiny_listener.events.messages import Deliver, Done, Held, Hello, Returned, Settled, ToCarrier, Welcome
+from tiny_listener.events.settings import EventSettings
 
 
 class Gated(App):
@@ -146,5 +155,87 @@ def test_dead_letters_and_halted_keys_survive_a_restart(runner: asyncio.Runner, 
             assert seen == ["1", "3"]
             assert app.service.engine.letters.halted == {"k": 1}
             assert app.service.engine.letters.by_reason == {"attempts": 1}
+
+    runner.run(main())
+
+
+class Played:
+    """A provider whose carrier is the test.
+
+    :ivar heard: what the listener sent
+    """
+
+    settings = EventSettings()
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.link: Link[Any, Any] = Link(ToCarrier, self.heard.extend, lambda: None)
+        self.is_linked = False
+
+    def want(self, on_link: Callable[[socket.socket], None], *, starts: bool) -> None:
+        if not self.is_linked:
+            self.is_linked = True
+            self.start = on_link
+            self.connect()
+
+    def connect(self) -> None:
+        theirs, ours = socket.socketpair()
+        self.link.open(theirs)
+        self.link.send(Welcome("store", 1000))
+        self.start(ours)
+
+    def restart(self) -> None:
+        self.heard.clear()
+        self.link.close()
+        self.link = Link(ToCarrier, self.heard.extend, lambda: None)
+        self.connect()
+
+    async def close(self) -> None:
+        self.link.close()
+
+    def has_heard(self, kind: type) -> bool:
+        return any(isinstance(message, kind) for message in self.heard)
+
+
+def test_what_is_on_its_way_when_the_drain_begins_is_not_started(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        app, carrier, ready = Gated(is_open=True), Played(), asyncio.Event()
+        app.host = Host(carrier=carrier, on_ready=ready.set)
+        life = asyncio.ensure_future(app.main())
+        await ready.wait()
+        await until(lambda: carrier.has_heard(Hello))
+        carrier.link.send(Deliver(1, 1, redelivered=False, envelope=Envelope("1", "it 1", "it {n}", b"null", 1.0, "k")))
+        await until(lambda: carrier.has_heard(Done))
+        app.lifecycle.shutdown.append(partial(until, lambda: carrier.has_heard(Returned)))
+        stopping = asyncio.ensure_future(app.graceful_shutdown())
+        await until(lambda: app.is_draining)
+        carrier.link.send(Deliver(2, 1, redelivered=False, envelope=Envelope("2", "it 2", "it {n}", b"null", 1.0, "k")))
+        carrier.link.send(Settled(1))
+        await stopping
+        await life
+        assert [message.seqs for message in carrier.heard if isinstance(message, Returned)] == [[2]]
+        assert app.began == ["1"]
+
+    runner.run(main())
+
+
+def test_the_next_carrier_is_told_of_what_was_settled_first(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        app, carrier, ready = Gated(), Played(), asyncio.Event()
+        app.host = Host(carrier=carrier, on_ready=ready.set)
+        life = asyncio.ensure_future(app.main())
+        await ready.wait()
+        envelopes = [Envelope(str(n), f"it {n}", "it {n}", b"null", 1.0, "k") for n in (1, 2)]
+        for n, is_acked in ((1, True), (2, False)):
+            carrier.link.send(Deliver(n, 1, redelivered=False, envelope=envelopes[n - 1], is_acked=is_acked))
+        await until(lambda: len(app.began) == 2)
+        carrier.restart()
+        await until(lambda: carrier.has_heard(Hello))
+        assert carrier.heard[0].holds == [Held(1, 1, envelopes[0]), Held(2, 1)]
+        app.gate.set()
+        await until(lambda: len(app.seen) == 2)
+        carrier.link.send(Settled(2))
+        await app.graceful_shutdown()
+        await life
 
     runner.run(main())

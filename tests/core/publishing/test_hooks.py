@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
 
 from tests.core.publishing.running import App
-from tiny_listener import Depends, Event, Retry, RouteError
+from tiny_listener import Depends, Event, ListenerError, Retry, RouteError
 from tiny_listener.http import HTTPListener
 from tiny_listener.testing import EventClient
 
@@ -193,6 +195,29 @@ def test_an_event_that_is_kept_open_fails_by_fail() -> None:
         assert [(letter.error, letter.text, letter.attempts) for letter in events.dead] == [("KeyError", "'b'", 2)]
 
 
+def test_another_thread_settles_nothing() -> None:
+    app = Opened()
+    errors: list[BaseException] = []
+
+    def settle() -> None:
+        for wrong in (app.open[0].done, partial(app.open[0].fail, KeyError("a"))):
+            try:
+                wrong()
+            except ListenerError as exc:
+                errors.append(exc)
+
+    with EventClient(app) as events:
+        events.publish("it 1")
+        events.run()
+        thread = threading.Thread(target=settle)
+        thread.start()
+        thread.join()
+        assert [str(error).count("loop.call_soon_threadsafe()") for error in errors] == [1, 1]
+        app.open[0].done()
+        events.run()
+        assert [event.outcome for event in events.settled] == ["ok"]
+
+
 def test_an_open_event_whose_handler_fails_has_failed() -> None:
     app = Opened()
     with EventClient(app) as events:
@@ -243,11 +268,14 @@ def test_an_event_publishes_others() -> None:
         ({"concurrency": 0}, "concurrency must be a whole number from 1"),
         ({"concurrency": True}, "whole number"),
         ({"concurrency": 1.5}, "whole number"),
+        ({"concurrency": 2**64}, "whole number"),
         ({"serial": 1}, "serial must be True or False"),
         ({"ack": "never"}, "ack must be 'after' or 'before'"),
         ({"ack": None}, "ack must be"),
         ({"dead_letter": "stop"}, "dead_letter must be 'next' or 'halt'"),
         ({"timeout": 0}, "timeout must be a number of seconds above 0"),
+        ({"timeout": float("nan")}, "timeout must be"),
+        ({"timeout": 10**400}, "timeout must be"),
         ({"retries": 1}, "did you mean 'retry'"),
         ({"max_attempts": 1}, "has no option 'max_attempts'"),
     ],

@@ -80,6 +80,33 @@ def test_a_key_is_text_of_1_to_256_bytes_or_an_error(key: str | bytes | int) -> 
             key_text(key)
 
 
+class Markup(str):
+    """A text of a library, such as markupsafe or numpy."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+def test_texts_of_subclasses_are_taken_as_texts_and_harm_no_other(events: EventClient) -> None:
+    async def several() -> None:
+        text = Markup("x")
+        await events.app.publish_many([
+            Publication("it", id="first"),
+            Publication(Markup("it"), key=text),
+            Publication("it", id=text),
+            Publication("it", cid=text),
+            Publication("it", attributes={text: text}),
+            Publication(events.app.event("order {id} placed", id=text)),
+            Publication("it", id="last"),
+        ], timeout=2)  # fmt: skip
+
+    events._do(several())
+    events.run()
+    assert [event.outcome for event in events.settled] == ["ok"] * 7
+
+
 @pytest.mark.parametrize("value", ["", "i" * 257, "\udfff", 7, b"id"])
 @pytest.mark.parametrize("name", ["id", "cid"])
 def test_wrong_ids(events: EventClient, name: str, value: Any) -> None:
@@ -132,6 +159,15 @@ def test_a_path_that_no_route_matches(events: EventClient) -> None:
         events.publish("nothing")
     with pytest.raises(EventNotFound, match=r"nothing \{id\}"):
         events.publish(events.app.event("nothing {id}", id="1"))
+
+
+@pytest.mark.parametrize("path", [None, 5, b"it", ["it"]])
+def test_a_path_that_is_no_text(events: EventClient, path: Any) -> None:
+    with pytest.raises(TypeError, match=r"path= takes a str, or the name of an event as app\.event\(\) makes it"):
+        events.publish(path)
+    with pytest.raises(TypeError, match=r"publish_many\(\) takes Publication"):
+        events._do(events.app.publish_many([Publication("it"), path]))
+    assert not events.waiting
 
 
 def test_a_path_with_half_a_surrogate_pair_harms_no_other(events: EventClient) -> None:

@@ -155,3 +155,61 @@ def test_wrong_timeouts(app: Asked) -> None:
             with pytest.raises(ValueError, match="timeout="):
                 events.request("nothing", timeout=timeout)
         assert not events.settled
+
+
+class Unsendable:
+    """Fails while it is encoded, as a model of pydantic may."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def model_dump(self, *, mode: str) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), AttributeError("x"), KeyError("x"), StopIteration()])
+def test_a_result_whose_encoding_fails_fails_its_event_and_not_its_key(error: Exception) -> None:
+    app = App()
+
+    @app.on_event("odd")
+    async def odd() -> Any:
+        await asyncio.sleep(0)
+        return Unsendable(error)
+
+    @app.on_event("next")
+    async def following() -> int:
+        return 7
+
+    with EventClient(app) as events:
+        with pytest.raises(RemoteError, match=type(error).__name__):
+            events.request("odd", key="k")
+        assert events.request("next", key="k") == 7
+
+
+def test_a_task_that_a_handler_left_running_holds_no_key(runner: asyncio.Runner) -> None:
+    app = App()
+    answers: list[Any] = []
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def later(done: asyncio.Event) -> None:
+        await done.wait()
+        answers.append(await app.request("answer", key="k", timeout=10))
+
+    @app.on_event("leave")
+    async def leave(event: Event) -> None:
+        done = asyncio.Event()
+        tasks.append(asyncio.ensure_future(later(done)))
+        asyncio.get_running_loop().call_later(0.01, done.set)
+
+    @app.on_event("answer")
+    async def answer() -> int:
+        return 7
+
+    async def main() -> None:
+        async with running(app):
+            await app.publish("leave", key="k")
+            await until(lambda: tasks)
+            await tasks[0]
+        assert answers == [7]
+
+    runner.run(main())

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.events.store.samples import NOW, WINDOW, contents, insert, seqs, to_dead, update
@@ -115,6 +116,24 @@ def test_events_are_settled_on_a_full_disk(disk: Disk) -> None:
     disk.empty(store)
     store.commit([insert(2000)])
     assert 2000 in seqs(store)
+    store.close()
+
+
+def test_what_was_stored_before_moves_on_a_full_disk(disk: Disk) -> None:
+    store = SQLiteStore(disk.folder, reserve=RESERVE)
+    contents(store)
+    for seq in range(1, 51):
+        store.commit([insert(seq, data=b"x" * 2000)])
+    disk.fill(store)
+    with contextlib.suppress(StoreFailed):
+        for seq in range(51, 2000):
+            store.commit([insert(seq, data=b"x" * 2000)])
+    left = [seq for seq in seqs(store) if seq > 50]
+    for seq in range(1, 51):  # delayed events fall due, or dead letters are put back
+        moved = msgspec.structs.replace(insert(5000 + seq, data=b"x" * 2000), is_new=False)
+        store.commit([Delete(seq), moved])
+        store.tidy(NOW)
+    assert seqs(store) == [*left, *range(5001, 5051)]
     store.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -66,6 +67,30 @@ def server_of(store: str) -> str | None:
             if ask_carrier((path, None), questions.AskView(), questions.View).store == store:
                 return path
     return None
+
+
+class Words(click.ParamType[str]):
+    """A text that UTF-8 can encode."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See `click.ParamType`."""
+        text = str(value)
+        if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):  # as Python has other bytes
+            self.fail(f"{text!r} is not text in UTF-8", param, ctx)
+        return text
+
+
+class Rate(click.FloatRange):
+    """A finite number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """See `click.ParamType`."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of events", param, ctx)
+        return number
 
 
 def _print(found: Any) -> None:
@@ -199,7 +224,7 @@ def _shortened(row: questions.DeadRow) -> str:
 
 @dead.command()
 @as_json_option
-@click.argument("id")
+@click.argument("id", type=Words())
 @click.pass_obj
 def show(place: Place, id: str, *, as_json: bool) -> None:  # noqa: A002 - the name of the argument in --help
     """Show a dead letter with its data."""
@@ -236,19 +261,17 @@ def show(place: Place, id: str, *, as_json: bool) -> None:  # noqa: A002 - the n
 
 @dead.command()
 @reason_option
-@click.option("--id", "id", metavar="ID", help="Only that of this event.")
-@click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Events per second.  [default: no limit]"
-)
+@click.option("--id", "id", type=Words(), metavar="ID", help="Only that of this event.")
+@click.option("--rate", type=Rate(min=0, min_open=True), metavar="N", help="Events per second.  [default: no limit]")
 @click.pass_obj
 def redrive(place: Place, *, reason: str | None, id: str | None, rate: float | None) -> None:  # noqa: A002
     """Put dead letters back among the events, each at the end of its key; all of them unless an option selects some."""
     done = ask_carrier(place, questions.AskRedrive(reason, id, rate), questions.Number)
-    click.echo(f"{_events(done.number)} put back" if rate is None else f"{_events(done.number)} to put back")
+    click.echo(f"{_events(done.number)} put back" if done.is_done else f"{_events(done.number)} to put back")
 
 
 @dead.command()
-@click.argument("id")
+@click.argument("id", type=Words())
 @click.pass_obj
 def discard(place: Place, id: str) -> None:  # noqa: A002
     """Delete a dead letter for good."""
@@ -274,7 +297,7 @@ def halted(place: Place, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("key")
+@click.argument("key", type=Words())
 @click.pass_obj
 def skip(place: Place, key: str) -> None:
     """Let a halted key go on without the event that halted it, which stays a dead letter."""

@@ -33,6 +33,7 @@ EVENTS = (
 MEMORY = "memory"
 SQLITE = "sqlite:"
 MAX_PARTITIONS = 4096
+MAX_CONCURRENCY = 1_000_000
 HOMELESS = "/var/lib/tiny-listener"
 """Where the folder of an application is if its user has no home: an error will name it if it cannot be created."""
 DATABASE = "events.db"
@@ -81,7 +82,7 @@ def event_options(function: Decorated) -> Decorated:
         ),
         click.option(
             "--events-concurrency",
-            type=Whole(min=1),
+            type=Whole(1, MAX_CONCURRENCY),
             default=EventSettings().concurrency,
             show_default=True,
             help="Maximum number of published events in flight per worker.",

@@ -68,7 +68,8 @@ def _envelope(listener: Listener[Any], path: str, options: dict[str, Any]) -> En
     :raises EventNotFound: no route for published events matches
     :raises ValueError: the key, the id or the data is wrong
     """
-    from ...core.publishing.terms import options_of  # noqa: PLC0415 - --help does without
+    from ...core.publishing.payload import due_time  # noqa: PLC0415 - --help does without
+    from ...core.publishing.terms import options_of  # noqa: PLC0415
 
     route, _ = listener.match_route(path)
     if route.is_http:
@@ -84,7 +85,7 @@ def _envelope(listener: Listener[Any], path: str, options: dict[str, Any]) -> En
         published_at=now,
         key=None if options["key"] is None else key_text(options["key"]),
         serial=options_of(route).get("serial", True),
-        due=now + options["delay"] if options["delay"] else None,
+        due=due_time(options["delay"], None, now),
     )
 
 
@@ -102,7 +103,7 @@ def _data(given: str | None) -> bytes:
         text = given.encode("utf-8", "surrogateescape")
     try:
         return msgspec.json.encode(msgspec.json.decode(text))
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ValueError(f"--data is no JSON: {exc}") from None
 
 
@@ -132,13 +133,18 @@ async def _store(settings: EventSettings, envelope: Envelope) -> questions.Store
     :raises NotPublished: it is refused
     """
     from ...events.service import EventService  # noqa: PLC0415
+    from ...events.store.folder import open_folder  # noqa: PLC0415
+    from ...events.store.sqlite import SQLiteStore  # noqa: PLC0415
 
-    service = EventService(settings)
-    service.start()
-    try:
-        answer = await service.answer(questions.AskPublish(envelope))
-    finally:
-        await service.close()
+    assert settings.folder is not None
+    with open_folder(settings.folder):
+        # Whatever number of partitions the server was given, the store keeps it: one that waits could not be moved.
+        service = EventService(settings, store=SQLiteStore(settings.folder, partitions=None))
+        service.start()
+        try:
+            answer = await service.answer(questions.AskPublish(envelope))
+        finally:
+            await service.close()
     if not isinstance(answer, questions.Stored):
         raise NotPublished(getattr(answer, "text", "not stored"))
     return answer

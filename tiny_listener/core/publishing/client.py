@@ -178,7 +178,10 @@ class CarrierClient:
         assert self._link is not None
         self._is_greeted = True
         settled = [Held(settle.seq, attempt) for attempt, settle in self._settles]
-        held = [Held(deliver.seq, deliver.attempt) for deliver in self.in_flight.values()]
+        held = [
+            Held(deliver.seq, deliver.attempt, deliver.envelope if deliver.is_acked else None)
+            for deliver in self.in_flight.values()
+        ]
         window = self._provider.settings.concurrency
         self._send(Hello(self._slot, os.getpid(), window, self._terms(), welcome.store_id, settled + held))
         for _, settle in self._settles:
@@ -315,6 +318,9 @@ class CarrierClient:
     # --- handling ---------------------------------------------------------------------------------
 
     def _delivered(self, deliver: Deliver) -> None:
+        if self._is_draining:  # it was on its way
+            self._send(Returned([deliver.seq]))
+            return
         self.in_flight[deliver.seq] = deliver
         self._on_deliver(deliver)
 

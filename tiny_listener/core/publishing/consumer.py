@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import EventDataError, EventNotFound
+from ...events.envelope import HOLDS
 from ...events.messages import Deliver, Done, Failed, Unroutable
 from ...events.policy import Again, GivenUp, Retry, decide
 from ...process.safe_logging import log_safely
@@ -28,12 +29,10 @@ if TYPE_CHECKING:
     from ..registration import Route
     from .provider import CarrierProvider
 
-__all__ = ["HOLDS", "Consumer"]
+__all__ = ["Consumer"]
 
 logger = logging.getLogger("tiny_listener")
 
-HOLDS: Final = "tlholds"
-"""The attribute with the keys that wait for a request, as a list in JSON."""
 MAX_ERROR: Final = 4096
 """Characters of an error's text that a dead letter keeps."""
 
@@ -165,7 +164,7 @@ class Consumer(Source):
             data, is_json = encode_payload(event.result)
             if not is_json:
                 raise TypeError("a request is answered in JSON, which bytes are not")
-        except (TypeError, ValueError) as exc:
+        except Exception as exc:  # of the application's code too, such as model_dump()
             event.fail(exc, "error")
             self._failed(deliver, exc, event.route, "error", event)
         else:

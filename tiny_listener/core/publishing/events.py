@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from ...errors import ListenerError
 from ..event import Event
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from ...events.messages import Deliver
     from ..aliases import PathParams
     from ..listener import Listener
+    from ..observer import Outcome
     from ..registration import Route
 
 __all__ = ["CURRENT", "PublishedEvent"]
@@ -30,7 +33,7 @@ class PublishedEvent(Event[Any]):
     :param settle: called once, when it is done; None for the event of one subscriber, which settles nothing
     """
 
-    __slots__ = ("_payload", "_settle", "delivery", "holds", "is_last")
+    __slots__ = ("_payload", "_settle", "_thread", "delivery", "holds", "is_last")
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class PublishedEvent(Event[Any]):
         self.is_last: Final = is_last
         self._payload: Final = payload
         self._settle = settle
+        self._thread: Final = get_ident()
 
     @property
     def id(self) -> str | None:
@@ -111,9 +115,28 @@ class PublishedEvent(Event[Any]):
             self._ctx.adopt(one)
         return one
 
+    def fail(self, error: BaseException, outcome: Outcome | None = None) -> None:
+        """See `Event`.
+
+        :raises ListenerError: this is another thread than that of the listener
+        """
+        self._check_thread()
+        super().fail(error, outcome)
+
     def done(self) -> None:
-        """See `Event`. The carrier is told."""
+        """See `Event`. The carrier is told.
+
+        :raises ListenerError: this is another thread than that of the listener
+        """
+        self._check_thread()
         was_done = self.is_done
         super().done()
         if not was_done and self._settle is not None:
             self._settle(self)
+
+    def _check_thread(self) -> None:
+        if get_ident() != self._thread:
+            raise ListenerError(
+                f"the event {self.route.path!r} cannot be settled in another thread than that of the listener: call "
+                "done() or fail() there, by loop.call_soon_threadsafe()"
+            )

@@ -87,6 +87,9 @@ class Publishes:
         several = list(events)
         if not several:
             return []
+        for one in several:
+            if not isinstance(one, Publication):
+                raise TypeError(f"publish_many() takes Publication(path, data, ...), not {one!r}")
         publishing = self._publisher_for(several[0].path, "publish_many").publish(*several, timeout=timeout)
         await asyncio.wait(publishing)
         errors = [error for future in publishing if isinstance(error := future.exception(), Exception)]

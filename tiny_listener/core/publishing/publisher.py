@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ...errors import EventNotFound, WouldDeadlock
-from ...events.envelope import Envelope, check_id, check_size, check_text, key_text, new_id
+from ...events.envelope import HOLDS, Envelope, check_id, check_size, check_text, key_text, new_id, plain
 from ..registration import NamedEvent
-from .consumer import HOLDS, Consumer
+from .consumer import Consumer
 from .events import CURRENT
 from .payload import due_time, encode_payload, finite
 from .provider import clock_of
@@ -67,11 +67,9 @@ class Publisher:
         """Publish an event and wait for its result; see `Listener.request`."""
         envelope = self._sealed(one)
         envelope.expires = self._clock() + _seconds(timeout)
-        if envelope.key is not None and envelope.serial:
-            self._refuse_deadlock(envelope.key)
-        current = CURRENT.get()
-        holds = () if current is None else current.holds
-        if holds:
+        if holds := _held():
+            if envelope.key is not None and envelope.serial:
+                _refuse_deadlock(envelope.key, holds)
             envelope.attributes = {**envelope.attributes, HOLDS: json.dumps(holds)}
         # A second more: the limit of this request comes first.
         pending = self._send(envelope, timeout + 1, has_own_id=one.id is not None, wants_result=True)
@@ -85,16 +83,6 @@ class Publisher:
         finally:
             self._client.forget_request(pending)
 
-    @staticmethod
-    def _refuse_deadlock(key: str) -> None:
-        current = CURRENT.get()
-        if current is not None and key in current.holds:
-            chain = " -> ".join(map(repr, (*current.holds, key)))
-            raise WouldDeadlock(
-                f"the key {key!r} is held until this request has its answer ({chain}): publish() does not wait, "
-                "and a route with serial=False does not hold its key"
-            )
-
     def _sealed(self, one: Publication) -> Envelope:
         """Return an event, checked."""
         route, path, params = self._route_of(one.path)
@@ -104,7 +92,7 @@ class Publisher:
         envelope = Envelope(
             id=new_id() if one.id is None else check_id("id=", one.id),
             path=path,
-            route=route.path,
+            route=plain(route.path),
             data=data,
             published_at=now,
             key=None if one.key is None else key_text(one.key),
@@ -128,6 +116,8 @@ class Publisher:
         return pending
 
     def _route_of(self, path: str | NamedEvent) -> tuple[Route, str, dict[str, str] | None]:
+        if not isinstance(path, (str, NamedEvent)):
+            raise TypeError(f"path= takes a str, or the name of an event as app.event() makes it, not {path!r}")
         try:
             route, params = self._listener.table.match(path)
         except EventNotFound:
@@ -138,13 +128,28 @@ class Publisher:
                 f"No handler is registered for the published event {path!r}: {route.where} handles requests"
             )
         if isinstance(path, NamedEvent):
-            return route, route.path, {name: _text_of(route, name, value) for name, value in params.items()}
-        return route, path, None
+            return route, plain(route.path), {name: _text_of(route, name, value) for name, value in params.items()}
+        return route, plain(path), None
+
+
+def _held() -> tuple[str, ...]:
+    """Return the keys that wait for what runs here; none where it is a task that its handler left running."""
+    current = CURRENT.get()
+    return () if current is None or current.is_done else current.holds
+
+
+def _refuse_deadlock(key: str, holds: tuple[str, ...]) -> None:
+    if key in holds:
+        chain = " -> ".join(map(repr, (*holds, key)))
+        raise WouldDeadlock(
+            f"the key {key!r} is held until this request has its answer ({chain}): publish() does not wait, "
+            "and a route with serial=False does not hold its key"
+        )
 
 
 def _text_of(route: Route, name: str, value: Any) -> str:
     """Return a path parameter as text, from which its convertor makes the same value again."""
-    text = repr(value) if isinstance(value, float) else str(value)
+    text = float.__repr__(value) if isinstance(value, float) else plain(str(value))
     check_text(f"the parameter {name!r}", text)
     try:
         if route.convertors[name].convert(text) == value:
@@ -168,7 +173,7 @@ def _attributes(given: Mapping[str, str] | None) -> dict[str, str]:
         if not isinstance(value, str):
             raise TypeError(f"attributes= takes texts, not {name}={value!r}")
         check_text("attributes=", value)
-    return attributes
+    return {plain(name): plain(value) for name, value in attributes.items()}
 
 
 def _seconds(timeout: Any) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RouteError
+from ...events.envelope import plain
 from ...events.policy import RouteTerms
 from ..registration.options import PUBLISHED_CHECKS
 
@@ -43,7 +44,7 @@ def terms_of(routes: Iterable[Route]) -> dict[str, RouteTerms] | None:
         if route.is_http:
             continue
         options = options_of(route)
-        terms[route.path] = RouteTerms(
+        terms[plain(route.path)] = RouteTerms(
             options.get("concurrency"), options.get("dead_letter") == "halt", options.get("ack") == "before"
         )
     return terms or None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypedDict
 
@@ -52,7 +54,8 @@ class EventOptions(RouteOptions, total=False):
 def seconds(value: Any) -> str | None:
     """Check a number of seconds."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return None if is_number and value > 0 else "a number of seconds above 0"
+    is_right = is_number and value > 0 and (value <= sys.float_info.max or value == math.inf)
+    return None if is_right else "a number of seconds above 0"
 
 
 def mapping(value: Any) -> str | None:
@@ -68,7 +71,7 @@ def policy(value: Any) -> str | None:
 def count(value: Any) -> str | None:
     """Check a number of events."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    return None if is_number and value >= 1 else "a whole number from 1"
+    return None if is_number and 1 <= value <= sys.maxsize else "a whole number from 1"
 
 
 def flag(value: Any) -> str | None:

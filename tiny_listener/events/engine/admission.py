@@ -40,6 +40,15 @@ class Admission:
         entry.is_request = True
         self._requests[entry.envelope.id] = entry
 
+    def load_acked(self, seq: int, envelope: Envelope) -> Entry:
+        """Return an event that an earlier carrier settled before its handler began: its key waits for the handler."""
+        state = self._state
+        entry = state.entries[seq] = state.entry_of(seq, envelope, envelope.size)
+        entry.is_acked = True
+        self.load(entry)
+        state.schedule.add(entry, first=True)
+        return entry
+
     @property
     def waiting(self) -> int:
         """The number of publishers that wait for room."""
@@ -68,16 +77,16 @@ class Admission:
         """Store an event. Return False if there is no room for it."""
         state, envelope = self._state, message.envelope
         limits = state.limits
-        if envelope.id in self._seen and self._is_duplicate(envelope.id, now):
+        if (envelope.id in self._seen or message.wants_result) and self._is_duplicate(message, now):
             add(state.counters.of(envelope.route).published, "duplicate")
             if message.wants_result and (asked := self._requests.get(envelope.id)) is not None:
                 asked.reply_to = number, message.n  # the publisher has a new link
             state.sends[number].append(Confirm([message.n], duplicate=True))
             return True
         size = envelope.size
-        if size > limits.max_event:
+        if size > (most := min(limits.max_event, limits.max_bytes)):  # there would never be room
             add(state.counters.of(envelope.route).published, "failed")
-            text = f"{size} bytes, and at most {limits.max_event} are allowed"
+            text = f"{size} bytes, and at most {most} are allowed"
             state.sends[number].append(Refuse(message.n, "too large", text))
             return True
         if not self.has_room(size):
@@ -98,17 +107,25 @@ class Admission:
         return len(state.entries) + len(state.delayed) < limits.max_events and state.size + size <= limits.max_bytes
 
     def insert(
-        self, envelope: Envelope, size: int, now: float, seq: int | None = None, *, first: bool = False
+        self,
+        envelope: Envelope,
+        size: int,
+        now: float,
+        seq: int | None = None,
+        *,
+        first: bool = False,
+        is_new: bool = True,
     ) -> Entry:
         """Store an event, and let it wait for its turn, or for its time.
 
         :param size: its bytes
         :param seq: its place in the order of storage; None: the last
         :param first: whether it comes before all others of its key
+        :param is_new: see `Insert`
         """
         state = self._state
         entry = state.entry_of(state.new_seq() if seq is None else seq, envelope, size)
-        state.ops.append(Insert(entry.seq, envelope, now))
+        state.ops.append(Insert(entry.seq, envelope, now, is_new))
         self._seen[envelope.id] = now
         if envelope.due is not None and envelope.due > now:
             entry.state = State.DELAYED
@@ -120,9 +137,12 @@ class Admission:
             state.schedule.add(entry, first=first)
         return entry
 
-    def _is_duplicate(self, id: str, now: float) -> bool:  # noqa: A002
+    def _is_duplicate(self, message: Publish, now: float) -> bool:
+        id = message.envelope.id  # noqa: A001
         at = self._seen.get(id)
-        return at is not None and now - at < self._state.limits.dedup_window
+        if at is not None and now - at < self._state.limits.dedup_window:
+            return True
+        return message.wants_result and id in self._requests  # its publisher asks again after a long wait
 
     def _refuse(self, message: Publish, number: int) -> None:
         limits = self._state.limits
@@ -174,6 +194,8 @@ class Admission:
         counters = state.counters.of(entry.envelope.route)
         add(counters.published, "stored", -1)
         add(counters.published, "failed")
+        if entry.first_started is not None:
+            counters.started(max(0.0, entry.first_started - entry.envelope.published_at), -1)
         state.forget(entry)
         if entry.state is State.WAITING:
             state.schedule.remove(entry)

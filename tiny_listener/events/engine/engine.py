@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -17,7 +17,6 @@ from ..messages import (
     Publish,
     Result,
     Returned,
-    Settled,
     Unroutable,
 )
 from ..policy import Reason
@@ -27,6 +26,7 @@ from .admission import Admission
 from .effects import Effects, without_publishes
 from .letters import Letters
 from .members import Member
+from .settling import Settling
 from .state import EngineState
 
 __all__ = ["Effects", "Engine"]
@@ -53,8 +53,7 @@ class Engine:
         self.schedule: Final = self.state.schedule
         self.admission: Final = Admission(self.state, contents.seen)
         self.letters: Final = Letters(self.state, self.admission, contents)
-        self._settled: Final[Counter[int]] = Counter()
-        self._settled_since: float | None = None
+        self._settling: Final = Settling(self.state)
         self._left_open: Final[set[int]] = set()
         self._expected: list[int] = []
         self._expected_until = now
@@ -116,7 +115,7 @@ class Engine:
                 self._handlers[kind](member, message, now)
                 settled += kind in SETTLING
         if settled:
-            self._settled[number] += settled
+            self._settling.add(number, settled)
 
     def _join(self, number: int, hello: Hello) -> None:
         member = Member(number, hello.slot, hello.window, hello.terms)
@@ -124,6 +123,8 @@ class Engine:
         self.schedule.join(member)
         for held in hello.holds:
             entry = self.state.entries.get(held.seq)
+            if entry is None and held.envelope is not None:
+                entry = self.admission.load_acked(held.seq, held.envelope)
             if entry is None or entry.state not in (State.WAITING, State.RETRYING):
                 continue  # settled before, or another worker has it: what this one says of it is ignored
             if entry.state is State.RETRYING:
@@ -132,6 +133,10 @@ class Engine:
                 self._left_open.discard(entry.seq)
                 entry.step(State.IN_FLIGHT)
                 entry.attempts = held.attempt
+            elif entry.is_acked:  # it must not be started again
+                self.schedule.remove(entry)
+                self.admission.answered(entry)
+                self.state.forget(entry)
 
     def not_expected(self, slot: int) -> None:
         """A worker of this slot has registered, or is gone."""
@@ -185,6 +190,7 @@ class Engine:
         add(self.state.counters.of(entry.envelope.route).attempts, failed.outcome)
         entry.error = failed.error, failed.text
         entry.suspect = False
+        entry.unroutable_since = None
         if failed.wait is None or entry.is_acked:
             self._give_up(entry, failed.reason, now, halt=member.halts(entry.envelope.route))
             return
@@ -285,8 +291,8 @@ class Engine:
             times.append(due)
         if self._expected:
             times.append(self._expected_until)
-        if self._settled and self._settled_since is not None:
-            times.append(self._settled_since + self.state.limits.confirm_within)
+        if (due := self._settling.due) is not None:
+            times.append(due)
         return min(times) if times else None
 
     def _retry_at(self, entry: Entry, when: float) -> None:
@@ -314,7 +320,7 @@ class Engine:
         entry.seq = self.state.new_seq()
         entry.due = entry.envelope.due = None
         self.state.entries[entry.seq] = entry
-        self.state.ops.append(Insert(entry.seq, entry.envelope, now))
+        self.state.ops.append(Insert(entry.seq, entry.envelope, now, is_new=False))
         self.schedule.add(entry)
 
     # --- effects ----------------------------------------------------------------------------------
@@ -334,25 +340,11 @@ class Engine:
         if started:
             state.ops.append(Start(started, now))
         state.ops += [Count(route, values) for route, values in state.counters.take_changed().items()]
-        if self._settled:
-            self._confirm_settling(now)
+        self._settling.confirm(now)
         effects = Effects(state.ops, state.sends, state.stored)
         state.ops, state.sends, state.stored = [], defaultdict(list), []
         state.confirms.clear()
         return effects
-
-    def _confirm_settling(self, now: float) -> None:
-        """Confirm what is settled: to workers that are sent something anyway, or drain, and in time to all."""
-        self._settled_since = self._settled_since or now
-        if now - self._settled_since >= self.state.limits.confirm_within:
-            told: Iterable[int] = tuple(self._settled)
-            self._settled_since = None
-        else:
-            told = {*self.state.sends}
-            told |= {member.number for member in self.schedule.members.values() if member.is_draining}
-        for number in told:
-            if count := self._settled.pop(number, 0):
-                self.state.sends[number].append(Settled(count))
 
     def _start(self, now: float) -> list[int]:
         """Start what may start, and return the numbers of those events whose start is to be written."""
@@ -381,7 +373,7 @@ class Engine:
                 self.state.ops.append(Delete(entry.seq))
             else:
                 started.append(entry.seq)
-            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, entry.is_request)
+            deliver = Deliver(entry.seq, entry.attempts, was_started, envelope, entry.is_request, entry.is_acked)
             sends[member.number].append(deliver)
         return started
 

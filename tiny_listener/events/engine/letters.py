@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from ..counters import add
+from ..envelope import HOLDS
 from ..life import Entry
 from ..policy import Reason
 from ..store.ops import Contents, DeadLetter, DropDead, SetHalted, ToDead
@@ -81,9 +82,11 @@ class Letters:
         self._drop(letter)
         old = letter.envelope
         attributes = {**old.attributes, REDRIVEN: str(int(old.attributes.get(REDRIVEN, "0")) + 1)}
+        attributes.pop(HOLDS, None)  # the request that it was is over
         envelope = msgspec.structs.replace(old, attributes=attributes, due=None, expires=None)
         is_first = old.key is not None and self.halted.get(old.key) == letter.number
-        self._admission.insert(envelope, envelope.size, now, letter.seq if is_first else None, first=is_first)
+        seq = letter.seq if is_first else None
+        self._admission.insert(envelope, envelope.size, now, seq, first=is_first, is_new=False)
         self._go_on(letter)
 
     def skip(self, key: str) -> bool:

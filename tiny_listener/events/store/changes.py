@@ -18,6 +18,7 @@ class Changes:
 
     :param ops: of one transaction
     :ivar inserts: new events that are still stored at the end, by seq
+    :ivar has_new: whether an event was published, which may be refused
     :ivar updates: the last update of each event, by seq
     :ivar starts: times, and the events that were started then and neither updated nor deleted since
     :ivar deletes: events that were stored by an earlier transaction
@@ -36,6 +37,7 @@ class Changes:
         "deletes",
         "dropped",
         "halted",
+        "has_new",
         "inserts",
         "last_dead",
         "last_seq",
@@ -47,6 +49,7 @@ class Changes:
 
     def __init__(self, ops: Iterable[Op]) -> None:
         self.inserts: dict[int, Envelope] = {}
+        self.has_new = False
         self.updates: dict[int, Update] = {}
         self.starts: list[tuple[float, list[int]]] = []
         self.deletes: list[tuple[int]] = []
@@ -63,6 +66,7 @@ class Changes:
         for op in ops:
             if isinstance(op, Insert):
                 inserts[op.seq] = op.envelope
+                self.has_new = self.has_new or op.is_new
                 seen.append((op.envelope.id, op.at))
                 self.last_seq = max(self.last_seq, op.seq)
             elif isinstance(op, Start):
@@ -71,6 +75,7 @@ class Changes:
                 self._delete(op.seq)
             else:
                 self._add(op)
+        self.has_new = self.has_new and bool(inserts)
         if self._void and self.starts:
             self.starts = list(self._valid_starts())
 

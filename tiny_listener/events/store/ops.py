@@ -78,11 +78,16 @@ class DeadLetter(msgspec.Struct, kw_only=True):
 
 
 class Insert(msgspec.Struct, frozen=True, gc=False):
-    """A new event, and its id, so that a second event with this id is recognised as a duplicate."""
+    """A new event, and its id, so that a second event with this id is recognised as a duplicate.
+
+    :ivar is_new: whether a publisher can be refused; False: the event was stored before, under another number or as a
+        dead letter, and must be stored even if the disk is full
+    """
 
     seq: int
     envelope: Envelope
     at: float
+    is_new: bool = True
 
 
 class Start(msgspec.Struct, frozen=True):

@@ -44,12 +44,12 @@ TABLES = (
 )
 
 
-def connect(path: Path, sync: Literal["normal", "full"], partitions: int) -> sqlite3.Connection:
+def connect(path: Path, sync: Literal["normal", "full"], partitions: int | None) -> sqlite3.Connection:
     """Open the database, in WAL mode, and create its tables if it is new.
 
     :param path: of its file
     :param sync: `normal` survives the death of every process, `full` also a power cut
-    :param partitions: of the keys; a database with waiting events keeps the number that it has
+    :param partitions: of the keys; a database with waiting events keeps the number that it has; None: any does
     :raises CarrierError: it is no database of events, has another schema or number of partitions, or cannot be used
     """
     try:
@@ -61,7 +61,7 @@ def connect(path: Path, sync: Literal["normal", "full"], partitions: int) -> sql
         _set_up(db, path, sync)
         if is_new:
             _create(db, partitions)
-        else:
+        elif partitions is not None:
             _check_partitions(db, path, partitions)
     except BaseException as exc:
         db.close()
@@ -136,7 +136,7 @@ def _set_up(db: sqlite3.Connection, path: Path, sync: Literal["normal", "full"])
     db.execute("PRAGMA cache_size = -16384")  # KiB: above the default of 2 MiB, so that most commits read nothing
 
 
-def _create(db: sqlite3.Connection, partitions: int) -> None:
+def _create(db: sqlite3.Connection, partitions: int | None) -> None:
     with transaction(db):
         for table in TABLES:
             db.execute(table)
@@ -150,7 +150,7 @@ def _check_partitions(db: sqlite3.Connection, path: Path, partitions: int) -> No
     if stored == partitions:
         return
     waiting = db.execute("SELECT count(*) FROM events").fetchone()[0]
-    if waiting:
+    if waiting and stored is not None:  # None: no server had it yet
         raise CarrierError(
             f"{path} has {stored} partitions and {waiting} waiting events, and cannot be changed to {partitions} "
             f"partitions: set {stored}, or change the number when no event waits"

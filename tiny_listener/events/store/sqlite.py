@@ -61,7 +61,8 @@ class SQLiteStore:
         both, and each commit waits for the disk
     :param reserve: bytes on the disk that are kept free for settling: when the disk is full, new events are refused,
         and all else is still written
-    :param partitions: of the keys; another number than the database has is accepted only while no event waits
+    :param partitions: of the keys; another number than the database has is accepted only while no event waits;
+        None: it keeps its own
     :ivar id: see `Store`
     :raises CarrierError: the database cannot be used; the text says why, and what would be right
     """
@@ -71,7 +72,7 @@ class SQLiteStore:
         folder: Path | str,
         *,
         sync: Literal["normal", "full"] = "normal",
-        partitions: int = PARTITIONS,
+        partitions: int | None = PARTITIONS,
         reserve: int = RESERVE,
     ) -> None:
         self._path = Path(folder) / FILE
@@ -185,7 +186,7 @@ class SQLiteStore:
         :raises StoreFailed: none was written, and why; the next commit may succeed
         """
         changes = Changes(ops)
-        if changes.inserts and not self._reserve.hold():
+        if changes.has_new and not self._reserve.hold():
             raise StoreFailed(FULL)
         try:
             self._transact(changes)
@@ -201,7 +202,7 @@ class SQLiteStore:
             with transaction(self._db):
                 self._write(changes)
         except sqlite3.Error as exc:
-            if not self._make_room(exc) or changes.inserts:
+            if not self._make_room(exc) or changes.has_new:
                 raise
             with transaction(self._db):
                 self._write(changes)
