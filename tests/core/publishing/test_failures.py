@@ -367,3 +367,27 @@ def test_redriven_events_say_so_and_begin_again() -> None:
         assert [(event.id, event.outcome) for event in events.settled] == [(stored.id, "ok")]
     assert app.attempts == [1, 1, 1, 1]
     assert marks == [{"a": "b"}, *({"a": "b", "tlredrive": str(n)} for n in (1, 2, 3))]
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError])
+def test_a_context_that_cannot_be_made_fails_its_own_event_only(kind: type[BaseException]) -> None:
+    app = App()
+    make = app.new_ctx
+
+    def new_ctx(cid: str | None = None, *args: Any) -> Any:
+        if cid == "bad":
+            raise kind
+        return make(cid, *args)
+
+    app.new_ctx = new_ctx  # type: ignore[assignment, method-assign]
+
+    @app.on_event("it")
+    async def it() -> None: ...
+
+    with EventClient(app) as events:
+        events.publish("it", cid="bad", id="first")
+        events.publish("it", id="second")
+        events.publish("it", key="k", id="third")
+        events.run()
+        assert [(letter.id, letter.error) for letter in events.dead] == [("first", kind.__name__)]
+        assert [event.outcome for event in events.settled] == ["dead", "ok", "ok"]

@@ -88,7 +88,7 @@ class Consumer(Source):
             self._run(deliver)
         except EventNotFound:
             self.client.settle(deliver, Unroutable(deliver.seq))
-        except Exception as exc:
+        except BaseException as exc:  # of a convertor or a context of the application: it is not for other events
             self._failed(deliver, exc, None, "error")
 
     def _run(self, deliver: Deliver) -> None:
