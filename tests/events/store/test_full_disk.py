@@ -182,6 +182,26 @@ def test_a_disk_that_fails(tmp_path: Path, no_file_grows: Callable[[int], None])
     store.close()
 
 
+def test_events_are_settled_while_no_file_may_grow(tmp_path: Path, no_file_grows: Callable[[int], None]) -> None:
+    """As with a quota (EDQUOT), or a limit of the process (EFBIG)."""
+    store = SQLiteStore(tmp_path, reserve=RESERVE)
+    contents(store)
+    for seq in range(1, 51):
+        store.commit([insert(seq, data=b"x" * 2000)])
+    no_file_grows(store._wal_size())
+    for seq in range(1, 51):
+        with contextlib.suppress(StoreFailed):
+            store.commit([insert(1000 + seq, data=b"x" * 2000)])
+        store.commit([Start([seq], NOW)])
+        store.commit([to_dead(seq, seq) if seq % 2 else Delete(seq)])
+        store.tidy(NOW)
+    no_file_grows(resource.RLIM_INFINITY)
+    assert not [seq for seq in seqs(store) if seq <= 50]
+    store.commit([insert(2000)])
+    assert 2000 in seqs(store)
+    store.close()
+
+
 def test_a_full_disk_does_not_prevent_loading(disk: Disk) -> None:
     store = SQLiteStore(disk.folder, reserve=RESERVE)
     contents(store)

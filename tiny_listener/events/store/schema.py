@@ -11,7 +11,7 @@ from typing import Literal
 
 from ...errors import CarrierError
 
-__all__ = ["FILE", "FULL", "LOCK_WAIT", "VERSION", "connect", "plain_reason", "store_id", "transaction"]
+__all__ = ["FILE", "FULL", "LOCK_WAIT", "NO_ROOM", "VERSION", "connect", "plain_reason", "store_id", "transaction"]
 
 FILE = "events.db"
 """The name of the database in its folder. SQLite adds `-wal` and `-shm`."""
@@ -19,6 +19,8 @@ VERSION = 1
 """Of the schema: `PRAGMA user_version`."""
 FULL = "the disk is full"
 """Why a commit failed."""
+NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+"""How SQLite says that a file cannot grow: the second one is for a quota of the user, and a limit of the process."""
 LOCK_WAIT = 2.0
 """Seconds to wait for another connection, such as an operator's shell or a backup, to end its transaction."""
 

@@ -16,7 +16,7 @@ from ..envelope import PARTITIONS, Envelope
 from .changes import Changes
 from .ops import Contents, DeadLetter, Op, StoredEvent, StoreFailed, Update
 from .reserve import RESERVE, Reserve
-from .schema import FILE, FULL, LOCK_WAIT, connect, plain_reason, store_id, transaction
+from .schema import FILE, FULL, LOCK_WAIT, NO_ROOM, connect, plain_reason, store_id, transaction
 
 __all__ = ["SQLiteStore"]
 
@@ -340,7 +340,7 @@ class SQLiteStore:
         :param exc: why a transaction failed
         :return: whether the disk was full, and the reserve was there to give
         """
-        if getattr(exc, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_FULL:
+        if getattr(exc, "sqlite_errorcode", 0) not in NO_ROOM:
             return False
         has_given = self._reserve.release()
         with contextlib.suppress(sqlite3.Error):
