@@ -74,7 +74,7 @@ class FakeService:
                 return questions.Halted([questions.HaltedKey("bob", "id-1", 3)])
             case questions.AskRedrive() | questions.AskDiscard():
                 note(repr(question))
-                return questions.Number(7)
+                return questions.Number(7, is_done=getattr(question, "rate", None) is None)
             case questions.AskSkip():
                 return questions.Wrong(f"the key {question.key!r} is not halted")
             case _:
