@@ -1,15 +1,21 @@
-"""CloudEvents over HTTP: an endpoint that receives them, and responses that are such."""
+"""CloudEvents over HTTP: an endpoint that receives them, responses that are such, and deliveries to others."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .delivery import CloudEventNotDelivered, Delivered
     from .handshake import Handshake
     from .response import CloudEventResponse
 
-__all__ = ["CloudEventResponse", "Handshake"]
+__all__ = ["CloudEventNotDelivered", "CloudEventResponse", "Delivered", "Handshake"]
 
-_MODULES = {"CloudEventResponse": "response", "Handshake": "handshake"}
+_MODULES = {
+    "CloudEventNotDelivered": "delivery",
+    "CloudEventResponse": "response",
+    "Delivered": "delivery",
+    "Handshake": "handshake",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,24 @@
-"""What an application calls to receive CloudEvents: a part of every `HTTPListener`."""
+"""What an application calls to receive and to send CloudEvents: a part of every `HTTPListener`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ...core.lifecycle import State
 from ..errors import HTTPError
+from ..headers import FieldsLike
 from ..request import Request
 from ..response import Response
 
 if TYPE_CHECKING:
+    import httpx
+
+    from ...cloudevents import CloudEvent, Mode
+    from ...events.policy import Retry
+    from .delivery import Delivered
     from .handshake import Handshake
+    from .sender import Sender
 
 __all__ = ["CloudEventsFace"]
 
@@ -18,10 +26,13 @@ MAX_BODY = 1024 * 1024
 """Bytes of a delivery by default. CloudEvents 1.0.2 asks consumers to take 64 KiB at least ("Size Limits")."""
 MAX_BATCH = 100
 """Events of a batch by default: so many are stored within a few milliseconds, for which nothing else runs."""
+ENDED = frozenset({State.NEW, State.STOPPED})
 
 
 class CloudEventsFace:
-    """Receives CloudEvents."""
+    """Receives CloudEvents and sends them."""
+
+    _sender: Sender | None = None
 
     def listen_cloudevents(
         self,
@@ -95,3 +106,63 @@ class CloudEventsFace:
                 return allowing.answer(request.headers)
 
             app.options(at, name=f"{name} handshake", include_in_schema=False)(validate)
+
+    async def send_cloudevent(
+        self,
+        url: str,
+        event: CloudEvent | Sequence[CloudEvent],
+        *,
+        mode: Mode = "binary",
+        timeout: float = 30.0,  # noqa: ASYNC109
+        retry: Retry | None = None,
+        token: str | None = None,
+        origin: str | None = None,
+        headers: FieldsLike = (),
+        plain_http: bool = False,
+        client: httpx.AsyncClient | None = None,
+    ) -> Delivered:
+        """Deliver an event to another system by POST, as a webhook. It needs httpx: `tiny-listener[cloudevents]`.
+
+        A redirect is never followed. A receiver that answered 429 or 503 with Retry-After gets nothing from this
+        worker before that time: a call within it fails at once, or waits if `retry` allows it.
+
+        :param url: of the receiver
+        :param event: the event; a list of them for `mode="batched"`
+        :param mode: "binary", "structured", or "batched", which only a receiver that asks for batches may be sent
+        :param timeout: seconds for one attempt, up to the end of the answer
+        :param retry: after a failure that is not final; its waits are at least as long as Retry-After says, and one
+            that is longer than its `most` ends it. None: one attempt
+        :param token: sent as `Authorization: Bearer ...`
+        :param origin: this system's name, as in the handshake: `WebHook-Request-Origin`
+        :param headers: further header fields
+        :param plain_http: whether `http://` is allowed, which the specification forbids
+        :param client: to send with, instead of one that the listener keeps
+        :returns: the answer, whose status is 2xx
+        :raises CloudEventNotDelivered: it was not delivered; `status`, `retry_after` and `is_final` say why, and
+            whether to try again
+        :raises InvalidCloudEvent: its data cannot be encoded
+        :raises CannotLoad: httpx is not installed
+        :raises TypeError: an argument has a wrong type
+        :raises ValueError: an argument has a wrong value, or the event has no data, which a delivery must have
+        """
+        from .sender import Sender, encoded  # noqa: PLC0415 - only applications that send some need it
+
+        delivery = encoded(
+            url,
+            event,
+            mode=mode,
+            timeout=timeout,
+            retry=retry,
+            token=token,
+            origin=origin,
+            headers=headers,
+            plain_http=plain_http,
+            client=client,
+        )
+        app: Any = self
+        if self._sender is None:
+            self._sender = Sender()
+        keeps = app.lifecycle.state not in ENDED
+        if keeps and self._sender.close not in app.lifecycle.last:
+            app.lifecycle.last.append(self._sender.close)
+        return await self._sender.send(delivery, keeps=keeps)
