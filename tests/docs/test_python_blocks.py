@@ -83,6 +83,18 @@ PARTS: dict[str, tuple[str, str]] = {
         "",
         "test_an_order_is_tried_again()",
     ),
+    "docs/use/cloudevents.md: from tiny_listener.cloudevents import CloudEvent, from_http, to_http, to_nats": (
+        "",
+        "assert event.has_data",
+    ),
+    "docs/use/cloudevents.md: with TestClient(app) as client:": (
+        (
+            "from tiny_listener.cloudevents import *; app = HTTPListener(); seen = []\n"
+            "app.listen_cloudevents('/events')\n"
+            "@app.on_event('com.example.order.placed')\nasync def placed(total: int): seen.append(total)"
+        ),
+        "assert seen == [350]",
+    ),
     "docs/use/events.md: from tiny_listener import Listener": (
         "",
         "asyncio.run(app.listen())",

@@ -14,6 +14,7 @@ https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -80,6 +81,8 @@ def _exporting_provider() -> Any:
 
 
 TRACE_CONTEXT = TraceContextTextMapPropagator()
+SECRET = re.compile(r"(?<![^&])access_token=[^&]*")
+"""The token of a webhook in a query (RFC 6750 section 2.3)."""
 """Reads and writes `traceparent` and `tracestate`, as W3C Trace Context has them."""
 
 
@@ -126,7 +129,7 @@ class _Spans:
         if method == "_OTHER":
             attributes["http.request.method_original"] = request.method
         if request.query_string:
-            attributes["url.query"] = request.query_string
+            attributes["url.query"] = SECRET.sub("access_token=REDACTED", request.query_string)
         if request.client is not None:
             attributes["client.address"], attributes["client.port"] = request.client
         if agent := request.header("user-agent"):

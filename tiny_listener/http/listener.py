@@ -12,6 +12,7 @@ from ..core.listener import Listener
 from ..core.registration.foreign import instead_of
 from .addons.response_hooks import OnResponse, ResponseHooks
 from .addons.static import add_static
+from .cloudevents.face import CloudEventsFace
 from .registration import Verbs
 from .settings import HTTPSettings
 from .source import HTTPSource
@@ -31,7 +32,7 @@ class Addon(Protocol):
         """Register its hooks and routes."""
 
 
-class HTTPListener(Verbs, Listener[CTX]):
+class HTTPListener(CloudEventsFace, Verbs, Listener[CTX]):
     """A listener that serves HTTP/1.1.
 
     `@app.get("/user/{name}")` is short for `@app.on_event("GET:/user/{name}")`: requests are events, with the same

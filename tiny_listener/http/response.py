@@ -304,7 +304,7 @@ def exact(data: bytes | bytearray | memoryview[Any]) -> bytes:
 def as_response(value: Any) -> Response:
     """Return the response for a handler's value.
 
-    None is 204; an async iterator is streamed; for others see `as_body`.
+    None is 204; an async iterator is streamed; a CloudEvent is as `CloudEventResponse` says; for others see `as_body`.
 
     :raises TypeError: another type
     """
@@ -318,6 +318,8 @@ def as_response(value: Any) -> Response:
     if pair is not None:
         (_, content_type), body = pair
         return Response.of(content_type, body)
+    if (made := _of_cloudevent(value)) is not None:
+        return made
     if inspect.iscoroutine(value):
         value.close()
         raise TypeError(
@@ -325,8 +327,18 @@ def as_response(value: Any) -> Response:
         )
     raise TypeError(
         f"a handler returned {type(value).__name__}, which is not a response: return str, bytes, dict, list, "
-        "a dataclass, None, a Response or an async iterator"
+        "a dataclass, None, a Response, a CloudEvent or an async iterator"
     )
+
+
+def _of_cloudevent(value: Any) -> Response | None:
+    from ..cloudevents import CloudEvent  # noqa: PLC0415 - only applications that return one need it
+
+    if not isinstance(value, CloudEvent):
+        return None
+    from .cloudevents import CloudEventResponse  # noqa: PLC0415 - stands on this module
+
+    return CloudEventResponse(value)
 
 
 def piece_bytes(piece: Any) -> bytes:

@@ -13,7 +13,7 @@ from .signatures import EMPTY
 if TYPE_CHECKING:
     from ...router import Convertor
 
-__all__ = ["Argument", "Marker", "Place", "marker_in", "planners", "request_patterns"]
+__all__ = ["Argument", "Marker", "Place", "class_planners", "marker_in", "planners", "request_patterns"]
 
 request_patterns: Final[list[Callable[[str], bool]]] = []
 """Extensions by sources: whether a pattern is that of requests, whose arguments may be fields of a request."""
@@ -62,6 +62,8 @@ class Argument(NamedTuple):
 planners: Final[list[Callable[[Argument], Resolver | None]]] = []
 """Extensions of injection by sources. They are tried in order, at registration, for arguments that only their type
 describes."""
+class_planners: Final[list[Callable[[Argument], Resolver | None]]] = []
+"""Extensions by sources: the resolver of a class that is a value of their events."""
 
 
 class Marker:

@@ -31,7 +31,7 @@ from .codegen import Filled
 from .conversion import is_optional, name_of, one_or_list, without_none
 from .dependencies import Dependency, DependencyResolver
 from .event_values import plan_data, plan_param, plan_payload
-from .markers import Argument, Marker, Place, marker_in, planners
+from .markers import Argument, Marker, Place, class_planners, marker_in, planners
 from .resolvers import Constant, Resolver, TheEvent, ValueOf
 from .signatures import EMPTY, Parameter, is_async_gen_func, is_coro_func, parameters_of, where
 
@@ -201,6 +201,9 @@ def _of_name_or_type(argument: Argument) -> Resolver | None:
 def _of_class(argument: Argument) -> Resolver | None:
     """Return the resolver for a class: the event, its context, its error, or an `Injectable`; None for others."""
     kinds = classes_of(argument.kind)
+    for planner in class_planners:
+        if (resolver := planner(argument)) is not None:
+            return resolver
     for kind in kinds:
         if issubclass(kind, Event):
             return TheEvent()

@@ -141,5 +141,4 @@ async def open_publisher(listener: Listener[Any]) -> None:
     publisher = Publisher(listener, listener.host.carrier or default_carrier())
     await listener.open_source(publisher.consumer)
     listener.publisher = publisher
-    if not listener.lifecycle.last:
-        listener.lifecycle.last.append(publisher.close)
+    listener.lifecycle.last.append(publisher.close)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 
 import msgspec
 
+from ...cloudevents import CloudEvent
 from ...core.injection.codegen import Filled
 from ...core.injection.conversion import without_none
 from ...core.injection.dependencies import DependencyResolver
@@ -211,7 +212,7 @@ def _answers(fn: Any) -> Iterator[_Answer]:
         kind = get_origin(part) or part
         if part is None or part is type(None):
             yield _Answer(204, None)
-        elif part in (EMPTY, Any) or (isinstance(kind, type) and issubclass(kind, Response)):
+        elif part in (EMPTY, Any) or (isinstance(kind, type) and issubclass(kind, (Response, CloudEvent))):
             yield _Answer(200, None, is_vague=True)
         elif isinstance(kind, type) and issubclass(kind, str):
             yield _Answer(200, TEXT, str)
