@@ -7,7 +7,7 @@ from typing import Literal
 
 from .envelope import MAX_EVENT, PARTITIONS
 
-__all__ = ["EventSettings", "Limits"]
+__all__ = ["EventSettings", "Limits", "NatsSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,52 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class NatsSettings:
+    """A NATS server, or a cluster of them, whose JetStream stores the events of several servers.
+
+    Secrets are in files: a command line and an environment can be read by others.
+
+    :ivar servers: URLs, such as `nats://10.0.0.1:4222`
+    :ivar app: the name of the application, `[a-z0-9_-]{1,32}`; servers with the same name share its events
+    :ivar host: the name of this server, which no other one has, and which it keeps when it is started again
+    :ivar replicas: of the streams, when they are created
+    :ivar credentials: file with a JWT and an NKey
+    :ivar nkey: file with the seed of an NKey
+    :ivar user: its password is in `password_file`
+    :ivar token_file: file with a token
+    :ivar tls_ca: file with the certificates to trust; None: those of the system
+    :ivar tls_cert: file with our certificate
+    :ivar tls_key: file with its key
+    :ivar inbox_prefix: of the subjects for answers
+    """
+
+    servers: tuple[str, ...]
+    app: str
+    host: str
+    replicas: int = 1
+    credentials: str | None = None
+    nkey: str | None = None
+    user: str | None = None
+    password_file: str | None = None
+    token_file: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    inbox_prefix: str = "_INBOX"
+
+
+@dataclass(frozen=True, slots=True)
 class EventSettings:
     """Where published events are stored, and how many.
 
-    :ivar folder: of the SQLite database; None: in memory
+    :ivar folder: of the SQLite database; None: in memory, or on NATS
     :ivar sync: `normal` survives the death of every process, `full` also a power cut
     :ivar concurrency: events in flight at one worker
+    :ivar nats: where JetStream stores them; None: they do not leave the machine
     """
 
     folder: str | None = None
     sync: Literal["normal", "full"] = "normal"
     concurrency: int = 100
     limits: Limits = Limits()
+    nats: NatsSettings | None = None

@@ -89,6 +89,50 @@ class Engine:
         self.state.retrying.add(entry.seq)
         self.state.timers.set(entry, entry.due)
 
+    # --- a stream that stores events, and has several servers ----------------------------------------
+
+    def add(self, envelope: Envelope, seq: int, now: float) -> None:
+        """Take an event of the stream. One that is known already is left alone: a stream may deliver twice.
+
+        :param seq: its place in the order of the stream
+        """
+        if seq in self.state.entries:
+            return
+        self._load(StoredEvent(seq, envelope), now)
+        entry = self.state.entries[seq]
+        for member in self.schedule.members.values():
+            if (attempt := member.claims.pop(seq, None)) is not None:
+                self._resume(entry, member, attempt)
+                if (said := member.early.pop(seq, None)) is not None:
+                    self._handlers[type(said)](member, said, now)
+                return
+
+    def drop(self, seqs: Iterable[int], *, in_flight: bool) -> list[int]:
+        """Forget events, which stay in the stream: another server has them from now on. Return those that are left.
+
+        :param in_flight: also those in flight; what their workers say of them is ignored
+        """
+        left = []
+        for seq in seqs:
+            entry = self.state.entries.get(seq)
+            if entry is None:
+                continue
+            if entry.state is State.IN_FLIGHT:
+                if not in_flight:
+                    left.append(seq)
+                    continue
+                assert entry.member is not None
+                self.state.sends[entry.member].append(Cancel(seq))
+                self.schedule.end(entry)
+            elif entry.state is State.WAITING:
+                self.schedule.remove(entry)
+            else:
+                self.schedule.release(entry)
+            self._left_open.discard(seq)
+            self.admission.answered(entry)
+            self.state.forget(entry)
+        return left
+
     # --- messages ---------------------------------------------------------------------------------
 
     def expect(self, slots: Iterable[int], now: float) -> None:
