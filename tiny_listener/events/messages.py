@@ -13,6 +13,7 @@ from .envelope import Envelope
 from .policy import Reason, RouteTerms
 
 __all__ = [
+    "Cancel",
     "Confirm",
     "Deliver",
     "Done",
@@ -170,6 +171,12 @@ class Deliver(msgspec.Struct, tag="event", array_like=True, gc=False):
     is_acked: bool = False
 
 
+class Cancel(msgspec.Struct, tag="cancel", array_like=True):
+    """Carrier: another server has this event by now. Stop it, and say nothing of it."""
+
+    seq: int
+
+
 class Settled(msgspec.Struct, tag="settled", array_like=True):
     """Carrier: this many of your `Done`, `Failed` and `Unroutable` are stored, in their order."""
 
@@ -189,4 +196,4 @@ class Result(msgspec.Struct, tag="result", array_like=True):
 
 
 ToCarrier: TypeAlias = Hello | Publish | Done | Failed | Returned | Unroutable | Draining
-FromCarrier: TypeAlias = Welcome | Confirm | Refuse | Deliver | Settled | Result
+FromCarrier: TypeAlias = Welcome | Confirm | Refuse | Deliver | Cancel | Settled | Result

@@ -160,8 +160,21 @@ class Operator:
         by_reason = self._service.engine.letters.by_reason
         return sum(number for reason, number in by_reason.items() if asked.reason in (None, reason))
 
+    async def _put_back_elsewhere(self, remote: Remote, asked: AskRedrive) -> None:
+        after = 0
+        letters = self._service.engine.letters
+        while found := await self._letters(asked.reason, asked.id, after):
+            for letter in found:
+                await remote.put_back(letters.take_back(letter))
+                after = letter.number
+                if asked.rate is not None:
+                    await asyncio.sleep(1 / asked.rate)
+
     async def _put_back(self, asked: AskRedrive) -> None:
         """Put back the letters that there are now; those that come meanwhile are not among them."""
+        if self._service.remote is not None:
+            await self._put_back_elsewhere(self._service.remote, asked)
+            return
         service, after = self._service, 0
         until = service.engine.letters.next
         # Nothing is awaited between reading letters and putting them back: they may be discarded meanwhile.

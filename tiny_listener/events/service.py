@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from .clock import Clock
 from .engine import Effects, Engine
 from .link import Gone, Link
-from .messages import FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
+from .messages import Deliver, FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
 from .operator import Operator
 from .questions import Answer, Question
+from .remote import Remote
 from .settings import EventSettings
 from .store.choice import open_store
 from .store.ops import Count, Op, Store, StoreFailed
@@ -33,6 +34,8 @@ __all__ = ["Clock", "EventService"]
 
 logger = logging.getLogger("tiny_listener.carrier")
 
+REMOTE: Final = -1
+"""The number of the link of those whose requests came through a remote store."""
 TIDY_AFTER: Final = 1.0
 """Seconds without a transaction after which the store does what can wait."""
 TRY_AGAIN: Final = 0.5
@@ -46,6 +49,7 @@ class EventService:
     :param in_thread: whether transactions run in a thread, because the loop has other work too
     :param clock: the time, and when to look again; None: that of the system
     :param store: where the events are stored; None: as the settings say
+    :param remote: a store that other servers share, which is open already; None: there is none
     """
 
     def __init__(
@@ -55,7 +59,9 @@ class EventService:
         in_thread: bool = False,
         clock: Clock | None = None,
         store: Store | None = None,
+        remote: Remote | None = None,
     ) -> None:
+        self._remote: Final = remote
         self._settings: Final = settings
         self._own_clock: Final = clock
         self._own_store: Final = store
@@ -84,6 +90,8 @@ class EventService:
     @property
     def name(self) -> str:
         """Where the events are stored, as in `--events`."""
+        if self._remote is not None:
+            return self._remote.name
         return "memory" if self._settings.folder is None else f"sqlite:{self._settings.folder}"
 
     def start(self, expected: Collection[int] = ()) -> None:
@@ -94,9 +102,11 @@ class EventService:
         :raises CarrierError: the store cannot be opened
         """
         self._loop = asyncio.get_running_loop()
-        self.store: Store
+        self.store: Store | Remote
         self.clock = self._own_clock or Clock()
-        if self._own_store is None:
+        if self._remote is not None:
+            self.store = self._remote
+        elif self._own_store is None:
             self.store, self._folder = open_store(self._settings)
         else:
             self.store = self._own_store
@@ -111,6 +121,8 @@ class EventService:
         self.engine = Engine(contents, self._settings.limits, now)
         self.engine.expect(expected, now)
         self.operator = Operator(self)
+        if self._remote is not None:
+            self._remote.serve(self)
         waiting = self.engine.state.number
         if waiting:
             logger.info("Events of an earlier run are waiting in %s: %d", self.name, waiting)
@@ -139,10 +151,25 @@ class EventService:
     def _receive(self, number: int, messages: list[ToCarrier]) -> None:
         if self._stuck is not None:
             messages = self._refuse(number, messages)
+        elif self._remote is not None:
+            messages = self._publish_elsewhere(self._remote, number, messages)
         self._inbox.append((number, messages))
         self.wake()
 
+    @staticmethod
+    def _publish_elsewhere(remote: Remote, number: int, messages: list[ToCarrier]) -> list[ToCarrier]:
+        """Publish what is to be published. Return the other messages."""
+        rest = []
+        for message in messages:
+            if isinstance(message, Publish):
+                remote.publish(number, message)
+            else:
+                rest.append(message)
+        return rest
+
     def _lose(self, number: int, slot: int) -> None:
+        if self._remote is not None:
+            self._remote.forget(number)
         self._links.pop(number, None)
         if not self._links and self._unlinked is not None and not self._unlinked.done():
             self._unlinked.set_result(None)
@@ -165,6 +192,26 @@ class EventService:
         in_flight = any(member.in_flight for member in self.engine.schedule.members.values())
         return bool(in_flight or self._inbox or self._is_writing or self._is_scheduled)
 
+    # --- a remote store ---------------------------------------------------------------------------
+
+    def add(self, envelope: Envelope, seq: int, *, wants_result: bool) -> None:
+        """An event has come, which the remote store keeps until it is settled.
+
+        :param seq: its place in the order of storage
+        """
+        self.engine.add(envelope, seq, self.clock(), REMOTE if wants_result else None)
+        self.wake()
+
+    def drop(self, seqs: Collection[int], *, in_flight: bool) -> list[int]:
+        """Forget events, which are another server's; see `Engine.drop`."""
+        left = self.engine.drop(seqs, in_flight=in_flight)
+        self.wake()
+        return left
+
+    def tell(self, number: int, message: FromCarrier) -> None:
+        """Tell a publisher what became of its event."""
+        self._send(Effects([], {number: [message]}, []))
+
     # --- turns ------------------------------------------------------------------------------------
 
     def wake(self) -> None:
@@ -179,6 +226,8 @@ class EventService:
         if self._is_writing or self._stuck is not None:
             return  # the end of the transaction comes back here
         engine, now = self.engine, self.clock()
+        if self._remote is not None:
+            engine.is_paused = not self._remote.is_sure
         inbox, self._inbox = self._inbox, []
         for number, messages in inbox:
             self._hear(number, messages, now)
@@ -226,6 +275,9 @@ class EventService:
         for number, messages in effects.sends.items():
             if number == 0:
                 self.operator.told(messages)
+            elif number == REMOTE:
+                assert self._remote is not None
+                self._remote.results(messages)
             elif (link := self._links.get(number)) is not None:
                 link.send_now(messages)
 
@@ -233,11 +285,25 @@ class EventService:
 
     def _write(self, effects: Effects) -> None:
         self._is_writing = True
+        if self._remote is not None:
+            writing = asyncio.ensure_future(self._write_elsewhere(self._remote, effects))
+            writing.add_done_callback(lambda task: task.result())
+            return
         if self._executor is None:
             self._ended(effects, self._commit(effects.ops))
             return
         writing = self._loop.run_in_executor(self._executor, self._commit, effects.ops)
         writing.add_done_callback(lambda future: self._ended(effects, future.result()))
+
+    async def _write_elsewhere(self, remote: Remote, effects: Effects) -> None:
+        started = time.perf_counter()
+        await remote.write(effects.ops)
+        self.commits += 1
+        self.commit_seconds += time.perf_counter() - started
+        known = self.engine.state.entries  # some may have been dropped meanwhile
+        for messages in effects.sends.values():
+            messages[:] = [one for one in messages if type(one) is not Deliver or one.seq in known]
+        self._ended(effects, None)
 
     def _commit(self, ops: list[Op]) -> StoreFailed | None:
         started = time.perf_counter()
@@ -351,7 +417,8 @@ class EventService:
     async def read(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Read from the store, where its transactions run too."""
         if self._executor is None:
-            return work(*args, **options)
+            found = work(*args, **options)
+            return await found if isinstance(found, Awaitable) else found
         return await self._loop.run_in_executor(self._executor, partial(work, *args, **options))
 
     async def written(self) -> None:

@@ -135,13 +135,18 @@ class Publisher:
         self._ready.extendleft(reversed(flying))
         self._work.set()
 
+    def headers(self, envelope: Envelope) -> dict[str, str]:
+        """Return the header fields of an event that is published."""
+        headers = headers_of(envelope, self._names.app)
+        headers["Nats-Msg-Id"] = headers["ce-id"]
+        headers["Nats-Expected-Stream"] = self._names.stream
+        return headers
+
     async def _send(self, pending: Pending) -> None:
         envelope = pending.message.envelope
         self._tokens += 1
         token = self._tokens
-        headers = headers_of(envelope, self._names.app)
-        headers["Nats-Msg-Id"] = headers["ce-id"]
-        headers["Nats-Expected-Stream"] = self._names.stream
+        headers = self.headers(envelope)
         if pending.message.wants_result:
             headers["tl-reply-to"] = self._reply_to
         subject = self._names.subject(partition_for(envelope, self._partitions), envelope.route)

@@ -97,6 +97,10 @@ class Pulls:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
+    def has(self, partition: int) -> bool:
+        """Whether a pull for a partition stands."""
+        return partition in self._of
+
     def stop(self, partition: int) -> None:
         """Take no more events of a partition. What still comes of it is not acknowledged, and stays stored."""
         number = self._of.pop(partition, None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ...errors import EventsOverloaded, EventTooLarge, ListenerError, NotStored, RemoteError
 from ...events.link import Link
 from ...events.messages import (
+    Cancel,
     Confirm,
     Deliver,
     Done,
@@ -96,6 +97,7 @@ class CarrierClient:
     :param slot: of this worker
     :param terms: returns those of the routes, by pattern; None: this worker takes no events
     :param on_deliver: called with each delivered event
+    :param on_cancel: called with one in flight, of which nothing is to be said any more
     :ivar in_flight: delivered events that are not settled, by number
     """
 
@@ -105,7 +107,9 @@ class CarrierClient:
         slot: int,
         terms: Callable[[], dict[str, RouteTerms] | None],
         on_deliver: Callable[[Deliver], None],
+        on_cancel: Callable[[Deliver], None],
     ) -> None:
+        self._on_cancel: Final = on_cancel
         self._provider: Final = provider
         self._slot: Final = slot
         self._terms: Final = terms
@@ -130,6 +134,7 @@ class CarrierClient:
             Confirm: self._confirmed,
             Refuse: self._refused,
             Deliver: self._delivered,
+            Cancel: self._cancelled,
             Settled: self._are_settled,
             Result: self._has_result,
         }
@@ -323,6 +328,12 @@ class CarrierClient:
             return
         self.in_flight[deliver.seq] = deliver
         self._on_deliver(deliver)
+
+    def _cancelled(self, cancel: Cancel) -> None:
+        deliver = self.in_flight.pop(cancel.seq, None)
+        if deliver is not None:
+            self._on_cancel(deliver)
+            self._see_whether_drained()
 
     def holds(self, deliver: Deliver) -> bool:
         """Whether an event is in flight here, and not settled."""

@@ -57,7 +57,9 @@ class Consumer(Source):
         """
         self._listener = listener
         self._running = 0
-        self.client = CarrierClient(self._provider, listener.slot, lambda: terms_of(listener.router), self._take)
+        self.client = CarrierClient(
+            self._provider, listener.slot, lambda: terms_of(listener.router), self._take, self._stop
+        )
         terms = terms_of(listener.router)
         if terms is not None:
             self.client.connect(starts=any(options_of(route) for route in listener.router))
@@ -90,6 +92,11 @@ class Consumer(Source):
             self.client.settle(deliver, Unroutable(deliver.seq))
         except BaseException as exc:  # of a convertor or a context of the application: it is not for other events
             self._failed(deliver, exc, None, "error")
+
+    def _stop(self, deliver: Deliver) -> None:
+        """Another server has this event by now."""
+        log_safely(logger, logging.WARNING, "Published event %r is at another server: it is stopped", deliver.envelope.path)
+        self._listener.event_pool.cancel(lambda event: getattr(event, "delivery", None) is deliver)
 
     def _run(self, deliver: Deliver) -> None:
         """Run an event.

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..counters import add
+from ..envelope import Envelope
 from ..life import Entry, State
 from ..messages import (
+    Cancel,
     Deliver,
     Done,
     Draining,
@@ -91,15 +93,18 @@ class Engine:
 
     # --- a stream that stores events, and has several servers ----------------------------------------
 
-    def add(self, envelope: Envelope, seq: int, now: float) -> None:
+    def add(self, envelope: Envelope, seq: int, now: float, asked_by: int | None) -> None:
         """Take an event of the stream. One that is known already is left alone: a stream may deliver twice.
 
         :param seq: its place in the order of the stream
+        :param asked_by: the link of who waits for its result; None: nobody does
         """
         if seq in self.state.entries:
             return
         self._load(StoredEvent(seq, envelope), now)
         entry = self.state.entries[seq]
+        if asked_by is not None:
+            entry.reply_to = asked_by, seq
         for member in self.schedule.members.values():
             if (attempt := member.claims.pop(seq, None)) is not None:
                 self._resume(entry, member, attempt)
@@ -127,7 +132,7 @@ class Engine:
             elif entry.state is State.WAITING:
                 self.schedule.remove(entry)
             else:
-                self.schedule.release(entry)
+                self.schedule.release(entry)  # it waits for its retry
             self._left_open.discard(seq)
             self.admission.answered(entry)
             self.state.forget(entry)
@@ -156,6 +161,8 @@ class Engine:
             elif kind is Hello:
                 self._join(number, message)  # type: ignore[arg-type]
             elif (member := self.schedule.members.get(number)) is not None:
+                if member.claims and kind in SETTLING and message.seq in member.claims:  # type: ignore[attr-defined]
+                    member.early[message.seq] = message  # type: ignore[attr-defined]
                 self._handlers[kind](member, message, now)
                 settled += kind in SETTLING
         if settled:
@@ -169,18 +176,24 @@ class Engine:
             entry = self.state.entries.get(held.seq)
             if entry is None and held.envelope is not None:
                 entry = self.admission.load_acked(held.seq, held.envelope)
-            if entry is None or entry.state not in (State.WAITING, State.RETRYING):
-                continue  # settled before, or another worker has it: what this one says of it is ignored
-            if entry.state is State.RETRYING:
-                self._fall_due(entry)
-            if self.schedule.resume(entry, member):
-                self._left_open.discard(entry.seq)
-                entry.step(State.IN_FLIGHT)
-                entry.attempts = held.attempt
-            elif entry.is_acked:  # it must not be started again
-                self.schedule.remove(entry)
-                self.admission.answered(entry)
-                self.state.forget(entry)
+            if entry is None:
+                member.claims[held.seq] = held.attempt  # settled before, or it is yet to come from the stream
+            elif entry.state in (State.WAITING, State.RETRYING):
+                self._resume(entry, member, held.attempt)
+            # Otherwise another worker has it: what this one says of it is ignored.
+
+    def _resume(self, entry: Entry, member: Member, attempt: int) -> None:
+        """A worker that has registered again has this event in flight."""
+        if entry.state is State.RETRYING:
+            self._fall_due(entry)
+        if self.schedule.resume(entry, member):
+            self._left_open.discard(entry.seq)
+            entry.step(State.IN_FLIGHT)
+            entry.attempts = attempt
+        elif entry.is_acked:  # it must not be started again
+            self.schedule.remove(entry)
+            self.admission.answered(entry)
+            self.state.forget(entry)
 
     def not_expected(self, slot: int) -> None:
         """A worker of this slot has registered, or is gone."""

@@ -64,6 +64,14 @@ class Letters:
         if halt and entry.is_serial and key is not None:
             self._halt(key, number)
 
+    def know(self, key: str, number: int | None) -> None:
+        """Take note that a key is halted, or goes on, which is stored already."""
+        if number is None:
+            self.halted.pop(key, None)
+        else:
+            self.halted[key] = number
+        self._state.schedule.halt(key, number)
+
     def _halt(self, key: str, number: int | None) -> None:
         if number is None:
             del self.halted[key]

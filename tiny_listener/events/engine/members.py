@@ -28,6 +28,9 @@ class Member:
     :ivar acks_before: the routes whose events are settled before their handlers run
     :ivar by_route: events in flight by route, where there is a limit
     :ivar is_alone: whether the one event in flight is a suspect of a crash, beside which nothing starts
+    :ivar claims: the attempts of events that it has in flight, as it says, and that are not known here: they are
+        settled, or yet to come from a stream
+    :ivar early: what it said of these
     :ivar suspect: the lane, or the event without a key, whose suspect waits until nothing is in flight here
     """
 
@@ -46,6 +49,8 @@ class Member:
         self.is_draining = terms is None
         self.is_alone = False
         self.suspect: Lane | Entry | None = None
+        self.claims: Final[dict[int, int]] = {}
+        self.early: Final[dict[int, object]] = {}
 
     def halts(self, route: str) -> bool:
         """Whether a key waits for an operator when one of its events of this route is given up."""

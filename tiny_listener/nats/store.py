@@ -1,0 +1,434 @@
+"""The events of this server on NATS: pulled from its partitions, and acknowledged when they are settled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ..errors import CarrierError
+from ..events.messages import FromCarrier, Publish, Result
+from ..events.settings import EventSettings
+from ..events.store.ops import Contents, DeadLetter, Delete, DropDead, Op, SetHalted, ToDead
+from .acks import Acks
+from .asking import Asking
+from .connection import ApiError, Connection, Msg, Unavailable
+from .dead import DeadStream, Foreign
+from .halted import HaltedKeys
+from .members import BEAT, LEASE, Heartbeat, Members
+from .names import Names, host_token, position_of
+from .partitions import Partitions
+from .publisher import Publisher, partition_for
+from .pulls import Pulls
+from .streams import open_streams
+from .wire import NoEvent, envelope_of
+
+if TYPE_CHECKING:
+    from ..events.service import EventService
+
+__all__ = ["NatsStore"]
+
+logger = logging.getLogger("tiny_listener.carrier")
+
+INTRODUCTION: Final = 0.4
+"""Seconds in which the others answer our first heartbeat."""
+WATCH: Final = 0.5
+"""Seconds between two looks at the connection."""
+SILENT: Final = 8.0
+"""Seconds without a sign of the server after which nothing is started. Others take over after `LEASE`."""
+LEAVING: Final = 5.0
+"""Seconds for releasing the partitions at the end."""
+REPLY_TO: Final = "tl-reply-to"
+
+
+class Held(msgspec.Struct):
+    """An event of ours that is not settled.
+
+    :ivar reply: the subject for its acknowledgement
+    """
+
+    partition: int
+    reply: str
+
+
+class Answer(msgspec.Struct, array_like=True):
+    """The result of a request, for the server that asked.
+
+    :ivar id: of the event
+    """
+
+    id: str
+    data: bytes | None
+    error: tuple[str, str] | None
+
+
+class NatsStore:
+    """Implements `Remote`.
+
+    :param settings: with those of NATS
+    """
+
+    def __init__(self, settings: EventSettings) -> None:
+        assert settings.nats is not None
+        self._settings: Final = settings
+        self._nats: Final = settings.nats
+        self.names: Final = Names(self._nats.app)
+        self.id = f"nats:{self._nats.app}"
+        self.name = f"nats:{self._nats.app}"
+        self._host: Final = host_token(self._nats.host)
+        self.members: Final = Members(self._host, secrets.token_hex(8), time.monotonic())
+        self.connection: Final = Connection(self._nats, self._reconnected)
+        self._asking: Final = Asking(self.connection)
+        self.dead: Final = DeadStream(self.connection, self.names, self._asking.publish)
+        self.halted: Final = HaltedKeys(self.connection, self.names, self._asking.publish, self._halt)
+        self.acks: Final = Acks(self.connection, self._doubt)
+        self.pulls: Final = Pulls(self.connection, self.names, self._came, self._may_be_lost, self._consumer_of)
+        self.partitions: Final = Partitions(
+            self.connection,
+            self.names,
+            settings.limits,
+            self.members,
+            on_owned=self._owned,
+            on_release=self._release,
+            is_settled=self._is_settled,
+            on_gone=self.pulls.stop,
+        )
+        self.publisher: Final = Publisher(
+            self.connection, self.names, settings.limits.partitions, self._tell, self.names.inbox(self._host)
+        )
+        self._held: Final[dict[int, Held]] = {}
+        self._replies: Final[dict[int, tuple[str, str]]] = {}
+        self._asked: Final[dict[str, tuple[int, int]]] = {}
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
+        self._sure_at = 0.0
+        self._checking: asyncio.Task[None] | None = None
+        self._contents = Contents()
+        self._service: EventService | None = None
+
+    # --- the start and the end --------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, and create or check the streams.
+
+        :raises CarrierError: that cannot be
+        """
+        await self.connection.open()
+        try:
+            limits, replicas = self._settings.limits, self._nats.replicas
+            await open_streams(self.connection, self.names, limits, replicas)
+            if self.connection.max_payload < limits.max_event:
+                raise CarrierError(
+                    f"The NATS server takes messages of {self.connection.max_payload} bytes, and events may have "
+                    f"{limits.max_event}: raise max_payload in nats.conf"
+                )
+            await self._asking.open()
+            await self._meet()
+            await self.halted.open()
+            self._contents = Contents(dead=await self.dead.counts(), halted=self.halted.by_key())
+        except (ApiError, Unavailable) as exc:
+            await self.connection.close()
+            raise CarrierError(f"JetStream of NATS cannot be used: {exc}") from None
+        except CarrierError:
+            await self.connection.close()
+            raise
+
+    async def _meet(self) -> None:
+        """Learn which other servers there are.
+
+        :raises CarrierError: one of them has our name
+        """
+        await self.connection.subscribe(self.names.members, self._beaten)
+        await self.connection.subscribe(self.names.inbox(self._host), self._has_result)
+        await self._beat()
+        await asyncio.sleep(INTRODUCTION)
+        if self.members.namesake is not None:
+            raise CarrierError(
+                f"Another server on NATS has the name {self._nats.host!r} too: give each its own (--events-host)"
+            )
+
+    def load(self, now: float, dedup_window: float) -> Contents:
+        """See `Remote`."""
+        return self._contents
+
+    def serve(self, service: EventService) -> None:
+        """See `Remote`."""
+        self._service = service
+        self._sure_at = time.monotonic()
+        for work in (self.publisher, self.acks, self.pulls, self.partitions):
+            self._spawn(_keep(work.run))
+        self._spawn(_keep(self._beat_on))
+        self._spawn(_keep(self._watch))
+
+    async def close(self) -> None:
+        """See `Remote`."""
+        if self.connection.is_connected:
+            try:
+                async with asyncio.timeout(LEAVING):
+                    await self.publisher.is_idle.wait()
+            except TimeoutError:
+                logger.error("Events on their way to NATS are not known to be stored")
+            await self.partitions.leave(LEAVING)
+            await self._beat(leaves=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await self.connection.close()
+
+    # --- members ----------------------------------------------------------------------------------
+
+    async def _beat(self, *, leaves: bool = False) -> None:
+        beat = Heartbeat(self._host, self.members.instance, leaves)
+        await self.connection.publish(self.names.members, msgspec.json.encode(beat))
+
+    async def _beat_on(self) -> None:
+        while True:
+            await self._beat()
+            await asyncio.sleep(BEAT)
+
+    def _beaten(self, msg: Msg) -> None:
+        try:
+            beat = msgspec.json.decode(msg.data, type=Heartbeat)
+        except msgspec.DecodeError:
+            return  # somebody else's message
+        if self.members.hear(beat, time.monotonic()):
+            self._spawn(self._beat())
+        self.partitions.look()
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- whether what is here is still ours -------------------------------------------------------
+
+    @property
+    def is_sure(self) -> bool:
+        """See `Remote`."""
+        return time.monotonic() - self._sure_at < SILENT
+
+    async def _watch(self) -> None:
+        """Look at the connection. After a pause of this process, or of the server, others may have our partitions."""
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(WATCH)
+            now = time.monotonic()
+            paused, last = now - last > SILENT / 2, now
+            if paused or now - self._sure_at >= SILENT:
+                if paused:
+                    self.members.was_deaf(now)
+                if self.connection.is_connected:
+                    await self._check()
+            elif now - self.connection.heard < SILENT / 2:
+                self._sure_at = now
+            if now - self._sure_at >= LEASE and self._held:
+                logger.error("NATS was silent for %g s: what is in flight is stopped, for others may have it", LEASE)
+                for partition in {held.partition for held in self._held.values()}:
+                    self._lose(partition, is_known=False)
+
+    def _doubt(self) -> None:
+        """Nobody answers for one of our consumers."""
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.ensure_future(self._check())
+
+    def _may_be_lost(self, partition: int | None) -> None:
+        if partition is None:
+            self._doubt()
+        else:
+            self._lose(partition)
+
+    async def _check(self) -> None:
+        """Look at which consumers are still ours, and give up the events of the others."""
+        try:
+            gone = await self.partitions.inspect()
+        except (Unavailable, ApiError):
+            return
+        for partition in gone:
+            self._lose(partition)
+        self._sure_at = time.monotonic()
+        if self._service is not None:
+            self._service.wake()
+
+    def _lose(self, partition: int, *, is_known: bool = True) -> None:
+        """Another server has a partition."""
+        if is_known:
+            consumer = self.partitions.lose(partition)
+            if consumer is None:
+                return
+            logger.warning("The partition %d is at another server: its events in flight are stopped", partition)
+            self.acks.forget(consumer)
+        else:
+            consumer = self.partitions.consumers.get(partition)
+            if consumer is not None:
+                self.acks.forget(consumer)
+        self.pulls.stop(partition)
+        self._drop(partition, in_flight=True)
+
+    async def _reconnected(self) -> None:
+        self.members.was_deaf(time.monotonic())
+        await self._check()
+        await self._beat()
+        self.publisher.again()
+        await self.acks.again()
+        self.pulls.again()
+        for partition, consumer in self.partitions.consumers.items():
+            if not self.pulls.has(partition) and partition in self.partitions.owned:
+                self.pulls.ask(partition, consumer)
+
+    # --- partitions -------------------------------------------------------------------------------
+
+    def _consumer_of(self, partition: int) -> str | None:
+        return self.partitions.consumers.get(partition)
+
+    def _owned(self, partition: int, consumer: str) -> None:
+        self.pulls.ask(partition, consumer)
+
+    def _release(self, partition: int) -> None:
+        self.pulls.stop(partition)
+        self._drop(partition, in_flight=False)
+
+    def _drop(self, partition: int, *, in_flight: bool) -> None:
+        assert self._service is not None
+        seqs = [seq for seq, held in self._held.items() if held.partition == partition]
+        left = set(self._service.drop(seqs, in_flight=in_flight))
+        for seq in seqs:
+            if seq not in left:
+                self._held.pop(seq, None)
+                self._replies.pop(seq, None)
+
+    def _is_settled(self, partition: int) -> bool:
+        return not any(held.partition == partition for held in self._held.values())
+
+    def _came(self, partition: int, msg: Msg) -> None:
+        """An event of one of our partitions has come."""
+        assert self._service is not None
+        position = position_of(msg.reply)
+        if (held := self._held.get(position.seq)) is not None:
+            held.reply = msg.reply  # it was delivered again: by a new consumer
+            return
+        try:
+            envelope = envelope_of(msg.headers, msg.data)
+        except NoEvent as exc:
+            self._spawn(self._put_aside(Foreign(position.seq, msg.subject, str(exc)), msg))
+            return
+        self._held[position.seq] = Held(partition, msg.reply)
+        reply_to = (msg.headers or {}).get(REPLY_TO)
+        if reply_to is not None:
+            self._replies[position.seq] = reply_to, envelope.id
+        self._service.add(envelope, position.seq, wants_result=reply_to is not None)
+
+    async def _put_aside(self, foreign: Foreign, msg: Msg) -> None:
+        logger.error("A message of %s is no event of ours, and is a dead letter: %s", foreign.subject, foreign.why)
+        await self.dead.keep_foreign(foreign, msg)
+        await self.connection.publish(msg.reply, b"+ACK")
+
+    # --- what the carrier says --------------------------------------------------------------------
+
+    def _tell(self, number: int, message: FromCarrier) -> None:
+        assert self._service is not None
+        self._service.tell(number, message)
+
+    def publish(self, number: int, message: Publish) -> None:
+        """See `Remote`."""
+        if message.wants_result:
+            self._asked[message.envelope.id] = number, message.n
+        self.publisher.publish(number, message)
+
+    def forget(self, number: int) -> None:
+        """See `Remote`."""
+        self.publisher.forget(number)
+        for id, (link, _) in list(self._asked.items()):  # noqa: A001
+            if link == number:
+                del self._asked[id]
+
+    def results(self, messages: Iterable[FromCarrier]) -> None:
+        """See `Remote`."""
+        for message in messages:
+            assert isinstance(message, Result)
+            if (asked := self._replies.pop(message.n, None)) is not None:
+                subject, id = asked  # noqa: A001
+                answer = msgspec.msgpack.encode(Answer(id, message.data, message.error))
+                self._spawn(self.connection.publish(subject, answer))
+
+    def _has_result(self, msg: Msg) -> None:
+        try:
+            answer = msgspec.msgpack.decode(msg.data, type=Answer)
+        except msgspec.DecodeError:
+            return  # somebody else's message
+        if (asked := self._asked.pop(answer.id, None)) is not None:
+            self._tell(asked[0], Result(asked[1], answer.data, answer.error))
+
+    async def write(self, ops: list[Op]) -> None:
+        """See `Remote`."""
+        for seq in [seq for seq in self._replies if seq not in self._held]:
+            del self._replies[seq]  # of requests that have expired
+        replies: list[str] = []
+        numbers: dict[int, int] = {}
+        for op in ops:
+            match op:
+                case Delete():
+                    self._take_reply(op.seq, replies)
+                case ToDead():
+                    numbers[op.letter.number] = await self.dead.keep(op.letter)
+                    if op.seq is not None:
+                        self._take_reply(op.seq, replies)
+                case SetHalted(number=None):
+                    await self.halted.delete(op.key)
+                case SetHalted(number=int(number)):
+                    await self.halted.put(op.key, numbers.get(number, number))
+                case DropDead():
+                    await self.dead.drop(op.number)
+        await self.acks.settle(replies)
+
+    def _take_reply(self, seq: int, replies: list[str]) -> None:
+        held = self._held.pop(seq, None)
+        if held is not None:  # else its partition was lost meanwhile
+            replies.append(held.reply)
+
+    def _halt(self, key: str, number: int | None) -> None:
+        if self._service is not None:
+            self._service.engine.letters.know(key, number)
+            self._service.wake()
+
+    async def dead_letters(self, **options: Any) -> list[DeadLetter]:
+        """See `Remote`.
+
+        :raises CarrierError: JetStream does not answer
+        """
+        try:
+            return await self.dead.letters(**options)
+        except (Unavailable, ApiError) as exc:
+            raise CarrierError(f"The dead letters on NATS cannot be read: {exc}") from None
+
+    async def put_back(self, letter: DeadLetter) -> None:
+        """See `Remote`."""
+        envelope = letter.envelope
+        subject = self.names.subject(partition_for(envelope, self._settings.limits.partitions), envelope.route)
+        headers = self.publisher.headers(envelope)
+        headers["Nats-Msg-Id"] += f" {envelope.attributes['tlredrive']}"
+        await self._asking.publish(subject, envelope.data, headers)
+        await self.dead.drop(letter.number)
+
+    async def size(self, unsettled: int) -> int:
+        """See `Remote`: the bytes of the whole stream."""
+        try:
+            info = await self.connection.api(f"STREAM.INFO.{self.names.stream}")
+        except (Unavailable, ApiError):
+            return unsettled
+        return int(info["state"]["bytes"])
+
+    def tidy(self, now: float) -> None:
+        """Do nothing."""
+
+
+async def _keep(work: Callable[[], Awaitable[None]]) -> None:
+    """Run what must never end, and again should it fail: that is a bug, and the log has it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("A part of the connection to NATS failed, and is started again")
+        await asyncio.sleep(1.0)
