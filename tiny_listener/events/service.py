@@ -14,15 +14,17 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .clock import Clock
 from .engine import Effects, Engine
-from .link import Gone, Link
-from .messages import Deliver, FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
+from .envelope import Envelope
+from .link import Gone
+from .links import Links
+from .messages import FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
 from .operator import Operator
 from .questions import Answer, Question
-from .remote import Remote
+from .remote import Remote, leave_out, publish_elsewhere
 from .settings import EventSettings
 from .store.choice import open_store
 from .store.ops import Count, Op, Store, StoreFailed
@@ -61,14 +63,13 @@ class EventService:
         store: Store | None = None,
         remote: Remote | None = None,
     ) -> None:
-        self._remote: Final = remote
+        self.remote: Final = remote
         self._settings: Final = settings
         self._own_clock: Final = clock
         self._own_store: Final = store
         self._executor = ThreadPoolExecutor(1, "tiny-listener-events") if in_thread else None
-        self._links: Final[dict[int, Link[ToCarrier, FromCarrier]]] = {}
+        self.links: Final = Links(self._welcome, self._receive)
         self._inbox: list[tuple[int, list[Any] | Gone]] = []
-        self._next_link = 1
         self._is_writing = False
         self._is_scheduled = False
         self._is_closing = self._is_closed = False
@@ -78,7 +79,6 @@ class EventService:
         self._last_write = 0.0
         self._tidying: asyncio.TimerHandle | None = None
         self._written: asyncio.Future[None] | None = None
-        self._unlinked: asyncio.Future[None] | None = None
         self._folder: Folder | None = None
         self.failure: str | None = None
         self.commit_seconds = 0.0
@@ -90,8 +90,8 @@ class EventService:
     @property
     def name(self) -> str:
         """Where the events are stored, as in `--events`."""
-        if self._remote is not None:
-            return self._remote.name
+        if self.remote is not None:
+            return self.remote.name
         return "memory" if self._settings.folder is None else f"sqlite:{self._settings.folder}"
 
     def start(self, expected: Collection[int] = ()) -> None:
@@ -102,10 +102,10 @@ class EventService:
         :raises CarrierError: the store cannot be opened
         """
         self._loop = asyncio.get_running_loop()
-        self.store: Store | Remote
+        self.store: Store
         self.clock = self._own_clock or Clock()
-        if self._remote is not None:
-            self.store = self._remote
+        if self.remote is not None:
+            self.store = cast("Store", self.remote)  # what may take long is awaited by `read`
         elif self._own_store is None:
             self.store, self._folder = open_store(self._settings)
         else:
@@ -121,8 +121,8 @@ class EventService:
         self.engine = Engine(contents, self._settings.limits, now)
         self.engine.expect(expected, now)
         self.operator = Operator(self)
-        if self._remote is not None:
-            self._remote.serve(self)
+        if self.remote is not None:
+            self.remote.serve(self)
         waiting = self.engine.state.number
         if waiting:
             logger.info("Events of an earlier run are waiting in %s: %d", self.name, waiting)
@@ -133,6 +133,9 @@ class EventService:
         if folder is not None:
             folder.close()
 
+    def _welcome(self) -> Welcome:
+        return Welcome(self.store.id, self._settings.limits.max_event)
+
     # --- links ------------------------------------------------------------------------------------
 
     def attach(self, sock: socket.socket, slot: int) -> None:
@@ -140,47 +143,22 @@ class EventService:
 
         :param sock: our end of a connected pair (SOCK_STREAM)
         """
-        number, self._next_link = self._next_link, self._next_link + 1
-        link: Link[ToCarrier, FromCarrier] = Link(
-            ToCarrier, partial(self._receive, number), partial(self._lose, number, slot)
-        )
-        self._links[number] = link
-        link.open(sock)
-        link.send(Welcome(self.store.id, self._settings.limits.max_event))
+        self.links.attach(sock, slot)
 
-    def _receive(self, number: int, messages: list[ToCarrier]) -> None:
-        if self._stuck is not None:
+    def _receive(self, number: int, messages: list[ToCarrier] | Gone) -> None:
+        if isinstance(messages, Gone):
+            if self.remote is not None:
+                self.remote.forget(number)
+        elif self._stuck is not None:
             messages = self._refuse(number, messages)
-        elif self._remote is not None:
-            messages = self._publish_elsewhere(self._remote, number, messages)
+        elif self.remote is not None:
+            messages = publish_elsewhere(self.remote, number, messages)
         self._inbox.append((number, messages))
-        self.wake()
-
-    @staticmethod
-    def _publish_elsewhere(remote: Remote, number: int, messages: list[ToCarrier]) -> list[ToCarrier]:
-        """Publish what is to be published. Return the other messages."""
-        rest = []
-        for message in messages:
-            if isinstance(message, Publish):
-                remote.publish(number, message)
-            else:
-                rest.append(message)
-        return rest
-
-    def _lose(self, number: int, slot: int) -> None:
-        if self._remote is not None:
-            self._remote.forget(number)
-        self._links.pop(number, None)
-        if not self._links and self._unlinked is not None and not self._unlinked.done():
-            self._unlinked.set_result(None)
-        self._inbox.append((number, Gone(slot)))
         self.wake()
 
     async def unlinked(self) -> None:
         """Return when every worker has closed its link, and all that it said is heard."""
-        if self._links:
-            self._unlinked = self._loop.create_future()
-            await self._unlinked
+        await self.links.unlinked()
 
     def publish(self, message: Publish) -> None:
         """Take an event of an operator, who is told what becomes of it."""
@@ -226,8 +204,8 @@ class EventService:
         if self._is_writing or self._stuck is not None:
             return  # the end of the transaction comes back here
         engine, now = self.engine, self.clock()
-        if self._remote is not None:
-            engine.is_paused = not self._remote.is_sure
+        if self.remote is not None:
+            engine.is_paused = not self.remote.is_sure
         inbox, self._inbox = self._inbox, []
         for number, messages in inbox:
             self._hear(number, messages, now)
@@ -272,22 +250,19 @@ class EventService:
         self.wake()
 
     def _send(self, effects: Effects) -> None:
-        for number, messages in effects.sends.items():
-            if number == 0:
-                self.operator.told(messages)
-            elif number == REMOTE:
-                assert self._remote is not None
-                self._remote.results(messages)
-            elif (link := self._links.get(number)) is not None:
-                link.send_now(messages)
+        sends = effects.sends
+        if (told := sends.pop(0, None)) is not None:
+            self.operator.told(told)
+        if self.remote is not None and (results := sends.pop(REMOTE, None)) is not None:
+            self.remote.results(results)
+        self.links.send(sends)
 
     # --- transactions -----------------------------------------------------------------------------
 
     def _write(self, effects: Effects) -> None:
         self._is_writing = True
-        if self._remote is not None:
-            writing = asyncio.ensure_future(self._write_elsewhere(self._remote, effects))
-            writing.add_done_callback(lambda task: task.result())
+        if self.remote is not None:
+            self._elsewhere = asyncio.ensure_future(self._write_elsewhere(self.remote, effects))
             return
         if self._executor is None:
             self._ended(effects, self._commit(effects.ops))
@@ -300,9 +275,7 @@ class EventService:
         await remote.write(effects.ops)
         self.commits += 1
         self.commit_seconds += time.perf_counter() - started
-        known = self.engine.state.entries  # some may have been dropped meanwhile
-        for messages in effects.sends.values():
-            messages[:] = [one for one in messages if type(one) is not Deliver or one.seq in known]
+        leave_out(effects, self.engine.state.entries)
         self._ended(effects, None)
 
     def _commit(self, ops: list[Op]) -> StoreFailed | None:
@@ -447,8 +420,7 @@ class EventService:
             await self.written()
         except StoreFailed as exc:
             logger.error("What was settled last is not stored, and will come again: %s", exc)
-        for link in list(self._links.values()):
-            link.close()
+        self.links.close()
         for timer in (self._timer, self._tidying):
             if timer is not None:
                 timer.cancel()

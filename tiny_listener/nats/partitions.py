@@ -140,7 +140,7 @@ class Partitions:
     async def _take(self, missing: set[int]) -> None:
         theirs = await self._others()
         now = time.monotonic()
-        able = []
+        able: list[tuple[int, str | None]] = []
         for partition in missing:
             found = theirs.get(partition)
             if found is None:

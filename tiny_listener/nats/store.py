@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..errors import CarrierError
+from ..events.engine.letters import REDRIVEN, as_new
+from ..events.envelope import Envelope
 from ..events.messages import FromCarrier, Publish, Result
 from ..events.settings import EventSettings
 from ..events.store.ops import Contents, DeadLetter, Delete, DropDead, Op, SetHalted, ToDead
@@ -20,12 +22,13 @@ from .asking import Asking
 from .connection import ApiError, Connection, Msg, Unavailable
 from .dead import DeadStream, Foreign
 from .halted import HaltedKeys
+from .later import Later
 from .members import BEAT, LEASE, Heartbeat, Members
-from .names import Names, host_token, position_of
+from .names import Names, host_token
 from .partitions import Partitions
 from .publisher import Publisher, partition_for
 from .pulls import Pulls
-from .streams import open_streams
+from .streams import SCHEDULES, open_streams
 from .wire import NoEvent, envelope_of
 
 if TYPE_CHECKING:
@@ -101,6 +104,7 @@ class NatsStore:
         self.publisher: Final = Publisher(
             self.connection, self.names, settings.limits.partitions, self._tell, self.names.inbox(self._host)
         )
+        self._later: Final = Later(self.connection, self.names, self._asking, self._destination)
         self._held: Final[dict[int, Held]] = {}
         self._replies: Final[dict[int, tuple[str, str]]] = {}
         self._asked: Final[dict[str, tuple[int, int]]] = {}
@@ -127,6 +131,8 @@ class NatsStore:
                     f"{limits.max_event}: raise max_payload in nats.conf"
                 )
             await self._asking.open()
+            if self.connection.version >= SCHEDULES:
+                await self._later.open()
             await self._meet()
             await self.halted.open()
             self._contents = Contents(dead=await self.dead.counts(), halted=self.halted.by_key())
@@ -161,6 +167,8 @@ class NatsStore:
         self._sure_at = time.monotonic()
         for work in (self.publisher, self.acks, self.pulls, self.partitions):
             self._spawn(_keep(work.run))
+        if self.connection.version >= SCHEDULES:
+            self._spawn(_keep(self._later.run))
         self._spawn(_keep(self._beat_on))
         self._spawn(_keep(self._watch))
 
@@ -274,6 +282,7 @@ class NatsStore:
         self.publisher.again()
         await self.acks.again()
         self.pulls.again()
+        self._later.again()
         for partition, consumer in self.partitions.consumers.items():
             if not self.pulls.has(partition) and partition in self.partitions.owned:
                 self.pulls.ask(partition, consumer)
@@ -302,23 +311,22 @@ class NatsStore:
     def _is_settled(self, partition: int) -> bool:
         return not any(held.partition == partition for held in self._held.values())
 
-    def _came(self, partition: int, msg: Msg) -> None:
+    def _came(self, partition: int, seq: int, msg: Msg) -> None:
         """An event of one of our partitions has come."""
         assert self._service is not None
-        position = position_of(msg.reply)
-        if (held := self._held.get(position.seq)) is not None:
+        if (held := self._held.get(seq)) is not None:
             held.reply = msg.reply  # it was delivered again: by a new consumer
             return
         try:
             envelope = envelope_of(msg.headers, msg.data)
         except NoEvent as exc:
-            self._spawn(self._put_aside(Foreign(position.seq, msg.subject, str(exc)), msg))
+            self._spawn(self._put_aside(Foreign(seq, msg.subject, str(exc)), msg))
             return
-        self._held[position.seq] = Held(partition, msg.reply)
+        self._held[seq] = Held(partition, msg.reply)
         reply_to = (msg.headers or {}).get(REPLY_TO)
         if reply_to is not None:
-            self._replies[position.seq] = reply_to, envelope.id
-        self._service.add(envelope, position.seq, wants_result=reply_to is not None)
+            self._replies[seq] = reply_to, envelope.id
+        self._service.add(envelope, seq, wants_result=reply_to is not None)
 
     async def _put_aside(self, foreign: Foreign, msg: Msg) -> None:
         logger.error("A message of %s is no event of ours, and is a dead letter: %s", foreign.subject, foreign.why)
@@ -405,12 +413,15 @@ class NatsStore:
 
     async def put_back(self, letter: DeadLetter) -> None:
         """See `Remote`."""
-        envelope = letter.envelope
-        subject = self.names.subject(partition_for(envelope, self._settings.limits.partitions), envelope.route)
-        headers = self.publisher.headers(envelope)
-        headers["Nats-Msg-Id"] += f" {envelope.attributes['tlredrive']}"
+        envelope = as_new(letter.envelope)
+        subject, headers = self._destination(envelope)
+        headers["Nats-Msg-Id"] += f" {envelope.attributes[REDRIVEN]}"
         await self._asking.publish(subject, envelope.data, headers)
         await self.dead.drop(letter.number)
+
+    def _destination(self, envelope: Envelope) -> tuple[str, dict[str, str]]:
+        partition = partition_for(envelope, self._settings.limits.partitions)
+        return self.names.subject(partition, envelope.route), self.publisher.headers(envelope)
 
     async def size(self, unsettled: int) -> int:
         """See `Remote`: the bytes of the whole stream."""
