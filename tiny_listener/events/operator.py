@@ -101,8 +101,8 @@ class Operator:
             store_bytes=await service.read(service.store.size, service.engine.state.size),
             failure=service.failure,
             routes=routes,
-            commits=service.commits,
-            commit_seconds=service.commit_seconds,
+            commits=service.transactions.number,
+            commit_seconds=service.transactions.seconds,
         )
 
     def _counters(self, route: str) -> RouteCounters:

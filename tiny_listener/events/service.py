@@ -10,10 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
-from collections.abc import Awaitable, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from .clock import Clock
@@ -28,6 +25,8 @@ from .remote import Remote, leave_out, publish_elsewhere
 from .settings import EventSettings
 from .store.choice import open_store
 from .store.ops import Count, Op, Store, StoreFailed
+from .tidying import Tidying
+from .transactions import Transactions
 
 if TYPE_CHECKING:
     from .store.folder import Folder
@@ -38,8 +37,8 @@ logger = logging.getLogger("tiny_listener.carrier")
 
 REMOTE: Final = -1
 """The number of the link of those whose requests came through a remote store."""
-TIDY_AFTER: Final = 1.0
-"""Seconds without a transaction after which the store does what can wait."""
+LAST_WRITE: Final = 10.0
+"""Seconds that the last transaction may take."""
 TRY_AGAIN: Final = 0.5
 """Seconds until a transaction is tried again that the store refused."""
 
@@ -67,7 +66,7 @@ class EventService:
         self._settings: Final = settings
         self._own_clock: Final = clock
         self._own_store: Final = store
-        self._executor = ThreadPoolExecutor(1, "tiny-listener-events") if in_thread else None
+        self.transactions: Final = Transactions(self._ended, in_thread=in_thread)
         self.links: Final = Links(self._welcome, self._receive)
         self._inbox: list[tuple[int, list[Any] | Gone]] = []
         self._is_writing = False
@@ -76,13 +75,9 @@ class EventService:
         self._stuck: Effects | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
-        self._last_write = 0.0
-        self._tidying: asyncio.TimerHandle | None = None
         self._written: asyncio.Future[None] | None = None
         self._folder: Folder | None = None
         self.failure: str | None = None
-        self.commit_seconds = 0.0
-        self.commits = 0
         self.counted: dict[str, bytes] = {}
         """The counters that are stored, by route, encoded. What a transaction has not stored yet a kill may take back,
         and a counter that goes back looks like a restart to Prometheus."""
@@ -110,6 +105,7 @@ class EventService:
             self.store, self._folder = open_store(self._settings)
         else:
             self.store = self._own_store
+        self._tidying = Tidying(self.clock, self._tidy)
         now = self.clock()
         try:
             contents = self.store.load(now, self._settings.limits.dedup_window)
@@ -262,36 +258,15 @@ class EventService:
     def _write(self, effects: Effects) -> None:
         self._is_writing = True
         if self.remote is not None:
-            self._elsewhere = asyncio.ensure_future(self._write_elsewhere(self.remote, effects))
-            return
-        if self._executor is None:
-            self._ended(effects, self._commit(effects.ops))
-            return
-        writing = self._loop.run_in_executor(self._executor, self._commit, effects.ops)
-        writing.add_done_callback(lambda future: self._ended(effects, future.result()))
-
-    async def _write_elsewhere(self, remote: Remote, effects: Effects) -> None:
-        started = time.perf_counter()
-        await remote.write(effects.ops)
-        self.commits += 1
-        self.commit_seconds += time.perf_counter() - started
-        leave_out(effects, self.engine.state.entries)
-        self._ended(effects, None)
-
-    def _commit(self, ops: list[Op]) -> StoreFailed | None:
-        started = time.perf_counter()
-        try:
-            self.store.commit(ops)
-        except StoreFailed as exc:
-            return exc
-        finally:
-            self.commits += 1
-            self.commit_seconds += time.perf_counter() - started
-        return None
+            self.transactions.write_elsewhere(self.remote, effects)
+        else:
+            self.transactions.write(self.store, effects)
 
     def _ended(self, effects: Effects, error: StoreFailed | None) -> None:
         """A transaction has ended."""
         self._is_writing = False
+        if self.remote is not None:
+            leave_out(effects, self.engine.state.entries)
         if error is None:
             self._has_written(effects)
         elif effects.stored:
@@ -321,10 +296,8 @@ class EventService:
             self.failure = None
         self._count(effects.ops)
         self._send(effects)
-        self._last_write = self.clock()
-        if self._tidying is None:
-            self._tidying = self.clock.call_at(self._last_write + TIDY_AFTER, self._tidy)
-        if self._inbox or self._executor is not None:
+        self._tidying.has_written()
+        if self._inbox or self.transactions.takes_time:
             self.wake()
 
     def _count(self, ops: list[Op]) -> None:
@@ -369,17 +342,10 @@ class EventService:
         self._send(Effects([], {number: refused} if refused else {}, []))
         return [message for message in messages if type(message) is not Publish]
 
-    def _tidy(self) -> None:
-        self._tidying = None
+    def _tidy(self, now: float) -> None:
         if self._is_writing or self._stuck is not None:
-            return  # the end of the transaction sets the timer again
-        if self.clock() < self._last_write + TIDY_AFTER:
-            self._tidying = self.clock.call_at(self._last_write + TIDY_AFTER, self._tidy)
-            return
-        if self._executor is None:
-            self.store.tidy(self.clock())
-        else:
-            self._executor.submit(self.store.tidy, self.clock())
+            return  # the end of the transaction comes back to it
+        self.transactions.do_later(self.store.tidy, now)
 
     # --- operators, and the end -------------------------------------------------------------------
 
@@ -389,10 +355,7 @@ class EventService:
 
     async def read(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Read from the store, where its transactions run too."""
-        if self._executor is None:
-            found = work(*args, **options)
-            return await found if isinstance(found, Awaitable) else found
-        return await self._loop.run_in_executor(self._executor, partial(work, *args, **options))
+        return await self.transactions.read(work, *args, **options)
 
     async def written(self) -> None:
         """Return when all that the engine was told is stored.
@@ -417,15 +380,17 @@ class EventService:
             return
         self._is_closing = True
         try:
-            await self.written()
+            async with asyncio.timeout(LAST_WRITE):
+                await self.written()
         except StoreFailed as exc:
             logger.error("What was settled last is not stored, and will come again: %s", exc)
+        except TimeoutError:
+            logger.error("What was settled last is not known to be stored: %s does not answer", self.name)
         self.links.close()
-        for timer in (self._timer, self._tidying):
-            if timer is not None:
-                timer.cancel()
+        self._tidying.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._is_closed = True
         await self.read(self.store.close)
         self._unlock()
-        if self._executor is not None:
-            self._executor.shutdown()
+        self.transactions.close()

@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any, Final
 
-from ..events.settings import Limits
-from .connection import ApiError, Connection, Unavailable
+from ...events.settings import Limits
+from ..connection import ApiError, Connection, Unavailable
+from ..names import Names, owner_of
 from .members import Members
-from .names import Names, owner_of
 
 __all__ = ["Hold", "Partitions"]
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from .connection import Connection, Msg, status_of
-from .names import Names, position_of
+from ..connection import Connection, Msg, status_of
+from ..names import Names, position_of
 
 __all__ = ["Pulls"]
 
