@@ -50,9 +50,10 @@ class Members:
     def hear(self, beat: Heartbeat, now: float) -> bool:
         """Take a heartbeat. Return whether it comes from somebody new, who is to be told of us."""
         if beat.host == self.host:
-            if beat.instance != self.instance and not beat.leaves:
-                self.namesake = beat.instance
-            return False
+            is_new = beat.instance not in (self.instance, self._instances.get(beat.host))
+            if is_new and not beat.leaves:
+                self._instances[beat.host] = self.namesake = beat.instance
+            return is_new
         if beat.leaves:
             self._heard.pop(beat.host, None)
             return False
