@@ -42,7 +42,9 @@ class Given:
         """Return what the context of the command knows."""
         sources = {name: ctx.get_parameter_source(name) for name in options}
         strength = {name: STRENGTH[source] for name, source in sources.items() if source in STRENGTH}
+        file, ctx.default_map = ctx.default_map, None  # what a file has is a default to click
         defaults = {p.name or "": p.get_default(ctx) for p in ctx.command.params}
+        ctx.default_map = file
         # If there is no default, click 8.3 and later returns a member of its own Enum.
         return cls(options, strength, {n: None if isinstance(d, Enum) else d for n, d in defaults.items()})
 
