@@ -24,14 +24,16 @@ MAY_IMPORT = {
     "net": {"errors", "process"},
     "events": {"errors", "process"},
     "cloudevents": {"errors"},
+    "nats": {"errors", "cloudevents", "events"},
     "core": {"errors", "router", "process", "net", "events"},
     "http": BASE | {"http.body", "cloudevents"},
     "http.body": BASE | {"http"},
     "http.h1": BASE | {"http", "http.body"},
     "http's own": BASE | {"http", "http.body", "http.h1", "cloudevents"},
     "metrics": BASE,
-    "supervisor": BASE | {"tiny_listener", "http", "http's own", "http.h1", "metrics"},  # admin/crowd: connections
-    "cli": BASE | {"tiny_listener", "http", "http's own", "metrics", "supervisor"},
+    "supervisor": BASE
+    | {"tiny_listener", "http", "http's own", "http.h1", "metrics", "nats"},  # admin/crowd: connections
+    "cli": BASE | {"tiny_listener", "http", "http's own", "metrics", "supervisor", "nats"},
     "contrib": BASE | {"tiny_listener", "http", "http's own"},
     "tiny_listener": BASE,
     "testing": BASE,

@@ -34,6 +34,7 @@ from .questions import (
 from .store.ops import DeadLetter, StoreFailed
 
 if TYPE_CHECKING:
+    from .remote import Remote
     from .service import EventService
 
 __all__ = ["Operator", "row_of"]
@@ -100,8 +101,8 @@ class Operator:
             store_bytes=await service.read(service.store.size, service.engine.state.size),
             failure=service.failure,
             routes=routes,
-            commits=service.commits,
-            commit_seconds=service.commit_seconds,
+            commits=service.transactions.number,
+            commit_seconds=service.transactions.seconds,
         )
 
     def _counters(self, route: str) -> RouteCounters:
@@ -162,10 +163,10 @@ class Operator:
 
     async def _put_back_elsewhere(self, remote: Remote, asked: AskRedrive) -> None:
         after = 0
-        letters = self._service.engine.letters
         while found := await self._letters(asked.reason, asked.id, after):
             for letter in found:
-                await remote.put_back(letters.take_back(letter))
+                await remote.put_back(letter)
+                self._service.engine.letters.taken_back(letter)
                 after = letter.number
                 if asked.rate is not None:
                     await asyncio.sleep(1 / asked.rate)

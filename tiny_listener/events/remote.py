@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .messages import FromCarrier, Publish
+from .engine.effects import Effects
+from .messages import Deliver, FromCarrier, Publish, ToCarrier
 from .store.ops import Contents, DeadLetter, Op
 
 if TYPE_CHECKING:
     from .service import EventService
 
-__all__ = ["Remote"]
+__all__ = ["Remote", "leave_out", "publish_elsewhere"]
 
 
 class Remote(Protocol):
@@ -67,3 +68,26 @@ class Remote(Protocol):
 
     async def close(self) -> None:
         """Give up what this server has, and disconnect."""
+
+
+def publish_elsewhere(remote: Remote, number: int, messages: list[ToCarrier]) -> list[ToCarrier]:
+    """Publish what is to be published. Return the other messages.
+
+    :param number: of the link that they came by
+    """
+    rest: list[ToCarrier] = []
+    for message in messages:
+        if isinstance(message, Publish):
+            remote.publish(number, message)
+        else:
+            rest.append(message)
+    return rest
+
+
+def leave_out(effects: Effects, known: Container[int]) -> None:
+    """Leave out the events that were dropped while the effects were written.
+
+    :param known: the numbers of those that are left
+    """
+    for messages in effects.sends.values():
+        messages[:] = [one for one in messages if not isinstance(one, Deliver) or one.seq in known]

@@ -10,22 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
-from collections.abc import Awaitable, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .clock import Clock
 from .engine import Effects, Engine
-from .link import Gone, Link
-from .messages import Deliver, FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
+from .envelope import Envelope
+from .link import Gone
+from .links import Links
+from .messages import FromCarrier, Hello, Publish, Refuse, ToCarrier, Welcome
 from .operator import Operator
 from .questions import Answer, Question
-from .remote import Remote
+from .remote import Remote, leave_out, publish_elsewhere
 from .settings import EventSettings
 from .store.choice import open_store
 from .store.ops import Count, Op, Store, StoreFailed
+from .tidying import Tidying
+from .transactions import Transactions
 
 if TYPE_CHECKING:
     from .store.folder import Folder
@@ -36,8 +37,8 @@ logger = logging.getLogger("tiny_listener.carrier")
 
 REMOTE: Final = -1
 """The number of the link of those whose requests came through a remote store."""
-TIDY_AFTER: Final = 1.0
-"""Seconds without a transaction after which the store does what can wait."""
+LAST_WRITE: Final = 10.0
+"""Seconds that the last transaction may take."""
 TRY_AGAIN: Final = 0.5
 """Seconds until a transaction is tried again that the store refused."""
 
@@ -61,28 +62,22 @@ class EventService:
         store: Store | None = None,
         remote: Remote | None = None,
     ) -> None:
-        self._remote: Final = remote
+        self.remote: Final = remote
         self._settings: Final = settings
         self._own_clock: Final = clock
         self._own_store: Final = store
-        self._executor = ThreadPoolExecutor(1, "tiny-listener-events") if in_thread else None
-        self._links: Final[dict[int, Link[ToCarrier, FromCarrier]]] = {}
+        self.transactions: Final = Transactions(self._ended, in_thread=in_thread)
+        self.links: Final = Links(self._welcome, self._receive)
         self._inbox: list[tuple[int, list[Any] | Gone]] = []
-        self._next_link = 1
         self._is_writing = False
         self._is_scheduled = False
         self._is_closing = self._is_closed = False
         self._stuck: Effects | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
-        self._last_write = 0.0
-        self._tidying: asyncio.TimerHandle | None = None
         self._written: asyncio.Future[None] | None = None
-        self._unlinked: asyncio.Future[None] | None = None
         self._folder: Folder | None = None
         self.failure: str | None = None
-        self.commit_seconds = 0.0
-        self.commits = 0
         self.counted: dict[str, bytes] = {}
         """The counters that are stored, by route, encoded. What a transaction has not stored yet a kill may take back,
         and a counter that goes back looks like a restart to Prometheus."""
@@ -90,8 +85,8 @@ class EventService:
     @property
     def name(self) -> str:
         """Where the events are stored, as in `--events`."""
-        if self._remote is not None:
-            return self._remote.name
+        if self.remote is not None:
+            return self.remote.name
         return "memory" if self._settings.folder is None else f"sqlite:{self._settings.folder}"
 
     def start(self, expected: Collection[int] = ()) -> None:
@@ -102,14 +97,15 @@ class EventService:
         :raises CarrierError: the store cannot be opened
         """
         self._loop = asyncio.get_running_loop()
-        self.store: Store | Remote
+        self.store: Store
         self.clock = self._own_clock or Clock()
-        if self._remote is not None:
-            self.store = self._remote
+        if self.remote is not None:
+            self.store = cast("Store", self.remote)  # what may take long is awaited by `read`
         elif self._own_store is None:
             self.store, self._folder = open_store(self._settings)
         else:
             self.store = self._own_store
+        self._tidying = Tidying(self.clock, self._tidy)
         now = self.clock()
         try:
             contents = self.store.load(now, self._settings.limits.dedup_window)
@@ -121,8 +117,8 @@ class EventService:
         self.engine = Engine(contents, self._settings.limits, now)
         self.engine.expect(expected, now)
         self.operator = Operator(self)
-        if self._remote is not None:
-            self._remote.serve(self)
+        if self.remote is not None:
+            self.remote.serve(self)
         waiting = self.engine.state.number
         if waiting:
             logger.info("Events of an earlier run are waiting in %s: %d", self.name, waiting)
@@ -133,6 +129,9 @@ class EventService:
         if folder is not None:
             folder.close()
 
+    def _welcome(self) -> Welcome:
+        return Welcome(self.store.id, self._settings.limits.max_event)
+
     # --- links ------------------------------------------------------------------------------------
 
     def attach(self, sock: socket.socket, slot: int) -> None:
@@ -140,47 +139,22 @@ class EventService:
 
         :param sock: our end of a connected pair (SOCK_STREAM)
         """
-        number, self._next_link = self._next_link, self._next_link + 1
-        link: Link[ToCarrier, FromCarrier] = Link(
-            ToCarrier, partial(self._receive, number), partial(self._lose, number, slot)
-        )
-        self._links[number] = link
-        link.open(sock)
-        link.send(Welcome(self.store.id, self._settings.limits.max_event))
+        self.links.attach(sock, slot)
 
-    def _receive(self, number: int, messages: list[ToCarrier]) -> None:
-        if self._stuck is not None:
+    def _receive(self, number: int, messages: list[ToCarrier] | Gone) -> None:
+        if isinstance(messages, Gone):
+            if self.remote is not None:
+                self.remote.forget(number)
+        elif self._stuck is not None:
             messages = self._refuse(number, messages)
-        elif self._remote is not None:
-            messages = self._publish_elsewhere(self._remote, number, messages)
+        elif self.remote is not None:
+            messages = publish_elsewhere(self.remote, number, messages)
         self._inbox.append((number, messages))
-        self.wake()
-
-    @staticmethod
-    def _publish_elsewhere(remote: Remote, number: int, messages: list[ToCarrier]) -> list[ToCarrier]:
-        """Publish what is to be published. Return the other messages."""
-        rest = []
-        for message in messages:
-            if isinstance(message, Publish):
-                remote.publish(number, message)
-            else:
-                rest.append(message)
-        return rest
-
-    def _lose(self, number: int, slot: int) -> None:
-        if self._remote is not None:
-            self._remote.forget(number)
-        self._links.pop(number, None)
-        if not self._links and self._unlinked is not None and not self._unlinked.done():
-            self._unlinked.set_result(None)
-        self._inbox.append((number, Gone(slot)))
         self.wake()
 
     async def unlinked(self) -> None:
         """Return when every worker has closed its link, and all that it said is heard."""
-        if self._links:
-            self._unlinked = self._loop.create_future()
-            await self._unlinked
+        await self.links.unlinked()
 
     def publish(self, message: Publish) -> None:
         """Take an event of an operator, who is told what becomes of it."""
@@ -226,8 +200,8 @@ class EventService:
         if self._is_writing or self._stuck is not None:
             return  # the end of the transaction comes back here
         engine, now = self.engine, self.clock()
-        if self._remote is not None:
-            engine.is_paused = not self._remote.is_sure
+        if self.remote is not None:
+            engine.is_paused = not self.remote.is_sure
         inbox, self._inbox = self._inbox, []
         for number, messages in inbox:
             self._hear(number, messages, now)
@@ -272,53 +246,27 @@ class EventService:
         self.wake()
 
     def _send(self, effects: Effects) -> None:
-        for number, messages in effects.sends.items():
-            if number == 0:
-                self.operator.told(messages)
-            elif number == REMOTE:
-                assert self._remote is not None
-                self._remote.results(messages)
-            elif (link := self._links.get(number)) is not None:
-                link.send_now(messages)
+        sends = effects.sends
+        if (told := sends.pop(0, None)) is not None:
+            self.operator.told(told)
+        if self.remote is not None and (results := sends.pop(REMOTE, None)) is not None:
+            self.remote.results(results)
+        self.links.send(sends)
 
     # --- transactions -----------------------------------------------------------------------------
 
     def _write(self, effects: Effects) -> None:
         self._is_writing = True
-        if self._remote is not None:
-            writing = asyncio.ensure_future(self._write_elsewhere(self._remote, effects))
-            writing.add_done_callback(lambda task: task.result())
-            return
-        if self._executor is None:
-            self._ended(effects, self._commit(effects.ops))
-            return
-        writing = self._loop.run_in_executor(self._executor, self._commit, effects.ops)
-        writing.add_done_callback(lambda future: self._ended(effects, future.result()))
-
-    async def _write_elsewhere(self, remote: Remote, effects: Effects) -> None:
-        started = time.perf_counter()
-        await remote.write(effects.ops)
-        self.commits += 1
-        self.commit_seconds += time.perf_counter() - started
-        known = self.engine.state.entries  # some may have been dropped meanwhile
-        for messages in effects.sends.values():
-            messages[:] = [one for one in messages if type(one) is not Deliver or one.seq in known]
-        self._ended(effects, None)
-
-    def _commit(self, ops: list[Op]) -> StoreFailed | None:
-        started = time.perf_counter()
-        try:
-            self.store.commit(ops)
-        except StoreFailed as exc:
-            return exc
-        finally:
-            self.commits += 1
-            self.commit_seconds += time.perf_counter() - started
-        return None
+        if self.remote is not None:
+            self.transactions.write_elsewhere(self.remote, effects)
+        else:
+            self.transactions.write(self.store, effects)
 
     def _ended(self, effects: Effects, error: StoreFailed | None) -> None:
         """A transaction has ended."""
         self._is_writing = False
+        if self.remote is not None:
+            leave_out(effects, self.engine.state.entries)
         if error is None:
             self._has_written(effects)
         elif effects.stored:
@@ -348,10 +296,8 @@ class EventService:
             self.failure = None
         self._count(effects.ops)
         self._send(effects)
-        self._last_write = self.clock()
-        if self._tidying is None:
-            self._tidying = self.clock.call_at(self._last_write + TIDY_AFTER, self._tidy)
-        if self._inbox or self._executor is not None:
+        self._tidying.has_written()
+        if self._inbox or self.transactions.takes_time:
             self.wake()
 
     def _count(self, ops: list[Op]) -> None:
@@ -396,17 +342,10 @@ class EventService:
         self._send(Effects([], {number: refused} if refused else {}, []))
         return [message for message in messages if type(message) is not Publish]
 
-    def _tidy(self) -> None:
-        self._tidying = None
+    def _tidy(self, now: float) -> None:
         if self._is_writing or self._stuck is not None:
-            return  # the end of the transaction sets the timer again
-        if self.clock() < self._last_write + TIDY_AFTER:
-            self._tidying = self.clock.call_at(self._last_write + TIDY_AFTER, self._tidy)
-            return
-        if self._executor is None:
-            self.store.tidy(self.clock())
-        else:
-            self._executor.submit(self.store.tidy, self.clock())
+            return  # the end of the transaction comes back to it
+        self.transactions.do_later(self.store.tidy, now)
 
     # --- operators, and the end -------------------------------------------------------------------
 
@@ -416,10 +355,7 @@ class EventService:
 
     async def read(self, work: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Read from the store, where its transactions run too."""
-        if self._executor is None:
-            found = work(*args, **options)
-            return await found if isinstance(found, Awaitable) else found
-        return await self._loop.run_in_executor(self._executor, partial(work, *args, **options))
+        return await self.transactions.read(work, *args, **options)
 
     async def written(self) -> None:
         """Return when all that the engine was told is stored.
@@ -444,16 +380,17 @@ class EventService:
             return
         self._is_closing = True
         try:
-            await self.written()
+            async with asyncio.timeout(LAST_WRITE):
+                await self.written()
         except StoreFailed as exc:
             logger.error("What was settled last is not stored, and will come again: %s", exc)
-        for link in list(self._links.values()):
-            link.close()
-        for timer in (self._timer, self._tidying):
-            if timer is not None:
-                timer.cancel()
+        except TimeoutError:
+            logger.error("What was settled last is not known to be stored: %s does not answer", self.name)
+        self.links.close()
+        self._tidying.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._is_closed = True
         await self.read(self.store.close)
         self._unlock()
-        if self._executor is not None:
-            self._executor.shutdown()
+        self.transactions.close()

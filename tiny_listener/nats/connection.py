@@ -157,7 +157,7 @@ class Connection:
     def version(self) -> tuple[int, ...]:
         """The version of the server, such as `(2, 12, 0)`."""
         text = str(self._client._server_info.get("version", "0"))  # noqa: SLF001 - no other way tells all of it
-        return tuple(int(part) for part in text.split("-")[0].split(".") if part.isdigit())
+        return tuple(int(part) for part in text.split("-", maxsplit=1)[0].split(".") if part.isdigit())
 
     @property
     def max_payload(self) -> int:
@@ -188,7 +188,7 @@ class Connection:
             return False
         return True
 
-    async def api(self, subject: str, body: Any = None, timeout: float = ANSWER) -> dict[str, Any]:
+    async def api(self, subject: str, body: Any = None) -> dict[str, Any]:
         """Ask the API of JetStream.
 
         :param subject: without `$JS.API.`
@@ -198,13 +198,13 @@ class Connection:
         """
         data = b"" if body is None else msgspec.json.encode(body)
         try:
-            msg = await self._client.request(f"$JS.API.{subject}", data, timeout=timeout)
+            msg = await self._client.request(f"$JS.API.{subject}", data, timeout=ANSWER)
         except (nats.errors.Error, OSError, TimeoutError) as exc:
             raise Unavailable(" ".join(str(exc).split()) or type(exc).__name__) from None
         self.heard = time.monotonic()
         answer: dict[str, Any] = msgspec.json.decode(msg.data)
         if (error := answer.get("error")) is not None:
-            if error.get("code") == 503 or error.get("err_code") == 10008:  # noqa: PLR2004 - no leader yet
+            if error.get("code") == 503 or error.get("err_code") == 10008:
                 raise Unavailable(str(error.get("description")))
             raise ApiError(int(error.get("err_code", 0)), str(error.get("description")))
         return answer

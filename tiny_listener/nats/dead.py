@@ -54,9 +54,7 @@ class DeadStream:
     :param ask: publishes a message with confirmation, and returns its place in its stream
     """
 
-    def __init__(
-        self, connection: Connection, names: Names, ask: Callable[[str, bytes, dict[str, str]], Any]
-    ) -> None:
+    def __init__(self, connection: Connection, names: Names, ask: Callable[[str, bytes, dict[str, str]], Any]) -> None:
         self._connection: Final = connection
         self._names: Final = names
         self._ask: Final = ask

@@ -116,4 +116,3 @@ class HaltedKeys:
         await self._ask(subject, msgspec.json.encode(halt), {})
         self._learn(halt)
         return subject
-

@@ -41,6 +41,8 @@ class Names:
     :param app: `[a-z0-9_-]{1,32}`
     :ivar stream: of the events
     :ivar dead: the stream of the dead letters
+    :ivar later_stream: that of the events that are published for later. It is one of its own, because a stream with
+        schedules cannot refuse what it has no room for: it would drop the oldest
     :ivar members: the subject of heartbeats
     """
 
@@ -48,6 +50,7 @@ class Names:
         self.app: Final = app
         self.stream: Final = f"TL_{app}"
         self.dead: Final = f"TLD_{app}"
+        self.later_stream: Final = f"TLL_{app}"
         self.members: Final = f"tlm.{app}"
         self._prefix: Final = f"tl.{app}."
 
@@ -77,7 +80,17 @@ class Names:
 
         :param id: of the event
         """
-        return f"{self._prefix}later.{hashlib.blake2b(id.encode(), digest_size=12).hexdigest()}"
+        return f"tll.{self.app}.later.{hashlib.blake2b(id.encode(), digest_size=12).hexdigest()}"
+
+    @property
+    def due(self) -> str:
+        """The subject on which such an event comes back when it has fallen due."""
+        return f"tll.{self.app}.due"
+
+    @property
+    def later_subjects(self) -> str:
+        """Those of the stream of the events for later."""
+        return f"tll.{self.app}.>"
 
     def dead_subject(self, reason: str) -> str:
         """Return the subject of a dead letter."""

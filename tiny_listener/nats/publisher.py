@@ -152,7 +152,8 @@ class Publisher:
         subject = self._names.subject(partition_for(envelope, self._partitions), envelope.route)
         if envelope.due is not None:
             headers["Nats-Schedule"] = f"@at {_time(envelope.due)}"
-            headers["Nats-Schedule-Target"] = subject
+            headers["Nats-Schedule-Target"] = self._names.due
+            headers["Nats-Expected-Stream"] = self._names.later_stream
             subject = self._names.later(envelope.id)
         pending.again = time.monotonic() + LATE
         self._flying[token] = pending
@@ -205,7 +206,6 @@ class Publisher:
                 pending = self._flying.pop(token)
                 self._ready.append(pending)
                 self._work.set()
-
 
     def _drop(self, before: float) -> None:
         """Forget what was given up by its publisher, which says that it is not known to be stored."""

@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ..errors import CarrierError
-from ..events.messages import FromCarrier, Publish, Result
+from ..events.engine.letters import REDRIVEN, as_new
+from ..events.envelope import Envelope
+from ..events.messages import FromCarrier, Publish
 from ..events.settings import EventSettings
 from ..events.store.ops import Contents, DeadLetter, Delete, DropDead, Op, SetHalted, ToDead
-from .acks import Acks
 from .asking import Asking
 from .connection import ApiError, Connection, Msg, Unavailable
 from .dead import DeadStream, Foreign
 from .halted import HaltedKeys
-from .members import BEAT, LEASE, Heartbeat, Members
-from .names import Names, host_token, position_of
-from .partitions import Partitions
+from .later import Later
+from .names import Names, host_token
+from .owning.acks import Acks
+from .owning.fence import Fence
+from .owning.members import BEAT, Heartbeat, Members
+from .owning.partitions import Partitions
+from .owning.pulls import Pulls
 from .publisher import Publisher, partition_for
-from .pulls import Pulls
-from .streams import open_streams
+from .requests import REPLY_TO, Requests
+from .streams import SCHEDULES, open_streams
 from .wire import NoEvent, envelope_of
 
 if TYPE_CHECKING:
@@ -37,13 +42,8 @@ logger = logging.getLogger("tiny_listener.carrier")
 
 INTRODUCTION: Final = 0.4
 """Seconds in which the others answer our first heartbeat."""
-WATCH: Final = 0.5
-"""Seconds between two looks at the connection."""
-SILENT: Final = 8.0
-"""Seconds without a sign of the server after which nothing is started. Others take over after `LEASE`."""
 LEAVING: Final = 5.0
 """Seconds for releasing the partitions at the end."""
-REPLY_TO: Final = "tl-reply-to"
 
 
 class Held(msgspec.Struct):
@@ -54,17 +54,6 @@ class Held(msgspec.Struct):
 
     partition: int
     reply: str
-
-
-class Answer(msgspec.Struct, array_like=True):
-    """The result of a request, for the server that asked.
-
-    :ivar id: of the event
-    """
-
-    id: str
-    data: bytes | None
-    error: tuple[str, str] | None
 
 
 class NatsStore:
@@ -86,7 +75,7 @@ class NatsStore:
         self._asking: Final = Asking(self.connection)
         self.dead: Final = DeadStream(self.connection, self.names, self._asking.publish)
         self.halted: Final = HaltedKeys(self.connection, self.names, self._asking.publish, self._halt)
-        self.acks: Final = Acks(self.connection, self._doubt)
+        self.acks: Final = Acks(self.connection, lambda: self._may_be_lost(None))
         self.pulls: Final = Pulls(self.connection, self.names, self._came, self._may_be_lost, self._consumer_of)
         self.partitions: Final = Partitions(
             self.connection,
@@ -101,12 +90,11 @@ class NatsStore:
         self.publisher: Final = Publisher(
             self.connection, self.names, settings.limits.partitions, self._tell, self.names.inbox(self._host)
         )
+        self._later: Final = Later(self.connection, self.names, self._asking, self._destination)
         self._held: Final[dict[int, Held]] = {}
-        self._replies: Final[dict[int, tuple[str, str]]] = {}
-        self._asked: Final[dict[str, tuple[int, int]]] = {}
         self._tasks: Final[set[asyncio.Task[None]]] = set()
-        self._sure_at = 0.0
-        self._checking: asyncio.Task[None] | None = None
+        self._fence: Final = Fence(self.connection, self._check, self._deafen, self._stop)
+        self.requests: Final = Requests(self.connection, self._tell, self._spawn)
         self._contents = Contents()
         self._service: EventService | None = None
 
@@ -127,6 +115,8 @@ class NatsStore:
                     f"{limits.max_event}: raise max_payload in nats.conf"
                 )
             await self._asking.open()
+            if self.connection.version >= SCHEDULES:
+                await self._later.open()
             await self._meet()
             await self.halted.open()
             self._contents = Contents(dead=await self.dead.counts(), halted=self.halted.by_key())
@@ -143,7 +133,7 @@ class NatsStore:
         :raises CarrierError: one of them has our name
         """
         await self.connection.subscribe(self.names.members, self._beaten)
-        await self.connection.subscribe(self.names.inbox(self._host), self._has_result)
+        await self.connection.subscribe(self.names.inbox(self._host), self.requests.take)
         await self._beat()
         await asyncio.sleep(INTRODUCTION)
         if self.members.namesake is not None:
@@ -158,11 +148,11 @@ class NatsStore:
     def serve(self, service: EventService) -> None:
         """See `Remote`."""
         self._service = service
-        self._sure_at = time.monotonic()
-        for work in (self.publisher, self.acks, self.pulls, self.partitions):
+        for work in (self.publisher, self.acks, self.pulls, self.partitions, self._fence):
             self._spawn(_keep(work.run))
+        if self.connection.version >= SCHEDULES:
+            self._spawn(_keep(self._later.run))
         self._spawn(_keep(self._beat_on))
-        self._spawn(_keep(self._watch))
 
     async def close(self) -> None:
         """See `Remote`."""
@@ -208,72 +198,54 @@ class NatsStore:
     @property
     def is_sure(self) -> bool:
         """See `Remote`."""
-        return time.monotonic() - self._sure_at < SILENT
-
-    async def _watch(self) -> None:
-        """Look at the connection. After a pause of this process, or of the server, others may have our partitions."""
-        last = time.monotonic()
-        while True:
-            await asyncio.sleep(WATCH)
-            now = time.monotonic()
-            paused, last = now - last > SILENT / 2, now
-            if paused or now - self._sure_at >= SILENT:
-                if paused:
-                    self.members.was_deaf(now)
-                if self.connection.is_connected:
-                    await self._check()
-            elif now - self.connection.heard < SILENT / 2:
-                self._sure_at = now
-            if now - self._sure_at >= LEASE and self._held:
-                logger.error("NATS was silent for %g s: what is in flight is stopped, for others may have it", LEASE)
-                for partition in {held.partition for held in self._held.values()}:
-                    self._lose(partition, is_known=False)
-
-    def _doubt(self) -> None:
-        """Nobody answers for one of our consumers."""
-        if self._checking is None or self._checking.done():
-            self._checking = asyncio.ensure_future(self._check())
+        return self._fence.is_sure
 
     def _may_be_lost(self, partition: int | None) -> None:
         if partition is None:
-            self._doubt()
+            self._fence.doubt()
         else:
             self._lose(partition)
 
-    async def _check(self) -> None:
+    def _deafen(self) -> None:
+        self.members.was_deaf(time.monotonic())
+
+    async def _check(self) -> bool:
         """Look at which consumers are still ours, and give up the events of the others."""
         try:
             gone = await self.partitions.inspect()
         except (Unavailable, ApiError):
-            return
+            return False
         for partition in gone:
             self._lose(partition)
-        self._sure_at = time.monotonic()
         if self._service is not None:
             self._service.wake()
+        return True
 
-    def _lose(self, partition: int, *, is_known: bool = True) -> None:
-        """Another server has a partition."""
-        if is_known:
-            consumer = self.partitions.lose(partition)
-            if consumer is None:
-                return
-            logger.warning("The partition %d is at another server: its events in flight are stopped", partition)
+    def _stop(self) -> None:
+        """Others may have all of it."""
+        for partition, consumer in self.partitions.consumers.items():
             self.acks.forget(consumer)
-        else:
-            consumer = self.partitions.consumers.get(partition)
-            if consumer is not None:
-                self.acks.forget(consumer)
+            self.pulls.stop(partition)
+            self._drop(partition, in_flight=True)
+
+    def _lose(self, partition: int) -> None:
+        """Another server has a partition."""
+        consumer = self.partitions.lose(partition)
+        if consumer is None:
+            return
+        logger.warning("The partition %d is at another server: its events in flight are stopped", partition)
+        self.acks.forget(consumer)
         self.pulls.stop(partition)
         self._drop(partition, in_flight=True)
 
     async def _reconnected(self) -> None:
-        self.members.was_deaf(time.monotonic())
-        await self._check()
+        self._deafen()
+        await self._fence.look()
         await self._beat()
         self.publisher.again()
         await self.acks.again()
         self.pulls.again()
+        self._later.again()
         for partition, consumer in self.partitions.consumers.items():
             if not self.pulls.has(partition) and partition in self.partitions.owned:
                 self.pulls.ask(partition, consumer)
@@ -297,28 +269,27 @@ class NatsStore:
         for seq in seqs:
             if seq not in left:
                 self._held.pop(seq, None)
-                self._replies.pop(seq, None)
+                self.requests.drop(seq)
 
     def _is_settled(self, partition: int) -> bool:
         return not any(held.partition == partition for held in self._held.values())
 
-    def _came(self, partition: int, msg: Msg) -> None:
+    def _came(self, partition: int, seq: int, msg: Msg) -> None:
         """An event of one of our partitions has come."""
         assert self._service is not None
-        position = position_of(msg.reply)
-        if (held := self._held.get(position.seq)) is not None:
+        if (held := self._held.get(seq)) is not None:
             held.reply = msg.reply  # it was delivered again: by a new consumer
             return
         try:
             envelope = envelope_of(msg.headers, msg.data)
         except NoEvent as exc:
-            self._spawn(self._put_aside(Foreign(position.seq, msg.subject, str(exc)), msg))
+            self._spawn(self._put_aside(Foreign(seq, msg.subject, str(exc)), msg))
             return
-        self._held[position.seq] = Held(partition, msg.reply)
+        self._held[seq] = Held(partition, msg.reply)
         reply_to = (msg.headers or {}).get(REPLY_TO)
         if reply_to is not None:
-            self._replies[position.seq] = reply_to, envelope.id
-        self._service.add(envelope, position.seq, wants_result=reply_to is not None)
+            self.requests.handle(seq, reply_to, envelope.id)
+        self._service.add(envelope, seq, wants_result=reply_to is not None)
 
     async def _put_aside(self, foreign: Foreign, msg: Msg) -> None:
         logger.error("A message of %s is no event of ours, and is a dead letter: %s", foreign.subject, foreign.why)
@@ -334,37 +305,21 @@ class NatsStore:
     def publish(self, number: int, message: Publish) -> None:
         """See `Remote`."""
         if message.wants_result:
-            self._asked[message.envelope.id] = number, message.n
+            self.requests.ask(message.envelope.id, number, message.n)
         self.publisher.publish(number, message)
 
     def forget(self, number: int) -> None:
         """See `Remote`."""
         self.publisher.forget(number)
-        for id, (link, _) in list(self._asked.items()):  # noqa: A001
-            if link == number:
-                del self._asked[id]
+        self.requests.forget(number)
 
     def results(self, messages: Iterable[FromCarrier]) -> None:
         """See `Remote`."""
-        for message in messages:
-            assert isinstance(message, Result)
-            if (asked := self._replies.pop(message.n, None)) is not None:
-                subject, id = asked  # noqa: A001
-                answer = msgspec.msgpack.encode(Answer(id, message.data, message.error))
-                self._spawn(self.connection.publish(subject, answer))
-
-    def _has_result(self, msg: Msg) -> None:
-        try:
-            answer = msgspec.msgpack.decode(msg.data, type=Answer)
-        except msgspec.DecodeError:
-            return  # somebody else's message
-        if (asked := self._asked.pop(answer.id, None)) is not None:
-            self._tell(asked[0], Result(asked[1], answer.data, answer.error))
+        self.requests.answer(messages)
 
     async def write(self, ops: list[Op]) -> None:
         """See `Remote`."""
-        for seq in [seq for seq in self._replies if seq not in self._held]:
-            del self._replies[seq]  # of requests that have expired
+        self.requests.keep(self._held)
         replies: list[str] = []
         numbers: dict[int, int] = {}
         for op in ops:
@@ -405,12 +360,15 @@ class NatsStore:
 
     async def put_back(self, letter: DeadLetter) -> None:
         """See `Remote`."""
-        envelope = letter.envelope
-        subject = self.names.subject(partition_for(envelope, self._settings.limits.partitions), envelope.route)
-        headers = self.publisher.headers(envelope)
-        headers["Nats-Msg-Id"] += f" {envelope.attributes['tlredrive']}"
+        envelope = as_new(letter.envelope)
+        subject, headers = self._destination(envelope)
+        headers["Nats-Msg-Id"] += f" {envelope.attributes[REDRIVEN]}"
         await self._asking.publish(subject, envelope.data, headers)
         await self.dead.drop(letter.number)
+
+    def _destination(self, envelope: Envelope) -> tuple[str, dict[str, str]]:
+        partition = partition_for(envelope, self._settings.limits.partitions)
+        return self.names.subject(partition, envelope.route), self.publisher.headers(envelope)
 
     async def size(self, unsettled: int) -> int:
         """See `Remote`: the bytes of the whole stream."""

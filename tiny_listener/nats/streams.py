@@ -30,8 +30,8 @@ SECOND: Final = 1_000_000_000
 VERSION: Final = "1"
 
 
-async def open_streams(connection: Connection, names: Names, limits: Limits, replicas: int) -> dict[str, Any]:
-    """Create the streams, or check them; return the state of that of the events.
+async def open_streams(connection: Connection, names: Names, limits: Limits, replicas: int) -> None:
+    """Create the streams, or check them.
 
     :raises CarrierError: JetStream is off, the server is too old, or a stream has another shape
     """
@@ -51,8 +51,6 @@ async def open_streams(connection: Connection, names: Names, limits: Limits, rep
     }
     if connection.version >= METADATA:
         events["metadata"] = {"tiny-listener": VERSION, "partitions": str(limits.partitions)}
-    if connection.version >= SCHEDULES:
-        events["allow_msg_schedules"] = True
     dead: dict[str, Any] = {
         "name": names.dead,
         "subjects": [names.dead_subjects],
@@ -62,20 +60,31 @@ async def open_streams(connection: Connection, names: Names, limits: Limits, rep
         "duplicate_window": int(limits.dedup_window * SECOND),
         "num_replicas": replicas,
     }
-    state = await _open(connection, events)
+    await _open(connection, events)
     await _open(connection, dead)
-    return state
+    if connection.version >= SCHEDULES:
+        later: dict[str, Any] = {
+            "name": names.later_stream,
+            "subjects": [names.later_subjects],
+            "retention": "workqueue",
+            "storage": "file",
+            "allow_msg_schedules": True,
+            "duplicate_window": int(limits.dedup_window * SECOND),
+            "num_replicas": replicas,
+        }
+        await _open(connection, later)
 
 
-async def _open(connection: Connection, wanted: dict[str, Any]) -> dict[str, Any]:
+async def _open(connection: Connection, wanted: dict[str, Any]) -> None:
     until = time.monotonic() + PATIENCE
     while True:
         try:
             with contextlib.suppress(ApiError):
                 info = await connection.api(f"STREAM.INFO.{wanted['name']}")
                 _check(info["config"], wanted)
-                return info
-            return await connection.api(f"STREAM.CREATE.{wanted['name']}", wanted)
+                return
+            await connection.api(f"STREAM.CREATE.{wanted['name']}", wanted)
+            return
         except ApiError as exc:
             if exc.code == IN_USE:  # somebody else has created it since we looked
                 continue

@@ -23,7 +23,7 @@ JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 
 
-class NoEvent(ValueError):
+class NoEvent(ValueError):  # noqa: N818 - what it is
     """A message of the stream is no event of ours."""
 
 

@@ -214,7 +214,7 @@ class EventClient:
         return bool(self.app.lifecycle.in_progress) or (publisher is not None and publisher.consumer.client.is_busy)
 
     def _progress(self) -> tuple[int, int]:
-        return self.app.hooks.dispatched, self._carrier.service.commits
+        return self.app.hooks.dispatched, self._carrier.service.transactions.number
 
     # --- what became of them ----------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -119,11 +119,8 @@ def carrier_main(plan: CarrierPlan, terms: CarrierTerms) -> None:
         if plan.identity is not None:
             plan.identity.assume()
             die_with_the_supervisor(terms.supervisor_pid)
-        # Imported here: the supervisor needs neither the engine nor sqlite3.
-        from tiny_listener.events.service import EventService  # noqa: PLC0415
-
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            code = runner.run(_Carrier(lambda: EventService(plan.settings), terms, plan.log_file).run())
+            code = runner.run(_Carrier(lambda: _service(plan.settings), terms, plan.log_file).run())
     except (CannotLoad, OSError) as exc:
         _tell(channel, CarrierFailed(fitting(" ".join(str(exc).split()))))
         raise SystemExit(1) from None
@@ -132,6 +129,19 @@ def carrier_main(plan: CarrierPlan, terms: CarrierTerms) -> None:
         _tell(channel, CarrierFailed(fitting(" ".join(f"{type(exc).__name__}: {exc}".split()))))
         raise SystemExit(1) from None
     raise SystemExit(code)
+
+
+async def _service(settings: EventSettings) -> Service:
+    # Imported here: the supervisor needs neither the engine nor sqlite3.
+    from tiny_listener.events.service import EventService  # noqa: PLC0415
+
+    if settings.nats is None:
+        return EventService(settings)
+    from tiny_listener.nats.store import NatsStore  # noqa: PLC0415
+
+    store = NatsStore(settings)
+    await store.open()
+    return EventService(settings, remote=store)
 
 
 def _tell(channel: Channel[ToCarrier, FromCarrier], message: FromCarrier) -> None:
@@ -146,11 +156,15 @@ class _Carrier:
     :param log_file: see `CarrierPlan`
     """
 
-    def __init__(self, make_service: Callable[[], Service], terms: CarrierTerms, log_file: LogFile | None) -> None:
+    def __init__(
+        self, make_service: Callable[[], Awaitable[Service]], terms: CarrierTerms, log_file: LogFile | None
+    ) -> None:
         self._make_service = make_service
         self._channel = terms.channel
         self._log_file = log_file
         self._service: Service | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._later: list[tuple[ToCarrier, list[int]]] = []
         self._questions = Parts(questions.Question)
         self._answering: set[asyncio.Task[None]] = set()
         self._beats = Beats(terms.shown)
@@ -198,11 +212,14 @@ class _Carrier:
 
     def _obey(self, message: ToCarrier, fds: list[int]) -> None:
         match message:
+            case Stop():
+                if self._starting is not None:
+                    self._starting.cancel()
+                self._done.set_result(0)
             case Begin():
-                self._service = self._make_service()
-                self._service.start(message.expected)
-                self._beats.start()
-                self._outbox.send(CarrierReady())
+                self._starting = asyncio.ensure_future(self._begin(message))
+            case _ if self._service is None:
+                self._later.append((message, fds))
             case Attach():
                 assert self._service is not None
                 self._service.attach(socket.socket(fileno=fds[0]), message.slot)
@@ -211,8 +228,21 @@ class _Carrier:
             case TakeLog():
                 if self._log_file is not None:
                     self._log_file.take(fds[0])
-            case Stop():
-                self._done.set_result(0)
+
+    async def _begin(self, begin: Begin) -> None:
+        self._beats.start()
+        try:
+            service = await self._make_service()
+            service.start(begin.expected)
+            self._service = service
+            later, self._later = self._later, []
+            for message, fds in later:
+                self._obey(message, fds)
+        except Exception as exc:
+            if not self._done.done():
+                self._done.set_exception(exc)
+            return
+        self._outbox.send(CarrierReady())
 
     def _take_question(self, part: QuestionPart) -> None:
         try:

@@ -95,7 +95,8 @@ class Consumer(Source):
 
     def _stop(self, deliver: Deliver) -> None:
         """Another server has this event by now."""
-        log_safely(logger, logging.WARNING, "Published event %r is at another server: it is stopped", deliver.envelope.path)
+        words = "Published event %r is at another server: it is stopped"
+        log_safely(logger, logging.WARNING, words, deliver.envelope.path)
         self._listener.event_pool.cancel(lambda event: getattr(event, "delivery", None) is deliver)
 
     def _run(self, deliver: Deliver) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from ..counters import add
 from ..envelope import Envelope
 from ..life import Entry, State
 from ..messages import (
-    Cancel,
     Deliver,
     Done,
     Draining,
@@ -27,6 +26,7 @@ from ..store.ops import Contents, Count, Delete, Insert, Start, StoredEvent
 from .admission import Admission
 from .effects import Effects, without_publishes
 from .letters import Letters
+from .loading import drop, load
 from .members import Member
 from .settling import Settling
 from .state import EngineState
@@ -67,29 +67,9 @@ class Engine:
             Draining: lambda member, _, __: self.schedule.drain(member),
         }
         for stored in contents.events:
-            self._load(stored, now)
-
-    def _load(self, stored: StoredEvent, now: float) -> None:
-        entry = self.state.entry_of(stored.seq, stored.envelope, stored.envelope.size)
-        for name in ("attempts", "crashes", "suspect", "due", "error", "first_started"):
-            setattr(entry, name, getattr(stored, name))
-        self.admission.load(entry)
-        if (due := entry.envelope.due) is not None:  # it has not fallen due: `_take_its_place` stores it without
-            entry.state, entry.due = State.DELAYED, due
-            self.state.delayed[entry.seq] = entry
-            self.state.timers.set(entry, due)
-            return
-        self.state.entries[entry.seq] = entry
-        if stored.is_started:
-            self._left_open.add(entry.seq)
-        if entry.due is None or entry.due <= now:
-            entry.due = None
-            self.schedule.add(entry)
-            return
-        entry.state = State.RETRYING
-        entry.passing = not self.schedule.keep_key(entry)
-        self.state.retrying.add(entry.seq)
-        self.state.timers.set(entry, entry.due)
+            load(self.state, self.admission, stored, now)
+            if stored.is_started:
+                self._left_open.add(stored.seq)
 
     # --- a stream that stores events, and has several servers ----------------------------------------
 
@@ -101,7 +81,7 @@ class Engine:
         """
         if seq in self.state.entries:
             return
-        self._load(StoredEvent(seq, envelope), now)
+        load(self.state, self.admission, StoredEvent(seq, envelope), now)
         entry = self.state.entries[seq]
         if asked_by is not None:
             entry.reply_to = asked_by, seq
@@ -110,33 +90,13 @@ class Engine:
                 self._resume(entry, member, attempt)
                 if (said := member.early.pop(seq, None)) is not None:
                     self._handlers[type(said)](member, said, now)
-                return
 
-    def drop(self, seqs: Iterable[int], *, in_flight: bool) -> list[int]:
+    def drop(self, seqs: Collection[int], *, in_flight: bool) -> list[int]:
         """Forget events, which stay in the stream: another server has them from now on. Return those that are left.
 
-        :param in_flight: also those in flight; what their workers say of them is ignored
+        :param in_flight: also those in flight, which are cancelled; what their workers say of them is ignored
         """
-        left = []
-        for seq in seqs:
-            entry = self.state.entries.get(seq)
-            if entry is None:
-                continue
-            if entry.state is State.IN_FLIGHT:
-                if not in_flight:
-                    left.append(seq)
-                    continue
-                assert entry.member is not None
-                self.state.sends[entry.member].append(Cancel(seq))
-                self.schedule.end(entry)
-            elif entry.state is State.WAITING:
-                self.schedule.remove(entry)
-            else:
-                self.schedule.release(entry)  # it waits for its retry
-            self._left_open.discard(seq)
-            self.admission.answered(entry)
-            self.state.forget(entry)
-        return left
+        return drop(self.state, self.admission, seqs, in_flight=in_flight)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -339,18 +299,14 @@ class Engine:
 
     def next_due(self) -> float | None:
         """Return when to call `tick` next; None: nothing waits for a time."""
-        times = []
-        if (due := self.state.timers.next()) is not None:
-            times.append(due)
-        if (due := self.schedule.awaited_until) is not None:
-            times.append(due)
-        if self.admission.waiting and (due := self.admission.next_due) is not None:
-            times.append(due)
-        if self._expected:
-            times.append(self._expected_until)
-        if (due := self._settling.due) is not None:
-            times.append(due)
-        return min(times) if times else None
+        times = (
+            self.state.timers.next(),
+            self.schedule.awaited_until,
+            self.admission.next_due,
+            self._settling.due,
+            self._expected_until if self._expected else None,
+        )
+        return min((time for time in times if time is not None), default=None)
 
     def _retry_at(self, entry: Entry, when: float) -> None:
         entry.due = when

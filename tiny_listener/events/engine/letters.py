@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 
 from ..counters import add
-from ..envelope import HOLDS
+from ..envelope import HOLDS, Envelope
 from ..life import Entry
 from ..policy import Reason
 from ..store.ops import Contents, DeadLetter, DropDead, SetHalted, ToDead
 from .admission import Admission
 from .state import EngineState
 
-__all__ = ["REDRIVEN", "Letters"]
+__all__ = ["REDRIVEN", "Letters", "as_new"]
 
 REDRIVEN: Final = "tlredrive"
 """The attribute that counts how often an event was put back."""
@@ -88,11 +88,8 @@ class Letters:
     def redrive(self, letter: DeadLetter, now: float) -> None:
         """Put an event back, with no attempts: at the end of its key, but before all others if the key waits for it."""
         self._drop(letter)
-        old = letter.envelope
-        attributes = {**old.attributes, REDRIVEN: str(int(old.attributes.get(REDRIVEN, "0")) + 1)}
-        attributes.pop(HOLDS, None)  # the request that it was is over
-        envelope = msgspec.structs.replace(old, attributes=attributes, due=None, expires=None)
-        is_first = old.key is not None and self.halted.get(old.key) == letter.number
+        envelope, key = as_new(letter.envelope), letter.envelope.key
+        is_first = key is not None and self.halted.get(key) == letter.number
         seq = letter.seq if is_first else None
         self._admission.insert(envelope, envelope.size, now, seq, first=is_first, is_new=False)
         self._go_on(letter)
@@ -108,7 +105,19 @@ class Letters:
         add(self.by_reason, letter.reason, -1)
         self._state.ops.append(DropDead(letter.number))
 
+    def taken_back(self, letter: DeadLetter) -> None:
+        """A letter was published again where it is stored, and deleted."""
+        add(self.by_reason, letter.reason, -1)
+        self._go_on(letter)
+
     def _go_on(self, letter: DeadLetter) -> None:
         key = letter.envelope.key
         if key is not None and self.halted.get(key) == letter.number:
             self._halt(key, None)
+
+
+def as_new(envelope: Envelope) -> Envelope:
+    """Return an event to publish again: it counts how often that was done, and is no request any more."""
+    attributes = {**envelope.attributes, REDRIVEN: str(int(envelope.attributes.get(REDRIVEN, "0")) + 1)}
+    attributes.pop(HOLDS, None)  # the request that it was is over
+    return msgspec.structs.replace(envelope, attributes=attributes, due=None, expires=None)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any, Final
 
-from ..events.settings import Limits
-from .connection import ApiError, Connection, Unavailable
+from ...events.settings import Limits
+from ..connection import ApiError, Connection, Unavailable
+from ..names import Names, owner_of
 from .members import Members
-from .names import Names, owner_of
 
 __all__ = ["Hold", "Partitions"]
 
@@ -140,7 +140,7 @@ class Partitions:
     async def _take(self, missing: set[int]) -> None:
         theirs = await self._others()
         now = time.monotonic()
-        able = []
+        able: list[tuple[int, str | None]] = []
         for partition in missing:
             found = theirs.get(partition)
             if found is None:

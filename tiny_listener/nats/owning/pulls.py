@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from .connection import Connection, Msg, status_of
-from .names import Names
+from ..connection import Connection, Msg, status_of
+from ..names import Names, position_of
 
 __all__ = ["Pulls"]
 
@@ -44,7 +44,7 @@ class Pull:
 class Pulls:
     """The pulls of the partitions that are owned.
 
-    :param take: called with a partition and a message that has an event
+    :param take: called with a partition, a place in the stream and a message that has an event
     :param lose: called with a partition whose consumer is gone; None: some may be
     :param owner: returns the consumer of a partition that is ours
     """
@@ -53,7 +53,7 @@ class Pulls:
         self,
         connection: Connection,
         names: Names,
-        take: Callable[[int, Msg], None],
+        take: Callable[[int, int, Msg], None],
         lose: Callable[[int | None], None],
         owner: Callable[[int], str | None],
     ) -> None:
@@ -119,33 +119,44 @@ class Pulls:
             del self._of[pull.partition]
 
     def _came(self, msg: Msg) -> None:
+        status = status_of(msg)
+        if status is None:
+            self._event(msg)
+            return
         number = int(msg.subject.rpartition(".")[2])
         pull = self._pulls.get(number)
         if pull is None:
             return
         pull.heard = time.monotonic()
-        status = status_of(msg)
-        if status is None:
-            pull.left -= 1
-            self._take(pull.partition, msg)
-            if pull.left == 0:
-                self._end(number)
-                self.ask(pull.partition, pull.consumer)
-            return
         text = str((msg.headers or {}).get("Description", "")).lower()
-        if status == 100:  # noqa: PLR2004 - a heartbeat
+        if status == 100:
             return
         self._end(number)
-        if any(text.startswith(gone) for gone in GONE) or status == 503:  # noqa: PLR2004 - no responders
+        if any(text.startswith(gone) for gone in GONE) or status == 503:
             self._refused(pull, status)
         elif status in (404, 408):
             self.ask(pull.partition, pull.consumer)
         else:
             asyncio.get_running_loop().call_later(PAUSE, self._ask_still, pull)
 
+    def _event(self, msg: Msg) -> None:
+        """An event has come. It has its own subject, and in that of its acknowledgement the consumer."""
+        position = position_of(msg.reply)
+        owned = self._names.owned(position.consumer)
+        number = None if owned is None else self._of.get(owned.partition)
+        if number is None or self._pulls[number].consumer != position.consumer:
+            return  # of a partition that is not ours any more: it stays stored
+        pull = self._pulls[number]
+        pull.heard = time.monotonic()
+        pull.left -= 1
+        self._take(pull.partition, position.seq, msg)
+        if pull.left == 0:
+            self._end(number)
+            self.ask(pull.partition, pull.consumer)
+
     def _refused(self, pull: Pull, status: int) -> None:
         """The consumer is gone. Without responders that is not sure: JetStream may have no leader by now."""
-        if status == 503:  # noqa: PLR2004
+        if status == 503:
             asyncio.get_running_loop().call_later(PAUSE, self._ask_still, pull)
             self._lose(None)
         else:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from .connection import Connection, Msg, status_of
+from ..connection import Connection, Msg, status_of
 
 __all__ = ["Acks"]
 
