@@ -125,6 +125,10 @@ events-chaos: $(VENV)/.dev  ## the order of keyed events while processes are kil
 	done; done
 	$(BIN)/python loadtest/events_chaos.py --events 20000 --kills 20 --stops 3
 	$(BIN)/python loadtest/events_chaos.py --events 20000 --kills 20 --small-disk
+	for nodes in 1 3; do for keys in "--keys 200" "--keys 20000 --skew 1"; do \
+		$(BIN)/python loadtest/events_chaos.py --store nats --nodes $$nodes $$keys --period 1 --stops 1 \
+			--events $$(($(EVENTS) / 5)) --kills $$(($(KILLS) / 5)) || exit 1; \
+	done; done
 
 exactness: tools $(VENV)/.dev  ## whether counters are what clients saw, over 100,000 requests and kills, reloads, recycling
 	$(BIN)/python loadtest/exactness.py

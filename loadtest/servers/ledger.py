@@ -28,10 +28,14 @@ async def publish(entries: Annotated[list[tuple[str, int]], Body]) -> int:
 
 @app.on_event("entry {key} {number:int}", retry=Retry(max_attempts=1000, first=0.05, factor=1))
 async def entry(key: str, number: int, event: Event) -> None:
-    """Do a little, sometimes slowly, and sometimes fail."""
+    """Do a little, sometimes slowly, and sometimes fail. One that is stopped has failed too: it comes again."""
     note("start", key, number)
     if SECONDS and random.random() < 0.5:
-        await asyncio.sleep(random.random() * 2 * SECONDS)
+        try:
+            await asyncio.sleep(random.random() * 2 * SECONDS)
+        except asyncio.CancelledError:
+            note("fail", key, number)
+            raise
     if FAILURES and event.attempt == 1 and random.random() < FAILURES:
         note("fail", key, number)
         raise ValueError("a failure by chance")

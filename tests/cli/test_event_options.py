@@ -41,7 +41,7 @@ def test_a_relative_folder_is_that_of_the_start(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sqlite", "sqlite:", "SQLITE:/x", "nats://x", "sqlite:///x", "Memory", "sqlite:\0"]
+    "text", ["", "sqlite", "sqlite:", "SQLITE:/x", "NATS://x", "sqlite:///x", "Memory", "sqlite:\0"]
 )
 def test_anything_else_is_refused_with_what_would_be_right(text: str) -> None:
     with pytest.raises(click.BadParameter, match="use sqlite:DIR"):

@@ -12,7 +12,7 @@ import pytest
 
 import tiny_listener
 from tests.server import APPS, ROOT, command, serving
-from tiny_listener.cli.contradictions import SUPERVISED
+from tiny_listener.cli.contradictions import SUPERVISED, Given, refuse_contradictions
 from tiny_listener.cli.main import SECTIONS
 from tiny_listener.cli.main import command as cli
 
@@ -148,3 +148,14 @@ def test_options_that_need_a_supervisor_say_so() -> None:
         done = command("--admin-port", "0", f"--{name}", "1", "web:app")
         assert done.returncode == 2
         assert f"--{name} needs a supervisor: add --workers 2" in done.stderr
+
+
+def test_what_a_stronger_option_overrides_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text('admin-token-file = "/no/such/file"\nuds = "/run/web.sock"\nuds-mode = "660"\n')
+    monkeypatch.setenv("TINY_LISTENER_ADMIN_TOKEN", "sesame")
+    with cli.make_context("tiny-listener", ["--config", str(file), "--port", "3", "web:app"]) as ctx:
+        given = Given.of(ctx, ctx.params)
+        refuse_contradictions(given)
+    names = ("admin_token", "admin_token_file", "port", "uds", "uds_mode")
+    assert [given.options[name] for name in names] == ["sesame", None, 3, None, None]

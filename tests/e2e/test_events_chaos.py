@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.nats.servers import EACH_VERSION
 from tests.server import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -27,6 +28,18 @@ def test_the_order_of_each_key_holds(store: str, keys: int, skew: int) -> None:
     )
     assert code == 0, text
     assert "6000 events; 0 out of order; 0 overlaps; 0 missing" in text
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("binary", EACH_VERSION)
+def test_the_order_of_each_key_holds_on_nats(binary: str) -> None:
+    """Two servers share a NATS server; all of them are killed."""
+    code, text = chaos(
+        *("--store", "nats", "--nats-server", binary, "--events", "4000", "--kills", "10", "--period", "1"),
+        *("--keys", "64", "--seed", "4"),
+    )
+    assert code == 0, text
+    assert "4000 events; 0 out of order; 0 overlaps; 0 missing" in text
 
 
 def test_without_confirmed_settling_the_oracle_fails() -> None:

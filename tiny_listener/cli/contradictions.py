@@ -11,6 +11,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from .events.nats import is_nats, refuse_nats_contradictions
+
 __all__ = ["SUPERVISED", "Given", "refuse_contradictions"]
 
 TYPED = 3
@@ -42,7 +44,9 @@ class Given:
         """Return what the context of the command knows."""
         sources = {name: ctx.get_parameter_source(name) for name in options}
         strength = {name: STRENGTH[source] for name, source in sources.items() if source in STRENGTH}
+        file, ctx.default_map = ctx.default_map, None  # what a file has is a default to click
         defaults = {p.name or "": p.get_default(ctx) for p in ctx.command.params}
+        ctx.default_map = file
         # If there is no default, click 8.3 and later returns a member of its own Enum.
         return cls(options, strength, {n: None if isinstance(d, Enum) else d for n, d in defaults.items()})
 
@@ -88,7 +92,8 @@ def refuse_contradictions(given: Given) -> None:
         "reload_exclude",
     ):  # a file may set them even if --reload is not used this time
         _refuse_without(given, name, "reload", weakest=TYPED)
-    _refuse_sync_in_memory(given)
+    _refuse_sync_without_a_disk(given)
+    refuse_nats_contradictions(given)
     for one in ("check", "routes", "openapi"):
         if one in given.names and "pid_file" in given.names:
             raise click.UsageError(f"--{one} runs no server, so there is nothing to write to a --pid-file")
@@ -110,14 +115,15 @@ def _choose(given: Given, one: str, other: str, what: str = "name two addresses 
         given.forget("uds_mode")
 
 
-def _refuse_sync_in_memory(given: Given) -> None:
+def _refuse_sync_without_a_disk(given: Given) -> None:
     store, sync = given.strength.get("events", 0), given.strength.get("events_sync", 0)
-    if given.options["events"] != "memory" or not sync:
+    place = "nats://" if is_nats(given.options["events"]) else given.options["events"]
+    if place not in ("memory", "nats://") or not sync:
         return
     if sync < store:
         given.forget("events_sync")
     else:
-        raise click.UsageError("--events-sync does nothing with --events memory: use --events sqlite:DIR, or omit it")
+        raise click.UsageError(f"--events-sync does nothing with --events {place}: use --events sqlite:DIR, or omit it")
 
 
 def _refuse_what_needs_a_supervisor(given: Given) -> None:

@@ -16,7 +16,7 @@ from .completion import complete_app, completion_option
 from .config import read_config
 from .contradictions import SUPERVISED, Given, refuse_contradictions
 from .events import run_command
-from .events.options import EVENTS, event_options
+from .events.options import EVENT_SECTIONS, event_options
 from .run import run
 from .stdio import open_what_is_closed
 from .values import HostNames, Permissions, Seconds, Whole
@@ -41,7 +41,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "group", "umask",
     ),
     "Workers under a supervisor (started by --workers 2 or more, --reload, --user or --group)": SUPERVISED,
-    "Published events": EVENTS,
+    **EVENT_SECTIONS,
     "Metrics": (
         "admin_host", "admin_port", "admin_token", "admin_token_file", "admin_open",
         "admin_allowed_hosts", "no_metrics",

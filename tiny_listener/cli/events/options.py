@@ -12,12 +12,13 @@ import click
 from ...errors import CarrierError
 from ...events.settings import EventSettings, Limits
 from ..values import Whole
+from .nats import NATS, NO_CREDENTIALS, is_nats, nats_options, nats_settings, servers
 
 if TYPE_CHECKING:
     from tiny_listener_supervisor import CarrierStart
 
 __all__ = [
-    "EVENTS",
+    "EVENT_SECTIONS",
     "EventStore",
     "carrier_start",
     "default_store",
@@ -29,6 +30,7 @@ __all__ = [
 EVENTS = (
     "events", "events_sync", "events_concurrency", "events_max", "events_max_bytes", "events_partitions",
 )  # fmt: skip
+EVENT_SECTIONS = {"Published events": EVENTS, "Published events on NATS (--events nats://HOST:PORT)": NATS}
 """The options, as `--help` groups them."""
 MEMORY = "memory"
 SQLITE = "sqlite:"
@@ -43,7 +45,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class EventStore(click.ParamType[str]):
-    """`sqlite:DIR` or `memory`. A folder becomes absolute."""
+    """`sqlite:DIR`, `memory`, or URLs of NATS. A folder becomes absolute, and each URL has its port."""
 
     name = "store"
 
@@ -52,8 +54,15 @@ class EventStore(click.ParamType[str]):
         text = str(value)
         if text == MEMORY:
             return text
+        if is_nats(text):
+            try:
+                return ",".join(servers(text))
+            except ValueError as exc:
+                self.fail(str(exc), param, ctx)
         folder = text.removeprefix(SQLITE)
-        right = "use sqlite:DIR with the folder of the database, such as sqlite:/var/lib/shop, or memory"
+        if folder == text and "@" in text:  # some other URL: an error must not show its password
+            self.fail(NO_CREDENTIALS, param, ctx)
+        right = "use sqlite:DIR with the folder of the database, such as sqlite:/var/lib/shop, memory, or nats://HOST"
         if folder == text or not folder or "\0" in folder:
             self.fail(f"{value!r} is no store of events: {right}", param, ctx)
         if folder.startswith("//"):
@@ -68,10 +77,10 @@ def event_options(function: Decorated) -> Decorated:
         click.option(
             "--events",
             type=EventStore(),
-            metavar="sqlite:DIR|memory",
-            help="Store published events in a database in this folder, or only in memory, and start what stores them "
-            "with the server.  [default: a folder of the application in $STATE_DIRECTORY or "
-            "$XDG_STATE_HOME/tiny-listener, once an event is published]",
+            metavar="sqlite:DIR|memory|nats://HOST:PORT[,...]",
+            help="Store published events in a database in this folder, only in memory, or on NATS JetStream, where "
+            "several servers share them, and start what stores them with the server.  [default: a folder of the "
+            "application in $STATE_DIRECTORY or $XDG_STATE_HOME/tiny-listener, once an event is published]",
         ),
         click.option(
             "--events-sync",
@@ -108,6 +117,7 @@ def event_options(function: Decorated) -> Decorated:
             show_default=True,
             help="Partitions of the keys, fixed when a store is created.",
         ),
+        nats_options,
     )):  # fmt: skip
         function = option(function)
     return function
@@ -120,16 +130,19 @@ def event_settings(app: str, options: Mapping[str, Any], environ: Mapping[str, s
     :param environ: the environment of the user that the database belongs to
     """
     store = options["events"]
+    folder = nats = None
     if store is None:
-        folder: str | None = default_store(app, environ)
-    else:
-        folder = None if store == MEMORY else store.removeprefix(SQLITE)
+        folder = default_store(app, environ)
+    elif is_nats(store):
+        nats = nats_settings(app, options)
+    elif store != MEMORY:
+        folder = store.removeprefix(SQLITE)
     limits = Limits(
         max_events=options["events_max"],
         max_bytes=options["events_max_bytes"],
         partitions=options["events_partitions"],
     )
-    return EventSettings(folder, options["events_sync"], options["events_concurrency"], limits)
+    return EventSettings(folder, options["events_sync"], options["events_concurrency"], limits, nats)
 
 
 def default_store(app: str, environ: Mapping[str, str] | None = None) -> str:
@@ -154,7 +167,7 @@ def carrier_start(settings: EventSettings, given: set[str]) -> CarrierStart:
     """
     from tiny_listener_supervisor import CarrierStart  # noqa: PLC0415 - --help does without
 
-    if "events" in given:
+    if "events" in given or settings.nats is not None:
         return CarrierStart.REQUIRED
     waits = settings.folder is not None and os.access(Path(settings.folder, DATABASE), os.F_OK)
     return CarrierStart.AT_THE_START if waits else CarrierStart.WHEN_NEEDED

@@ -16,12 +16,16 @@ from ...events import questions
 from ...events.envelope import Envelope, check_id, check_size, key_text, new_id
 from ...events.settings import EventSettings, Limits
 from ..application import check_app_string, load
+from .nats import AppName, default_app, is_nats
 from .options import MEMORY, SQLITE, EventStore, default_store
 
 if TYPE_CHECKING:
     from ...core.listener import Listener
 
 __all__ = ["command"]
+
+NATS_STORE = "nats:"
+"""The status of a server on NATS shows this and the name of the application as its store."""
 
 
 class NotPublished(click.ClickException):
@@ -38,8 +42,12 @@ class NotPublished(click.ClickException):
 @click.option("--data", metavar="JSON|@FILE", help="The data, as JSON; @FILE reads it from a file, @- from stdin.")
 @click.option("--delay", type=click.FloatRange(min=0), metavar="SECONDS", help="Let it be handled after this time.")
 @click.option(
-    "--events", type=EventStore(), metavar="sqlite:DIR", help="The store, if no server runs that has it open."
+    "--events",
+    type=EventStore(),
+    metavar="sqlite:DIR|nats://HOST",
+    help="The store, if no server runs that has it open. On NATS, a server of this machine stores the event.",
 )
+@click.option("--events-app", type=AppName(), metavar="NAME", help="The name that this server has for the application.")
 @click.option("--socket", "socket_path", type=click.Path(), help="The server's control socket.")
 @click.option("--pid", type=int, help="The server's process id, where several run.")
 @click.option("--app-dir", default=".", show_default=True, help="The folder to import the application from.")
@@ -116,9 +124,13 @@ def _publish(app: str, envelope: Envelope, options: dict[str, Any]) -> questions
     from .ctl import ask_carrier, server_of  # noqa: PLC0415
 
     store = options["events"] or f"{SQLITE}{default_store(app)}"
+    if is_nats(store):
+        store = f"{NATS_STORE}{options['events_app'] or default_app(app)}"
     place = options["socket_path"], options["pid"]
     if place == (None, None):
         path = server_of(store)
+        if path is None and store.startswith(NATS_STORE):
+            raise NotPublished(f"no server of this user on this machine has the events of {store}: start one")
         if path is None:
             folder = store.removeprefix(SQLITE)
             return asyncio.run(_store(EventSettings(folder), envelope))
