@@ -64,15 +64,17 @@ class Connection:
     """A connection that is made again for ever.
 
     :param settings: where, and with which credentials
-    :param on_reconnect: awaited after each reconnect
+    :param on_reconnect: awaited after each reconnect, with whether it is to another server, or to one that was started
+        again
     """
 
-    def __init__(self, settings: NatsSettings, on_reconnect: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, settings: NatsSettings, on_reconnect: Callable[[bool], Awaitable[None]]) -> None:
         self._settings: Final = settings
         self._on_reconnect: Final = on_reconnect
         self._client: Final = Client()
         self._last_error = ""
         self._is_open = False
+        self._server = ""
         self.reconnects = 0
         self.heard = time.monotonic()
         """When the server last answered."""
@@ -97,6 +99,7 @@ class Connection:
         except (nats.errors.Error, OSError, ValueError) as exc:
             raise CarrierError(f"NATS at {where} cannot be used: {' '.join(str(exc).split())}") from None
         self._is_open = True
+        self._server = self._server_id()
         self.heard = time.monotonic()
 
     def _options(self) -> dict[str, Any]:
@@ -146,12 +149,16 @@ class Connection:
         self.reconnects += 1
         self.heard = time.monotonic()
         logger.info("The connection to NATS is back")
-        await self._on_reconnect()
+        known, self._server = self._server, self._server_id()
+        await self._on_reconnect(known != self._server)
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection by now."""
         return bool(self._client.is_connected)
+
+    def _server_id(self) -> str:
+        return str(self._client._server_info.get("server_id"))  # noqa: SLF001 - a new one after each start
 
     @property
     def version(self) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from .connection import ApiError, Connection, Msg
 from .names import Names
 from .wire import envelope_of, headers_of
 
-__all__ = ["DeadStream", "Foreign"]
+__all__ = ["NO_MESSAGE", "DeadStream", "Foreign"]
 
 LETTER: Final = "tl-letter"
 NO_MESSAGE: Final = 10037

@@ -19,7 +19,7 @@ from ..events.settings import EventSettings
 from ..events.store.ops import Contents, DeadLetter, Delete, DropDead, Op, SetHalted, ToDead
 from .asking import Asking
 from .connection import ApiError, Connection, Msg, Unavailable
-from .dead import DeadStream, Foreign
+from .dead import NO_MESSAGE, DeadStream, Foreign
 from .halted import HaltedKeys
 from .later import Later
 from .names import Names, host_token
@@ -223,8 +223,7 @@ class NatsStore:
 
     def _stop(self) -> None:
         """Others may have all of it."""
-        for partition, consumer in self.partitions.consumers.items():
-            self.acks.forget(consumer)
+        for partition in list(self.partitions.consumers):
             self.pulls.stop(partition)
             self._drop(partition, in_flight=True)
 
@@ -234,14 +233,37 @@ class NatsStore:
         if consumer is None:
             return
         logger.warning("The partition %d is at another server: its events in flight are stopped", partition)
-        self.acks.forget(consumer)
         self.pulls.stop(partition)
         self._drop(partition, in_flight=True)
 
-    async def _reconnected(self) -> None:
+    async def _take_again(self) -> None:
+        """The server was started again. Its consumers may have forgotten what they delivered: make them anew."""
+        self.acks.suspend()
+        await self.partitions.renew()
+        for seq in list(self.acks.unconfirmed):
+            if not await self._is_stored(seq):
+                self.acks.give_up([seq])
+
+    async def _is_stored(self, seq: int) -> bool:
+        """Whether the stream has an event: without it, an acknowledgement was carried out."""
+        while True:
+            try:
+                await self.connection.api(f"STREAM.MSG.GET.{self.names.stream}", {"seq": seq})
+            except ApiError as exc:
+                return exc.code != NO_MESSAGE
+            except Unavailable:
+                if not self.connection.is_connected:
+                    return True  # the next reconnect asks again
+                await asyncio.sleep(0.1)
+            else:
+                return True
+
+    async def _reconnected(self, is_new: bool) -> None:
         self._deafen()
-        await self._fence.look()
         await self._beat()
+        if is_new:
+            await self._take_again()
+        await self._fence.look()
         self.publisher.again()
         await self.acks.again()
         self.pulls.again()
@@ -266,6 +288,10 @@ class NatsStore:
         assert self._service is not None
         seqs = [seq for seq, held in self._held.items() if held.partition == partition]
         left = set(self._service.drop(seqs, in_flight=in_flight))
+        if in_flight:
+            self.acks.give_up(seqs)
+        else:
+            left |= {seq for seq in seqs if seq in self.acks.unconfirmed}
         for seq in seqs:
             if seq not in left:
                 self._held.pop(seq, None)
@@ -279,6 +305,8 @@ class NatsStore:
         assert self._service is not None
         if (held := self._held.get(seq)) is not None:
             held.reply = msg.reply  # it was delivered again: by a new consumer
+            if seq in self.acks.unconfirmed:
+                self._spawn(self.acks.delivered_again(seq, msg.reply))
             return
         try:
             envelope = envelope_of(msg.headers, msg.data)
@@ -320,7 +348,7 @@ class NatsStore:
     async def write(self, ops: list[Op]) -> None:
         """See `Remote`."""
         self.requests.keep(self._held)
-        replies: list[str] = []
+        replies: dict[int, str] = {}
         numbers: dict[int, int] = {}
         for op in ops:
             match op:
@@ -338,10 +366,13 @@ class NatsStore:
                     await self.dead.drop(op.number)
         await self.acks.settle(replies)
 
-    def _take_reply(self, seq: int, replies: list[str]) -> None:
-        held = self._held.pop(seq, None)
+        for seq in replies:
+            self._held.pop(seq, None)
+
+    def _take_reply(self, seq: int, replies: dict[int, str]) -> None:
+        held = self._held.get(seq)
         if held is not None:  # else its partition was lost meanwhile
-            replies.append(held.reply)
+            replies[seq] = held.reply
 
     def _halt(self, key: str, number: int | None) -> None:
         if self._service is not None:

@@ -155,6 +155,16 @@ class Partitions:
     async def _take_one(self, partition: int, old: str | None) -> None:
         if old is not None:
             await self._delete(old)
+        name = await self._create(partition)
+        if name is None:
+            return  # somebody else was faster: the next look shows who
+        self._holds[partition] = Hold.OWNED
+        self.consumers[partition] = name
+        self.moves += 1
+        self._on_owned(partition, name)
+
+    async def _create(self, partition: int) -> str | None:
+        """Create the consumer of a partition; return its name, or None if that cannot be by now."""
         epoch = f"{time.time_ns():x}{secrets.token_hex(2)}"
         name = self._names.consumer(partition, epoch, self._members.host)
         config: dict[str, Any] = {
@@ -174,13 +184,26 @@ class Partitions:
         except ApiError as exc:
             if exc.code not in NOT_UNIQUE:
                 logger.warning("The partition %d cannot be taken: %s", partition, exc)
-            return  # somebody else was faster: the next look shows who
+            return None
         except Unavailable:
-            if not await self._exists(name):
-                return
-        self._holds[partition] = Hold.OWNED
+            return name if await self._exists(name) else None
+        return name
+
+    async def renew(self) -> None:
+        """Make the consumers of all that is ours anew."""
+        await asyncio.gather(*(self._renew(partition) for partition in list(self.consumers)))
+
+    async def _renew(self, partition: int) -> None:
+        old, hold = self.consumers[partition], self._holds[partition]
+        try:
+            await self._delete(old)
+            name = await self._create(partition) if hold is Hold.OWNED else None
+        except (ApiError, Unavailable) as exc:
+            logger.warning("The partition %d cannot be taken again: %s", partition, exc)
+            name = None
+        if name is None:
+            return  # the next look at what is ours shows it
         self.consumers[partition] = name
-        self.moves += 1
         self._on_owned(partition, name)
 
     async def _exists(self, consumer: str) -> bool:
