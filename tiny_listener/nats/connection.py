@@ -176,7 +176,10 @@ class Connection:
 
         async def call(msg: Msg) -> None:
             self.heard = time.monotonic()
-            take(msg)
+            try:
+                take(msg)
+            except Exception:  # nats-py would show its text only
+                logger.exception("A message of %s cannot be taken", msg.subject)
 
         # What is not taken in time would be dropped: there is always room.
         await self._client.subscribe(subject, cb=call, pending_msgs_limit=0, pending_bytes_limit=0)

@@ -29,6 +29,8 @@ AGAIN: Final = 0.25
 SWEEP: Final = 0.1
 SLACK: Final = 6.0
 """Seconds after its deadline when a publisher has given up for sure."""
+GONE: Final = 0
+"""No link has this number."""
 FULL: Final = 10077
 TOO_LARGE: Final = 10054
 FINAL: Final = {10060: "another stream takes the subject", 10025: "JetStream has no room on the disk"}
@@ -126,7 +128,7 @@ class Publisher:
         """A link is closed. What is on its way is still published, for it may have been already."""
         for pending in list(self._flying.values()):
             if pending.number == number:
-                pending.number = -1
+                pending.number = GONE
 
     def again(self) -> None:
         """Publish again what is not acknowledged: the connection was lost meanwhile."""
@@ -191,7 +193,8 @@ class Publisher:
             self._flying[self._tokens] = pending
 
     def _over(self, pending: Pending, answer: FromCarrier) -> None:
-        self._answer(pending.number, answer)
+        if pending.number != GONE:
+            self._answer(pending.number, answer)
         self._end(pending)
 
     async def _sweep(self) -> None:

@@ -75,7 +75,7 @@ class NatsStore:
         self._asking: Final = Asking(self.connection)
         self.dead: Final = DeadStream(self.connection, self.names, self._asking.publish)
         self.halted: Final = HaltedKeys(self.connection, self.names, self._asking.publish, self._halt)
-        self.acks: Final = Acks(self.connection, lambda: self._may_be_lost(None))
+        self.acks: Final = Acks(self.connection, self._may_be_lost)
         self.pulls: Final = Pulls(self.connection, self.names, self._came, self._may_be_lost, self._consumer_of)
         self.partitions: Final = Partitions(
             self.connection,
@@ -83,6 +83,7 @@ class NatsStore:
             settings.limits,
             self.members,
             on_owned=self._owned,
+            on_renewed=self._renewed,
             on_release=self._release,
             is_settled=self._is_settled,
             on_gone=self.pulls.stop,
@@ -200,11 +201,8 @@ class NatsStore:
         """See `Remote`."""
         return self._fence.is_sure
 
-    def _may_be_lost(self, partition: int | None) -> None:
-        if partition is None:
-            self._fence.doubt()
-        else:
-            self._lose(partition)
+    def _may_be_lost(self) -> None:
+        self._fence.doubt()
 
     def _deafen(self) -> None:
         self.members.was_deaf(time.monotonic())
@@ -236,11 +234,16 @@ class NatsStore:
         self.pulls.stop(partition)
         self._drop(partition, in_flight=True)
 
-    async def _take_again(self) -> None:
-        """The server was started again. Its consumers may have forgotten what they delivered: make them anew."""
-        self.acks.suspend()
-        await self.partitions.renew()
-        for seq in list(self.acks.unconfirmed):
+    def _renewed(self, partition: int, consumer: str) -> None:
+        """A partition has another consumer, which delivers again what is not acknowledged."""
+        seqs = [seq for seq in self.acks.unconfirmed if self._held[seq].partition == partition]
+        self.acks.suspend(seqs)
+        self.pulls.stop(partition)
+        self.pulls.ask(partition, consumer)
+        self._spawn(self._see_what_is_settled(seqs))
+
+    async def _see_what_is_settled(self, seqs: list[int]) -> None:
+        for seq in seqs:
             if not await self._is_stored(seq):
                 self.acks.give_up([seq])
 
@@ -261,8 +264,8 @@ class NatsStore:
     async def _reconnected(self, is_new: bool) -> None:
         self._deafen()
         await self._beat()
-        if is_new:
-            await self._take_again()
+        if is_new:  # its consumers may have forgotten what they delivered
+            await self.partitions.renew()
         await self._fence.look()
         self.publisher.again()
         await self.acks.again()

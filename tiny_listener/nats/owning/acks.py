@@ -91,13 +91,14 @@ class Acks:
         """Acknowledge again what is not confirmed: the connection was lost meanwhile."""
         await self._send(list(self._flying))
 
-    def suspend(self) -> None:
-        """Wait until each event is delivered again.
+    def suspend(self, seqs: Collection[int]) -> None:
+        """Wait until each of these events is delivered again.
 
         A server that was killed may have forgotten that it delivered an event. It confirms the acknowledgement, does
         not carry it out, and delivers the event again.
         """
-        for flying in self._flying.values():
+        for seq in seqs:
+            flying = self._flying[seq]
             flying.reply = None
             self._seqs.pop(flying.token, None)
 

@@ -57,6 +57,7 @@ class Partitions:
     :param limits: of the engine
     :param members: the servers there are
     :param on_owned: called with a partition and the name of its consumer
+    :param on_renewed: called with a partition whose consumer is another one now, and the name of that
     :param on_release: called with a partition of which nothing may be started any more
     :param is_settled: whether nothing of a partition is in flight
     :param on_gone: called with a partition whose consumer was deleted by us
@@ -70,6 +71,7 @@ class Partitions:
         limits: Limits,
         members: Members,
         on_owned: Callable[[int, str], None],
+        on_renewed: Callable[[int, str], None],
         on_release: Callable[[int], None],
         is_settled: Callable[[int], bool],
         on_gone: Callable[[int], None],
@@ -79,6 +81,7 @@ class Partitions:
         self._limits: Final = limits
         self._members: Final = members
         self._on_owned: Final = on_owned
+        self._on_renewed: Final = on_renewed
         self._on_release: Final = on_release
         self._is_settled: Final = is_settled
         self._on_gone: Final = on_gone
@@ -191,20 +194,24 @@ class Partitions:
 
     async def renew(self) -> None:
         """Make the consumers of all that is ours anew."""
-        await asyncio.gather(*(self._renew(partition) for partition in list(self.consumers)))
+        owned = [(one, name) for one, name in self.consumers.items() if self._holds[one] is Hold.OWNED]
+        await asyncio.gather(*(self._renew(partition, name) for partition, name in owned))
 
-    async def _renew(self, partition: int) -> None:
-        old, hold = self.consumers[partition], self._holds[partition]
+    async def _renew(self, partition: int, old: str) -> None:
+        """Make the consumer of a partition anew.
+
+        :param old: its name, or that of one of ours that was made without our knowledge; empty: there is none
+        """
         try:
-            await self._delete(old)
-            name = await self._create(partition) if hold is Hold.OWNED else None
+            if old:
+                await self._delete(old)
+            name = await self._create(partition)
         except (ApiError, Unavailable) as exc:
-            logger.warning("The partition %d cannot be taken again: %s", partition, exc)
-            name = None
-        if name is None:
-            return  # the next look at what is ours shows it
-        self.consumers[partition] = name
-        self._on_owned(partition, name)
+            logger.warning("The partition %d cannot be taken again by now: %s", partition, exc)
+            return  # the next look goes on
+        if name is not None and partition in self.consumers:
+            self.consumers[partition] = name
+            self._on_renewed(partition, name)
 
     async def _exists(self, consumer: str) -> bool:
         """Whether a consumer is there: what timed out may have worked."""
@@ -244,12 +251,24 @@ class Partitions:
         return self.consumers.pop(partition, None)
 
     async def inspect(self) -> list[int]:
-        """Return the partitions whose consumer is gone: after a reconnect, others may have taken them over.
+        """Look at what is ours. Return the partitions that are not any more.
+
+        A consumer that is gone, while nobody else has one, is made anew: what is in flight need not be stopped.
 
         :raises Unavailable: that cannot be told by now
         """
-        names = {name for name, _ in (await self._others()).values()}
-        return [partition for partition, name in self.consumers.items() if name not in names]
+        theirs = await self._others()
+        stolen, gone = [], []
+        for partition, name in self.consumers.items():
+            found, host = theirs.get(partition, ("", ""))
+            if found == name:
+                continue
+            if host not in ("", self._members.host) or self._holds[partition] is Hold.RELEASING:
+                stolen.append(partition)
+            else:
+                gone.append((partition, found))
+        await asyncio.gather(*(self._renew(partition, found) for partition, found in gone))
+        return stolen
 
     async def leave(self, patience: float) -> None:
         """Release all, as far as what is in flight ends in time.

@@ -45,7 +45,7 @@ class Pulls:
     """The pulls of the partitions that are owned.
 
     :param take: called with a partition, a place in the stream and a message that has an event
-    :param lose: called with a partition whose consumer is gone; None: some may be
+    :param doubt: called when a consumer is gone, or may be
     :param owner: returns the consumer of a partition that is ours
     """
 
@@ -54,14 +54,14 @@ class Pulls:
         connection: Connection,
         names: Names,
         take: Callable[[int, int, Msg], None],
-        lose: Callable[[int | None], None],
+        doubt: Callable[[], None],
         owner: Callable[[int], str | None],
     ) -> None:
         self._owner: Final = owner
         self._connection: Final = connection
         self._names: Final = names
         self._take: Final = take
-        self._lose: Final = lose
+        self._doubt: Final = doubt
         self._pulls: Final[dict[int, Pull]] = {}
         self._of: Final[dict[int, int]] = {}
         self._numbers = 0
@@ -158,9 +158,7 @@ class Pulls:
         """The consumer is gone. Without responders that is not sure: JetStream may have no leader by now."""
         if status == 503:
             asyncio.get_running_loop().call_later(PAUSE, self._ask_still, pull)
-            self._lose(None)
-        else:
-            self._lose(pull.partition)
+        self._doubt()
 
     def _ask_still(self, pull: Pull) -> None:
         if pull.partition not in self._of and self._owner(pull.partition) == pull.consumer:
