@@ -161,7 +161,7 @@ class Consumer(Source):
             self.client.settle(deliver, Done(deliver.seq))
             return
         try:
-            data, is_json = encode_payload(event.result)
+            data, is_json = encode_payload(event.result, "the result")
             if not is_json:
                 raise TypeError("a request is answered in JSON, which bytes are not")
         except Exception as exc:  # of the application's code too, such as model_dump()
