@@ -8,8 +8,8 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import EventDataError, EventNotFound
-from ...events.envelope import HOLDS
+from ...errors import EventDataError, EventNotFound, EventTooLarge
+from ...events.envelope import HOLDS, check_result
 from ...events.messages import Deliver, Done, Failed, Unroutable
 from ...events.policy import Again, GivenUp, Retry, decide
 from ...process.safe_logging import log_safely
@@ -164,9 +164,12 @@ class Consumer(Source):
             data, is_json = encode_payload(event.result, "the result")
             if not is_json:
                 raise TypeError("a request is answered in JSON, which bytes are not")
+            check_result(data, event.route.path, self._provider.settings.limits.max_event)
         except Exception as exc:  # of the application's code too, such as model_dump()
             event.fail(exc, "error")
-            self._failed(deliver, exc, event.route, "error", event)
+            # A handler whose result is too large has done its work, and would return the same again.
+            route = None if isinstance(exc, EventTooLarge) else event.route
+            self._failed(deliver, exc, route, "error", event)
         else:
             self.client.settle(deliver, Done(deliver.seq, data))
 
