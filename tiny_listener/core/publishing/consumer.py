@@ -185,6 +185,8 @@ class Consumer(Source):
         kind, text = type(error).__name__, _text_of(error)
         where = route.path if route is not None else deliver.envelope.route
         if isinstance(verdict, Again):
+            if event is not None:
+                event.disown()
             words = "Published event %r failed at attempt %d; next attempt in %.2f s: %s: %s"
             log_safely(logger, logging.WARNING, words, where, deliver.attempt, verdict.wait, kind, text)
             retry = options_of(route).get("retry") if route is not None else None
