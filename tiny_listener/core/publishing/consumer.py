@@ -17,9 +17,10 @@ from ...router import parse_pattern
 from ..dispatch import log_failure
 from ..source import Source
 from .client import CarrierClient
+from .contexts import PublishedContexts
 from .events import CURRENT, PublishedEvent
 from .payload import decode_payload, encode_payload, items_of
-from .provider import draw_of
+from .provider import clock_of, draw_of
 from .terms import options_of, terms_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Consumer(Source):
         """
         self._listener = listener
         self._running = 0
+        self._contexts = PublishedContexts(listener, clock_of(self._provider))
         self.client = CarrierClient(self._provider, listener.slot, lambda: terms_of(listener.router), self._take)
         terms = terms_of(listener.router)
         if terms is not None:
@@ -100,9 +102,7 @@ class Consumer(Source):
         listener, envelope = self._listener, deliver.envelope
         route, params = self._match(envelope)
         payload = decode_payload(envelope.data, is_json=envelope.is_json)
-        ctx = None
-        if envelope.cid is not None:
-            ctx = listener.ctxs.get(envelope.cid) or listener.new_ctx(envelope.cid)
+        ctx = None if envelope.cid is None else self._contexts.of(envelope.cid)
         own = () if envelope.key is None or not envelope.serial else (envelope.key,)
         event = PublishedEvent(
             ctx,
