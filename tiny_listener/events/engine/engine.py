@@ -82,10 +82,12 @@ class Engine:
             self._left_open.add(entry.seq)
         if entry.due is None or entry.due <= now:
             entry.due = None
+            if entry.first_started is not None:
+                self.schedule.keep_key(entry, waits=False)
             self.schedule.add(entry)
             return
         entry.state = State.RETRYING
-        entry.passing = not self.schedule.keep_key(entry)
+        self.schedule.keep_key(entry, waits=True)
         self.state.retrying.add(entry.seq)
         self.state.timers.set(entry, entry.due)
 

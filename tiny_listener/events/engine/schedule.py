@@ -79,17 +79,15 @@ class Schedule:
             self.list(lane)
             self.lanes.forget_if_empty(lane)
 
-    def keep_key(self, entry: Entry) -> bool:
-        """Let an event that waits for its retry hold its key, when it is loaded. Return whether it does: if it is the
-        first of its key.
+    def keep_key(self, entry: Entry, *, waits: bool) -> None:
+        """Let an event hold its key, when it is loaded in the order of storage: the last one that was started. Those
+        before it have let it pass while they wait for their retries, or it would not have been started.
+
+        :param waits: whether it waits for its retry; otherwise it only takes the key from those before it
         """
-        if not entry.is_serial or entry.affinity is None:
-            return False
-        lane = entry.lane = self.lanes.of(entry.affinity)
-        if lane.current is not None or lane.serial:
-            return False
-        lane.current = entry
-        return True
+        if entry.is_serial and entry.affinity is not None:
+            lane = entry.lane = self.lanes.of(entry.affinity)
+            lane.current = entry if waits else None
 
     def start(self, entry: Entry, member: Member) -> None:
         """An event, which `pick` has returned, is in flight at a worker."""
