@@ -82,10 +82,12 @@ class Engine:
             self._left_open.add(entry.seq)
         if entry.due is None or entry.due <= now:
             entry.due = None
+            if entry.first_started is not None:
+                self.schedule.keep_key(entry, waits=False)
             self.schedule.add(entry)
             return
         entry.state = State.RETRYING
-        entry.passing = not self.schedule.keep_key(entry)
+        self.schedule.keep_key(entry, waits=True)
         self.state.retrying.add(entry.seq)
         self.state.timers.set(entry, entry.due)
 
@@ -247,10 +249,15 @@ class Engine:
     # --- crashes ----------------------------------------------------------------------------------
 
     def _crashed(self, in_flight: list[Entry], now: float) -> None:
-        """A worker died. An event that was alone in flight is to blame; of several, each runs alone from now on."""
-        for entry in sorted(in_flight, key=lambda entry: entry.seq, reverse=True):
+        """A worker died. An event that was alone in flight is to blame; of several, each runs alone from now on.
+
+        If one cannot run alone, because another one does not end, the one that was started last is to blame, of those
+        with which a worker died before.
+        """
+        blamed = in_flight[0] if len(in_flight) == 1 else next((one for one in in_flight[::-1] if one.suspect), None)
+        for entry in reversed(in_flight):  # what was started last comes first: what does not end was there before
             add(self.state.counters.of(entry.envelope.route).attempts, "crashed")
-            entry.crashes += len(in_flight) == 1
+            entry.crashes += entry is blamed
             halt = self._halts(entry)
             if entry.is_acked or entry.crashes >= self.state.limits.max_crashes:
                 entry.error = "WorkerDied", f"worker {entry.slot} died while it handled this event"
@@ -351,7 +358,7 @@ class Engine:
         started = []
         schedule, left_open = self.schedule, self._left_open
         sends, changed = self.state.sends, self.state.counters.changed
-        for member, entry in schedule.rounds():
+        for member, entry in schedule.rounds(now):
             envelope = entry.envelope
             if envelope.expires is not None and envelope.expires <= now:
                 schedule.skip(entry)
