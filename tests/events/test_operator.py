@@ -36,8 +36,8 @@ from tiny_listener.events.settings import EventSettings, Limits
 class Box:
     """A carrier and one worker, whose messages go straight into the engine."""
 
-    def __init__(self, **limits: Any) -> None:
-        self.service = EventService(EventSettings(limits=Limits(**limits)), store=KeptStore())
+    def __init__(self, max_dead: int | None = None, **limits: Any) -> None:
+        self.service = EventService(EventSettings(limits=Limits(**limits)), store=KeptStore(max_dead=max_dead))
         self.service.start()
         self.got: list[Deliver] = []
         self._send = self.service._send
@@ -251,6 +251,25 @@ def test_an_operator_publishes(runner: asyncio.Runner) -> None:
         assert "not stored: 1 events are waiting" in full.text
         large = await box.ask(AskPublish(Envelope("j", "p", "route", bytes(1000), 1.0)))
         assert "at most 1000 are allowed" in large.text
+        await box.service.close()
+
+    runner.run(main())
+
+
+def test_a_key_whose_letter_was_dropped(runner: asyncio.Runner) -> None:
+    async def main() -> None:
+        box = Box(max_dead=1)
+        for n, key in enumerate(("a", "a", "b")):
+            box.publish(f"e{n}", key, "halts")
+        box.fail("e0")
+        box.fail("e2")
+        view = await box.ask(AskView())
+        assert (view.dead, view.halted) == ({"attempts": 1}, 2)
+        assert await box.ask(AskHalted()) == Halted([HaltedKey("a", "", 1), HaltedKey("b", "e2", 0)])
+        assert await box.ask(AskRedrive()) == Number(1)
+        assert box.ids == ["e2"]
+        assert await box.ask(AskSkip("a")) == Number(1)
+        assert box.ids == ["e2", "e1"]
         await box.service.close()
 
     runner.run(main())

@@ -10,7 +10,7 @@ import pytest
 
 from tests.nats.box import Box, Server, boxes, running, until
 from tiny_listener import CarrierError
-from tiny_listener.events.messages import Cancel, Confirm, Deliver, Done, Failed, Refuse, Result
+from tiny_listener.events.messages import Confirm, Deliver, Done, Failed, Refuse, Result
 from tiny_listener.events.questions import (
     AskDead,
     AskDiscard,
@@ -21,7 +21,6 @@ from tiny_listener.events.questions import (
     Halted,
     Number,
 )
-from tiny_listener.nats.owning import members, partitions
 
 
 @pytest.fixture
@@ -50,162 +49,6 @@ def test_events_are_stored_handled_and_gone(runner: asyncio.Runner, server: Serv
             info = await box.store.connection.api("STREAM.INFO.TL_shop")
             assert info["state"]["messages"] == 0
             assert len(box.delivered) == 31
-
-    runner.run(main())
-
-
-def test_the_next_of_a_key_waits_until_the_server_has_confirmed(runner: asyncio.Runner, server: Server) -> None:
-    async def main() -> None:
-        box = Box(server)
-        async with boxes(box):
-            box.publish("a")
-            box.publish("b")
-            (first,) = await box.worker.all(Deliver)
-            await box.worker.all(Confirm, 2)
-            await asyncio.sleep(0.05)
-            assert box.worker.ids == ["a"]
-            server.kill()  # the acknowledgement is lost
-            await until(lambda: not box.store.connection.is_connected)
-            box.worker.send(Done(first.seq))
-            await asyncio.sleep(0.2)
-            assert box.worker.ids == ["a"]
-            server.start()
-            assert await box.handled(2) == ["a", "b"]
-
-    runner.run(main())
-
-
-def test_a_server_that_is_killed_loses_nothing_and_publishers_wait(runner: asyncio.Runner, server: Server) -> None:
-    async def main() -> None:
-        box = Box(server)
-        async with boxes(box):
-            for n in range(50):
-                box.publish(f"e{n}", key=f"k{n % 5}", wait=30)
-            await box.worker.all(Confirm, 50)
-            server.kill()
-            for n in range(50, 60):
-                box.publish(f"e{n}", key=f"k{n % 5}", wait=30)
-            await until(lambda: not box.store.connection.is_connected)
-            await asyncio.sleep(0.3)
-            server.start()
-            ids = await box.handled(60)
-            for key in range(5):
-                assert [one for one in ids if int(one[1:]) % 5 == key] == [f"e{n}" for n in range(key, 60, 5)]
-
-    runner.run(main())
-
-
-def test_two_servers_share_the_keys_and_one_takes_over_what_the_other_leaves(
-    runner: asyncio.Runner, server: Server
-) -> None:
-    async def main() -> None:
-        one, other = Box(server, "one"), Box(server, "other")
-        async with boxes(one):
-            await one.owns(8)
-            await other.start()
-            await until(lambda: len(other.store.partitions.owned) + len(one.store.partitions.owned) == 8)
-            await until(lambda: other.store.partitions.owned)
-            for n in range(40):
-                one.publish(f"e{n}", key=f"k{n % 8}")
-            await until(lambda: len(one.delivered) + len(other.delivered) == 8)
-            assert one.delivered
-            assert other.delivered
-            handling = asyncio.ensure_future(one.handled(40 - 5 * len(other.delivered)))
-            await asyncio.wait_for(handling, 20)
-            await other.stop()  # it has the first event of its keys in flight, and gives it back
-            await one.owns(8)
-            ids = await one.handled(40)
-            for key in range(8):
-                seen = [each for each in ids if int(each[1:]) % 8 == key]
-                assert seen == [f"e{n}" for n in range(key, 40, 8)]
-
-    runner.run(main())
-
-
-def test_a_dead_server_loses_its_keys_after_the_lease(
-    runner: asyncio.Runner, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(members, "LEASE", 1.0)
-    monkeypatch.setattr(partitions, "QUIET", 0.2)
-
-    async def main() -> None:
-        one, other = Box(server, "one"), Box(server, "other")
-        await one.start()
-        await one.owns(8)
-        for n in range(16):
-            one.publish(f"e{n}", key=f"k{n % 4}")
-        await until(lambda: len(one.delivered) == 4)
-        await one.worker.all(Confirm, 16)
-        await other.start()
-        await one.die()
-        await other.owns(8)
-        ids = await other.handled(16)
-        for key in range(4):
-            assert [each for each in ids if int(each[1:]) % 4 == key] == [f"e{n}" for n in range(key, 16, 4)]
-        one.worker.link.close()
-        await other.stop()
-
-    runner.run(main())
-
-
-def test_a_carrier_that_is_started_again_takes_its_keys_at_once(runner: asyncio.Runner, server: Server) -> None:
-    async def main() -> None:
-        one, again = Box(server, "one"), Box(server, "one")
-        await one.start()
-        await one.owns(8)
-        one.publish("a")
-        one.publish("b")
-        await until(lambda: one.worker.ids == ["a"])
-        await one.worker.all(Confirm, 2)
-        (first,) = one.delivered
-        await one.die()
-        await again.start()
-        # Its worker still has the first event in flight: the new carrier may not start it, or the next of the key.
-        one.worker.link.close()
-        await again.owns(8)
-        await until(lambda: again.worker.ids == ["a"])
-        assert again.delivered[0].seq == first.seq
-        assert await again.handled(2) == ["a", "b"]
-        await again.stop()
-
-    runner.run(main())
-
-
-def test_a_fenced_server_stops_what_it_runs(runner: asyncio.Runner, server: Server) -> None:
-    async def main() -> None:
-        box = Box(server)
-        async with boxes(box):
-            await box.owns(8)
-            box.publish("a")
-            box.publish("b")
-            (first,) = await box.worker.all(Deliver)
-            await box.worker.all(Confirm, 2)
-            # Another server deletes the consumer, and takes the partition.
-            partition = box.store._held[first.seq].partition
-            await box.store.connection.api(f"CONSUMER.DELETE.TL_shop.{box.store.partitions.consumers[partition]}")
-            box.worker.send(Done(first.seq))
-            await until(lambda: box.worker.ids == ["a", "a"])
-            assert [one.attempt for one in box.delivered] == [1, 1], "no attempt is counted"
-            box.worker.send(Done(box.delivered[-1].seq))
-            await until(lambda: box.worker.ids == ["a", "a", "b"])
-            box.worker.send(Done(box.delivered[-1].seq))
-            await until(lambda: not box.store._held)
-
-    runner.run(main())
-
-
-def test_what_is_in_flight_at_a_fenced_server_is_cancelled(runner: asyncio.Runner, server: Server) -> None:
-    async def main() -> None:
-        box = Box(server)
-        async with boxes(box):
-            box.publish("a")
-            (first,) = await box.worker.all(Deliver)
-            partition = box.store._held[first.seq].partition
-            await box.store.connection.api(f"CONSUMER.DELETE.TL_shop.{box.store.partitions.consumers[partition]}")
-            (cancel,) = await box.worker.all(Cancel)  # its pull ended
-            assert cancel.seq == first.seq
-            await until(lambda: box.worker.ids == ["a", "a"])
-            await box.handled(1)
 
     runner.run(main())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -72,13 +72,21 @@ class Context:
                     waiter.set_result(None)
             self._arrivals.clear()
 
-    async def wait_for_events(self, route: Route, n: int) -> list[Event[Any]]:
-        """Wait until this context has `n` events of `route`, and return the first `n`."""
-        while len(self.events.get(route, ())) < n:
+    def disown(self, is_one: Callable[[Event[Any]], bool]) -> None:
+        """Remove events from this context: those of an attempt after which another one follows."""
+        for events in self.events.values():
+            events[:] = [event for event in events if not is_one(event)]
+
+    async def wait_for_events(self, route: Route, n: int, for_whom: Event[Any]) -> list[Event[Any]]:
+        """Wait until this context has `n` events of `route`, and return the first `n`.
+
+        :param for_whom: the event that waits; see `Event.comes_again`
+        """
+        while len(found := [event for event in self.events.get(route, ()) if not event.comes_again(for_whom)]) < n:
             waiter = asyncio.get_running_loop().create_future()
             self._arrivals.append(waiter)
             await waiter
-        return self.events[route][:n] if n else []
+        return found[:n]
 
     def trigger_event(
         self,

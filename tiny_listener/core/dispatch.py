@@ -80,7 +80,10 @@ async def run_hooks(event: AnyEvent, hooks: Hooks, timeout: float | None = None)
                 event.result = await route.call(event)
             else:
                 async with asyncio.timeout(timeout) as limit:
-                    event.result = await route.call(event)
+                    result = await route.call(event)
+                if limit.expired():  # the handler has caught its cancellation, and returned
+                    raise TimeoutError
+                event.result = result
         for hook in route.after:
             if not hook.of_requests or event.is_request:
                 await hook.call(event)

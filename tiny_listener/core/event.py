@@ -181,6 +181,10 @@ class Event(Generic[CTX]):
         """Whether the error handlers wait, because the event will be tried again."""
         return False
 
+    def comes_again(self, waiter: Event[Any]) -> bool:
+        """Whether this is an attempt that failed, after which another one follows that the waiter can wait for."""
+        return False
+
     def done(self) -> None:
         """Mark the event as done and wake its waiters. A second call has no effect."""
         if self.is_done:
@@ -217,9 +221,12 @@ class Event(Generic[CTX]):
         """
         route = self.listener.get_route(name)
         async with asyncio.timeout(timeout):
-            events = await self.ctx.wait_for_events(route, n)
-            for event in events:
-                await event.wait_until_done()
+            events: list[Event[Any]] = []
+            # When they are done, some may turn out to be attempts that failed, after which another one follows.
+            while events != (found := await self.ctx.wait_for_events(route, n, self)):
+                events = found
+                for event in events:
+                    await event.wait_until_done()
         return [event.result for event in events]
 
     async def __call__(self, params: PathParams | None = None) -> Any:

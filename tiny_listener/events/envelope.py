@@ -18,6 +18,7 @@ __all__ = [
     "PARTITIONS",
     "Envelope",
     "check_id",
+    "check_result",
     "check_size",
     "check_text",
     "key_text",
@@ -158,6 +159,19 @@ def check_size(envelope: Envelope, limit: int) -> None:
         raise EventTooLarge(
             f"The event {envelope.path[:80]!r} has {envelope.size} bytes, and at most {limit} are allowed: "
             "store the data elsewhere, and publish where it is"
+        )
+
+
+def check_result(data: bytes, path: str, limit: int) -> None:
+    """Refuse a result of a request that is too large.
+
+    :param path: of the event
+    :raises EventTooLarge: it has more than `limit` bytes
+    """
+    if len(data) > limit:
+        raise EventTooLarge(
+            f"the result of {path[:80]!r} has {len(data)} bytes, and at most {limit} are allowed, as for events: "
+            "store it elsewhere, and return where it is"
         )
 
 

@@ -133,7 +133,8 @@ class Operator:
             letters = await self._letters(None, None, number - 1, 1)
             lane = self._service.engine.schedule.lanes.get(key)
             waiting = lane.waiting if lane is not None else 0
-            keys.append(HaltedKey(key, letters[0].envelope.id if letters else "", waiting))
+            is_kept = letters and letters[0].number == number  # a store in memory drops letters when it has many
+            keys.append(HaltedKey(key, letters[0].envelope.id if is_kept else "", waiting))
         return Halted(keys)
 
     # --- what to do -------------------------------------------------------------------------------

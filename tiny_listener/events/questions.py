@@ -166,7 +166,7 @@ class DeadLetters(msgspec.Struct, tag="dead"):
 class HaltedKey(msgspec.Struct):
     """A key that waits for an operator.
 
-    :ivar id: the event that halted it
+    :ivar id: the event that halted it; empty: its letter was dropped, and only `AskSkip` lets the key go on
     :ivar waiting: the events behind it
     """
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from .clock import Clock
 from .engine import Effects, Engine
+from .engine.loading import drop
 from .envelope import Envelope
 from .link import Gone
 from .links import Links
@@ -177,8 +178,11 @@ class EventService:
         self.wake()
 
     def drop(self, seqs: Collection[int], *, in_flight: bool) -> list[int]:
-        """Forget events, which are another server's; see `Engine.drop`."""
-        left = self.engine.drop(seqs, in_flight=in_flight)
+        """Forget events, which another server has from now on. Return those that are left.
+
+        :param in_flight: also those in flight, which are cancelled; what their workers say of them is ignored
+        """
+        left = drop(self.engine.state, self.engine.admission, seqs, in_flight=in_flight)
         self.wake()
         return left
 

@@ -18,7 +18,10 @@ class Limits:
     :ivar max_bytes: bytes of these
     :ivar max_event: bytes of one
     :ivar dedup_window: seconds that an id is remembered
-    :ivar max_crashes: how many workers an event may kill alone before it is given up
+    :ivar max_crashes: how many workers an event may kill before it is given up: alone, or as the one that was started
+        last of several with which a worker had died before
+    :ivar alone_after: seconds that an event, with which a worker died, waits at most until nothing else is in flight
+    :ivar alone_for: seconds for which nothing else is started beside it
     :ivar unroutable_grace: seconds that an event waits for a worker whose routes it matches, as in a rolling deploy
     :ivar successor_wait: seconds that the keys of a dead worker wait for the successor in its slot
     :ivar lease: seconds that a restarted carrier waits for workers to say what they have in flight
@@ -32,6 +35,8 @@ class Limits:
     max_event: int = MAX_EVENT
     dedup_window: float = 120.0
     max_crashes: int = 3
+    alone_after: float = 10.0
+    alone_for: float = 60.0
     unroutable_grace: float = 60.0
     successor_wait: float = 1.0
     lease: float = 10.0

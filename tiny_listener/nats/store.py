@@ -25,8 +25,9 @@ from .later import Later
 from .names import Names, host_token
 from .owning.acks import Acks
 from .owning.fence import Fence
-from .owning.members import BEAT, Heartbeat, Members
+from .owning.members import Members
 from .owning.partitions import Partitions
+from .owning.presence import Presence
 from .owning.pulls import Pulls
 from .publisher import Publisher, partition_for
 from .requests import REPLY_TO, Requests
@@ -40,8 +41,6 @@ __all__ = ["NatsStore"]
 
 logger = logging.getLogger("tiny_listener.carrier")
 
-INTRODUCTION: Final = 0.4
-"""Seconds in which the others answer our first heartbeat."""
 LEAVING: Final = 5.0
 """Seconds for releasing the partitions at the end."""
 
@@ -92,6 +91,9 @@ class NatsStore:
             self.connection, self.names, settings.limits.partitions, self._tell, self.names.inbox(self._host)
         )
         self._later: Final = Later(self.connection, self.names, self._asking, self._destination)
+        self._presence: Final = Presence(
+            self.connection, self.names.members, self.members, self.partitions.look, self._spawn
+        )
         self._held: Final[dict[int, Held]] = {}
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._fence: Final = Fence(self.connection, self._check, self._deafen, self._stop)
@@ -118,7 +120,8 @@ class NatsStore:
             await self._asking.open()
             if self.connection.version >= SCHEDULES:
                 await self._later.open()
-            await self._meet()
+            await self.connection.subscribe(self.names.inbox(self._host), self.requests.take)
+            await self._presence.meet(self._nats.host)
             await self.halted.open()
             self._contents = Contents(dead=await self.dead.counts(), halted=self.halted.by_key())
         except (ApiError, Unavailable) as exc:
@@ -127,20 +130,6 @@ class NatsStore:
         except CarrierError:
             await self.connection.close()
             raise
-
-    async def _meet(self) -> None:
-        """Learn which other servers there are.
-
-        :raises CarrierError: one of them has our name
-        """
-        await self.connection.subscribe(self.names.members, self._beaten)
-        await self.connection.subscribe(self.names.inbox(self._host), self.requests.take)
-        await self._beat()
-        await asyncio.sleep(INTRODUCTION)
-        if self.members.namesake is not None:
-            raise CarrierError(
-                f"Another server on NATS has the name {self._nats.host!r} too: give each its own (--events-host)"
-            )
 
     def load(self, now: float, dedup_window: float) -> Contents:
         """See `Remote`."""
@@ -153,7 +142,7 @@ class NatsStore:
             self._spawn(_keep(work.run))
         if self.connection.version >= SCHEDULES:
             self._spawn(_keep(self._later.run))
-        self._spawn(_keep(self._beat_on))
+        self._spawn(_keep(self._presence.run))
 
     async def close(self) -> None:
         """See `Remote`."""
@@ -164,30 +153,10 @@ class NatsStore:
             except TimeoutError:
                 logger.error("Events on their way to NATS are not known to be stored")
             await self.partitions.leave(LEAVING)
-            await self._beat(leaves=True)
+            await self._presence.beat(leaves=True)
         for task in list(self._tasks):
             task.cancel()
         await self.connection.close()
-
-    # --- members ----------------------------------------------------------------------------------
-
-    async def _beat(self, *, leaves: bool = False) -> None:
-        beat = Heartbeat(self._host, self.members.instance, leaves)
-        await self.connection.publish(self.names.members, msgspec.json.encode(beat))
-
-    async def _beat_on(self) -> None:
-        while True:
-            await self._beat()
-            await asyncio.sleep(BEAT)
-
-    def _beaten(self, msg: Msg) -> None:
-        try:
-            beat = msgspec.json.decode(msg.data, type=Heartbeat)
-        except msgspec.DecodeError:
-            return  # somebody else's message
-        if self.members.hear(beat, time.monotonic()):
-            self._spawn(self._beat())
-        self.partitions.look()
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
@@ -263,7 +232,7 @@ class NatsStore:
 
     async def _reconnected(self, is_new: bool) -> None:
         self._deafen()
-        await self._beat()
+        await self._presence.beat()
         if is_new:  # its consumers may have forgotten what they delivered
             await self.partitions.renew()
         await self._fence.look()

@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.core.publishing.running import App, running, until
 from tiny_listener import Event, Reject, RemoteError, Retry, WouldDeadlock
@@ -213,3 +215,28 @@ def test_a_task_that_a_handler_left_running_holds_no_key(runner: asyncio.Runner)
         assert answers == [7]
 
     runner.run(main())
+
+
+@settings(max_examples=30)
+@given(size=st.integers(-40, 40), limit=st.sampled_from([1000, 5000]))
+def test_a_result_is_as_large_as_an_event_may_be(size: int, limit: int) -> None:
+    app = App()
+    calls = []
+
+    @app.on_event("large", retry=Retry(max_attempts=3))
+    async def large() -> str:
+        calls.append(1)
+        return "x" * (limit + size - 2)  # and two quotes
+
+    async def main() -> None:
+        async with running(app, max_event=limit):
+            if size <= 0:
+                assert len(await app.request("large", key="k", timeout=10)) == limit + size - 2
+                return
+            words = rf"^EventTooLarge: the result of 'large' has {limit + size} bytes, and at most {limit} are allowed"
+            with pytest.raises(RemoteError, match=words):
+                await app.request("large", key="k", timeout=10)
+            assert [letter.reason for letter in app.service.store.dead_letters()] == ["attempts"]
+
+    asyncio.run(main())
+    assert len(calls) == 1

@@ -29,7 +29,9 @@ from tiny_listener.events.policy import RouteTerms
 from tiny_listener.events.settings import Limits
 from tiny_listener.events.store.ops import Insert
 
-LIMITS = Limits(max_events=12, partitions=8, max_crashes=3, lease=5.0, successor_wait=1.0)
+LIMITS = Limits(
+    max_events=12, partitions=8, max_crashes=3, lease=5.0, successor_wait=1.0, alone_after=2.0, alone_for=4.0
+)
 PUBLISHER = 0
 KEYS = ["ann", "bob", "cyd"]
 
@@ -40,6 +42,7 @@ class Worker:
     def __init__(self, number: int, slot: int) -> None:
         self.number, self.slot = number, slot
         self.in_flight: dict[int, Deliver] = {}
+        self.since: dict[int, float] = {}
         self.draining = False
 
 
@@ -93,9 +96,11 @@ class Carrier(RuleBasedStateMachine):
                     assert held.envelope.key != key or not held.envelope.serial, "two of a key at a time"
         for other in others:  # affinity
             assert key is None or all(held.envelope.key != key for held in other.in_flight.values()), "two workers"
-        entry = self.engine.state.entries.get(message.seq)
-        if entry is not None and entry.suspect:
-            assert not worker.in_flight, "a suspect runs alone"
+        if self.is_suspect(message.seq):
+            assert all(self.now - worker.since[seq] >= 2.0 for seq in worker.in_flight), "a suspect runs alone"
+        for seq in worker.in_flight:
+            assert not self.is_suspect(seq) or self.now - worker.since[seq] >= 4.0, "nothing starts beside it"
+        worker.since[message.seq] = self.now
         in_route = sum(held.envelope.route == message.envelope.route for held in worker.in_flight.values())
         assert message.envelope.route != "narrow" or in_route == 0, "the concurrency of the route"
         worker.in_flight[message.seq] = message
@@ -103,6 +108,10 @@ class Carrier(RuleBasedStateMachine):
             starts = self.starts[key]
             if not starts or starts[-1] != message.envelope.id:
                 starts.append(message.envelope.id)
+
+    def is_suspect(self, seq: int) -> bool:
+        entry = self.engine.state.entries.get(seq)
+        return entry is not None and entry.suspect
 
     def hear(self, worker: Worker, message: object) -> None:
         self.engine.hear(worker.number, [message], self.now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tiny_listener.events.store.memory import MAX_DEAD, MemoryStore
+from tiny_listener.events.store.memory import MemoryStore
 from tiny_listener.events.store.ops import Contents, Delete, Insert, Op, Start, StoredEvent, ToDead, Update
 
 __all__ = ["PRUNE_EVERY", "KeptStore"]
@@ -15,7 +15,7 @@ EVENT_SIZE = 400
 
 
 class KeptStore(MemoryStore):
-    def __init__(self, *, max_dead: int = MAX_DEAD) -> None:
+    def __init__(self, *, max_dead: int | None = None) -> None:
         super().__init__(max_dead=max_dead)
         self._events: dict[int, StoredEvent] = {}
         self._seen: dict[str, float] = {}

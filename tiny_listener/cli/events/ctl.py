@@ -292,7 +292,7 @@ def halted(place: Place, *, as_json: bool) -> None:
     if not found.keys:
         click.echo("no halted keys")
         return
-    rows = [(one.key, one.id, str(one.waiting)) for one in found.keys]
+    rows = [(one.key, one.id or "(dropped)", str(one.waiting)) for one in found.keys]
     click.echo(_table(("KEY", "HALTED BY", "WAITING"), rows, ("WAITING",)))
 
 

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import EventDataError, EventNotFound
-from ...events.envelope import HOLDS
+from ...errors import EventDataError, EventNotFound, EventTooLarge
+from ...events.envelope import HOLDS, check_result
 from ...events.messages import Deliver, Done, Failed, Unroutable
 from ...events.policy import Again, GivenUp, Retry, decide
 from ...process.safe_logging import log_safely
@@ -17,9 +17,10 @@ from ...router import parse_pattern
 from ..dispatch import log_failure
 from ..source import Source
 from .client import CarrierClient
+from .contexts import PublishedContexts
 from .events import CURRENT, PublishedEvent
 from .payload import decode_payload, encode_payload, items_of
-from .provider import draw_of
+from .provider import clock_of, draw_of
 from .terms import options_of, terms_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Consumer(Source):
         """
         self._listener = listener
         self._running = 0
+        self._contexts = PublishedContexts(listener, clock_of(self._provider))
         self.client = CarrierClient(
             self._provider, listener.slot, lambda: terms_of(listener.router), self._take, self._stop
         )
@@ -108,9 +110,7 @@ class Consumer(Source):
         listener, envelope = self._listener, deliver.envelope
         route, params = self._match(envelope)
         payload = decode_payload(envelope.data, is_json=envelope.is_json)
-        ctx = None
-        if envelope.cid is not None:
-            ctx = listener.ctxs.get(envelope.cid) or listener.new_ctx(envelope.cid)
+        ctx = None if envelope.cid is None else self._contexts.of(envelope.cid)
         own = () if envelope.key is None or not envelope.serial else (envelope.key,)
         event = PublishedEvent(
             ctx,
@@ -169,12 +169,15 @@ class Consumer(Source):
             self.client.settle(deliver, Done(deliver.seq))
             return
         try:
-            data, is_json = encode_payload(event.result)
+            data, is_json = encode_payload(event.result, "the result")
             if not is_json:
                 raise TypeError("a request is answered in JSON, which bytes are not")
+            check_result(data, event.route.path, self._provider.settings.limits.max_event)
         except Exception as exc:  # of the application's code too, such as model_dump()
             event.fail(exc, "error")
-            self._failed(deliver, exc, event.route, "error", event)
+            # A handler whose result is too large has done its work, and would return the same again.
+            route = None if isinstance(exc, EventTooLarge) else event.route
+            self._failed(deliver, exc, route, "error", event)
         else:
             self.client.settle(deliver, Done(deliver.seq, data))
 
@@ -190,6 +193,8 @@ class Consumer(Source):
         kind, text = type(error).__name__, _text_of(error)
         where = route.path if route is not None else deliver.envelope.route
         if isinstance(verdict, Again):
+            if event is not None:
+                event.disown()
             words = "Published event %r failed at attempt %d; next attempt in %.2f s: %s: %s"
             log_safely(logger, logging.WARNING, words, where, deliver.attempt, verdict.wait, kind, text)
             retry = options_of(route).get("retry") if route is not None else None

@@ -134,6 +134,17 @@ class PublishedEvent(Event[Any]):
         if not was_done and self._settle is not None:
             self._settle(self)
 
+    def comes_again(self, waiter: Event[Any]) -> bool:
+        """See `Event`. A subscriber does not wait for the next attempt of another one: it is a part of this one."""
+        if not self.is_done or self.error is None or getattr(waiter, "delivery", None) is self.delivery:
+            return False
+        return self.defers(self.error)
+
+    def disown(self) -> None:
+        """Remove the events of this attempt, those of subscribers too, from the context: another attempt follows."""
+        if self._ctx is not None:
+            self._ctx.disown(lambda one: getattr(one, "delivery", None) is self.delivery)
+
     def _check_thread(self) -> None:
         if get_ident() != self._thread:
             raise ListenerError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from typing import Any, Final
 
 import msgspec
@@ -21,24 +22,72 @@ def _plain(value: Any) -> Any:
 
 _ENCODE: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 _DECODE: Final = msgspec.json.Decoder().decode
+_ENCODE_MSGPACK: Final = msgspec.msgpack.Encoder(enc_hook=_plain).encode
+_NOT_FINITE: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
+"""Finds a float in MessagePack whose exponent is that of NaN and of infinity; it may find a part of some bytes too."""
 
 
-def encode_payload(data: Any) -> tuple[bytes, bool]:
+def encode_payload(data: Any, name: str = "data=") -> tuple[bytes, bool]:
     """Return data as bytes, and whether these are JSON. Bytes stay as they are.
 
+    :param name: of what is encoded, for errors
     :raises TypeError: it cannot be encoded
-    :raises ValueError: a part of it has no form in JSON, such as half of a surrogate pair
+    :raises ValueError: a part of it has no form in JSON, such as half of a surrogate pair, or NaN
     """
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data), False
     try:
-        return _ENCODE(data), True
+        encoded = _ENCODE(data)
+        if b"null" in encoded:  # msgspec writes what is not finite as null
+            _check_finite(data, name)
+        return encoded, True
+    except _NotFiniteError as exc:
+        raise ValueError(*exc.args) from None
     except (TypeError, NotImplementedError, msgspec.MsgspecError) as exc:
         raise TypeError(
-            f"data= takes what msgspec encodes as JSON, such as a dict, a Struct or a dataclass, or bytes: {exc}"
+            f"{name} takes what msgspec encodes as JSON, such as a dict, a Struct or a dataclass, or bytes: {exc}"
         ) from None
     except (OverflowError, ValueError, RecursionError) as exc:
-        raise ValueError(f"data= has a part that JSON cannot hold: {exc}") from None
+        raise ValueError(f"{name} has a part that JSON cannot hold: {exc}") from None
+
+
+class _NotFiniteError(Exception): ...
+
+
+def _check_finite(data: Any, name: str) -> None:
+    """Refuse NaN and infinity.
+
+    :raises _NotFiniteError: there is one; the text says where
+    """
+    try:
+        if _NOT_FINITE(_ENCODE_MSGPACK(data)) is None:  # PERF: a tenth of the time of the walk
+            return
+    except Exception:  # noqa: S110 - JSON can hold it, and MessagePack cannot, such as an integer of over 64 bits
+        pass
+    if (found := _find(msgspec.to_builtins(data, str_keys=True, enc_hook=_plain_of_raw))) is not None:
+        where, number = found
+        raise _NotFiniteError(
+            f"{name} has {number}{where and f' at {where}'}, and JSON has no such number: give None or a text instead"
+        )
+
+
+def _plain_of_raw(value: Any) -> Any:
+    return None if isinstance(value, msgspec.Raw) else _plain(value)
+
+
+def _find(value: Any) -> tuple[str, float] | None:
+    """Return the first number that is not finite, and where it is."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else ("", value)
+    items: Any = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    for key, item in items:
+        if (found := _find(item)) is not None:
+            return f"[{key!r}]{found[0]}", found[1]
+    return None
 
 
 def decode_payload(data: bytes, *, is_json: bool) -> Any:

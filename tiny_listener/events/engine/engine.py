@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..counters import add
@@ -26,7 +26,7 @@ from ..store.ops import Contents, Count, Delete, Insert, Start, StoredEvent
 from .admission import Admission
 from .effects import Effects, without_publishes
 from .letters import Letters
-from .loading import drop, load
+from .loading import load
 from .members import Member
 from .settling import Settling
 from .state import EngineState
@@ -90,13 +90,6 @@ class Engine:
                 self._resume(entry, member, attempt)
                 if (said := member.early.pop(seq, None)) is not None:
                     self._handlers[type(said)](member, said, now)
-
-    def drop(self, seqs: Collection[int], *, in_flight: bool) -> list[int]:
-        """Forget events, which stay in the stream: another server has them from now on. Return those that are left.
-
-        :param in_flight: also those in flight, which are cancelled; what their workers say of them is ignored
-        """
-        return drop(self.state, self.admission, seqs, in_flight=in_flight)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -264,10 +257,15 @@ class Engine:
     # --- crashes ----------------------------------------------------------------------------------
 
     def _crashed(self, in_flight: list[Entry], now: float) -> None:
-        """A worker died. An event that was alone in flight is to blame; of several, each runs alone from now on."""
-        for entry in sorted(in_flight, key=lambda entry: entry.seq, reverse=True):
+        """A worker died. An event that was alone in flight is to blame; of several, each runs alone from now on.
+
+        If one cannot run alone, because another one does not end, the one that was started last is to blame, of those
+        with which a worker died before.
+        """
+        blamed = in_flight[0] if len(in_flight) == 1 else next((one for one in in_flight[::-1] if one.suspect), None)
+        for entry in reversed(in_flight):  # what was started last comes first: what does not end was there before
             add(self.state.counters.of(entry.envelope.route).attempts, "crashed")
-            entry.crashes += len(in_flight) == 1
+            entry.crashes += entry is blamed
             halt = self._halts(entry)
             if entry.is_acked or entry.crashes >= self.state.limits.max_crashes:
                 entry.error = "WorkerDied", f"worker {entry.slot} died while it handled this event"
@@ -364,7 +362,7 @@ class Engine:
         started = []
         schedule, left_open = self.schedule, self._left_open
         sends, changed = self.state.sends, self.state.counters.changed
-        for member, entry in schedule.rounds():
+        for member, entry in schedule.rounds(now):
             envelope = entry.envelope
             if envelope.expires is not None and envelope.expires <= now:
                 schedule.skip(entry)

@@ -37,6 +37,10 @@ class Letters:
         self.next = contents.next_dead
         self.by_reason: Final[dict[str, int]] = dict(contents.dead)
         self.halted: Final[dict[str, int]] = dict(contents.halted)
+        self._most: Final = contents.max_dead
+        self._kept: Final[dict[int, Reason]] = {}
+        self._halting: Final[dict[int, Reason]] = {}
+        """The letters in the order in which they came, those of halted keys apart; only if the store has a limit."""
         for key, number in self.halted.items():
             state.schedule.halt(key, number)
 
@@ -63,6 +67,16 @@ class Letters:
         key = entry.envelope.key
         if halt and entry.is_serial and key is not None:
             self._halt(key, number)
+        if self._most is not None:
+            (self._halting if key is not None and self.halted.get(key) == number else self._kept)[number] = reason
+            if len(self._kept) + len(self._halting) > self._most:
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Make room for a new letter. One that a key waits for is the last to go: an operator may want it put back."""
+        letters = self._kept or self._halting
+        number = next(iter(letters))
+        self._forget(number, letters[number])
 
     def know(self, key: str, number: int | None) -> None:
         """Take note that a key is halted, or goes on, which is stored already."""
@@ -82,12 +96,12 @@ class Letters:
 
     def discard(self, letter: DeadLetter) -> None:
         """Delete a letter. The key that waits for it goes on."""
-        self._drop(letter)
+        self._forget(letter.number, letter.reason)
         self._go_on(letter)
 
     def redrive(self, letter: DeadLetter, now: float) -> None:
         """Put an event back, with no attempts: at the end of its key, but before all others if the key waits for it."""
-        self._drop(letter)
+        self._forget(letter.number, letter.reason)
         envelope, key = as_new(letter.envelope), letter.envelope.key
         is_first = key is not None and self.halted.get(key) == letter.number
         seq = letter.seq if is_first else None
@@ -98,12 +112,16 @@ class Letters:
         """Let a key go on without the event that it waits for; its letter is kept. Return False if it is not halted."""
         if key not in self.halted:
             return False
+        if (reason := self._halting.pop(self.halted[key], None)) is not None:
+            self._kept[self.halted[key]] = reason
         self._halt(key, None)
         return True
 
-    def _drop(self, letter: DeadLetter) -> None:
-        add(self.by_reason, letter.reason, -1)
-        self._state.ops.append(DropDead(letter.number))
+    def _forget(self, number: int, reason: Reason) -> None:
+        self._kept.pop(number, None)
+        self._halting.pop(number, None)
+        add(self.by_reason, reason, -1)
+        self._state.ops.append(DropDead(number))
 
     def taken_back(self, letter: DeadLetter) -> None:
         """A letter was published again where it is stored, and deleted."""

@@ -27,16 +27,18 @@ def load(state: EngineState, admission: Admission, stored: StoredEvent, now: flo
     state.entries[entry.seq] = entry
     if entry.due is None or entry.due <= now:
         entry.due = None
+        if entry.first_started is not None:
+            state.schedule.keep_key(entry, waits=False)
         state.schedule.add(entry)
         return
     entry.state = State.RETRYING
-    entry.passing = not state.schedule.keep_key(entry)
+    state.schedule.keep_key(entry, waits=True)
     state.retrying.add(entry.seq)
     state.timers.set(entry, entry.due)
 
 
 def drop(state: EngineState, admission: Admission, seqs: Iterable[int], *, in_flight: bool) -> list[int]:
-    """Forget events, which stay where they are stored. Return those that are left; see `Engine.drop`."""
+    """Forget events, which stay where they are stored. Return those that are left; see `EventService.drop`."""
     left = []
     for seq in seqs:
         entry = state.entries.get(seq)

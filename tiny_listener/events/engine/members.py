@@ -10,6 +10,7 @@ from typing import Final
 
 from ..life import Entry
 from ..policy import RouteTerms
+from ..settings import Limits
 from .lanes import Lane
 
 __all__ = ["Member", "Owners"]
@@ -27,11 +28,13 @@ class Member:
     :ivar limits: the most events in flight by route, where there is a limit
     :ivar acks_before: the routes whose events are settled before their handlers run
     :ivar by_route: events in flight by route, where there is a limit
-    :ivar is_alone: whether the one event in flight is a suspect of a crash, beside which nothing starts
     :ivar claims: the attempts of events that it has in flight, as it says, and that are not known here: they are
         settled, or yet to come from a stream
     :ivar early: what it said of these
+    :ivar alone: the suspect of a crash in flight, beside which nothing starts for the time being
     :ivar suspect: the lane, or the event without a key, whose suspect waits until nothing is in flight here
+    :ivar is_pressing: whether it has waited long enough, and starts beside what is in flight
+    :ivar until: when either has lasted long enough, in seconds since 1970; None: neither is the case
     """
 
     def __init__(self, number: int, slot: int, window: int, terms: dict[str, RouteTerms] | None) -> None:
@@ -47,10 +50,12 @@ class Member:
         self.acks_before: Final = frozenset(route for route, one in routes.items() if one.ack_before)
         self.by_route: dict[str, int] = {}
         self.is_draining = terms is None
-        self.is_alone = False
+        self.alone: Entry | None = None
         self.suspect: Lane | Entry | None = None
         self.claims: Final[dict[int, int]] = {}
         self.early: Final[dict[int, object]] = {}
+        self.is_pressing = False
+        self.until: float | None = None
 
     def halts(self, route: str) -> bool:
         """Whether a key waits for an operator when one of its events of this route is given up."""
@@ -59,7 +64,23 @@ class Member:
     @property
     def has_room(self) -> bool:
         """Whether something may start here."""
-        return not (self.is_draining or self.is_alone) and len(self.in_flight) < self.window
+        return not (self.is_draining or self.alone) and len(self.in_flight) < self.window
+
+    def watch(self, now: float, limits: Limits) -> None:
+        """Let nobody wait for a suspect for longer than the limits: neither before it starts, nor while it runs."""
+        if self.alone is None and self.suspect is None:
+            self.until = None
+            self.is_pressing = False
+        elif self.until is None:
+            self.until = now + (limits.alone_after if self.alone is None else limits.alone_for)
+
+    def stop_waiting(self) -> None:
+        """What `watch` watches has lasted long enough."""
+        self.until = None
+        if self.alone is not None:
+            self.alone = None
+        else:
+            self.is_pressing = True
 
     def is_full_of(self, route: str) -> bool:
         """Whether a route has as many events in flight here as it may have."""

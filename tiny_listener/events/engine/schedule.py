@@ -35,6 +35,7 @@ class Schedule:
         self._keyless: Final[dict[str, deque[Entry]]] = {}
         self._suspects: Final[deque[Entry]] = deque()
         self._turn = 0
+        self._has_suspects = False  # PERF: nearly always, no worker has one
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -79,17 +80,15 @@ class Schedule:
             self.list(lane)
             self.lanes.forget_if_empty(lane)
 
-    def keep_key(self, entry: Entry) -> bool:
-        """Let an event that waits for its retry hold its key, when it is loaded. Return whether it does: if it is the
-        first of its key.
+    def keep_key(self, entry: Entry, *, waits: bool) -> None:
+        """Let an event hold its key, when it is loaded in the order of storage: the last one that was started. Those
+        before it have let it pass while they wait for their retries, or it would not have been started.
+
+        :param waits: whether it waits for its retry; otherwise it only takes the key from those before it
         """
-        if not entry.is_serial or entry.affinity is None:
-            return False
-        lane = entry.lane = self.lanes.of(entry.affinity)
-        if lane.current is not None or lane.serial:
-            return False
-        lane.current = entry
-        return True
+        if entry.is_serial and entry.affinity is not None:
+            lane = entry.lane = self.lanes.of(entry.affinity)
+            lane.current = entry if waits else None
 
     def start(self, entry: Entry, member: Member) -> None:
         """An event, which `pick` has returned, is in flight at a worker."""
@@ -112,12 +111,13 @@ class Schedule:
         self._hold(entry, member)
         return True
 
-    @staticmethod
-    def _hold(entry: Entry, member: Member) -> None:
+    def _hold(self, entry: Entry, member: Member) -> None:
         member.in_flight[entry.seq] = entry
         if (route := entry.envelope.route) in member.limits:
             member.by_route[route] = member.by_route.get(route, 0) + 1
-        member.is_alone = entry.suspect
+        if entry.suspect:
+            member.alone, member.until = entry, None
+            self._has_suspects = True
         entry.member = member.number
         entry.slot = member.slot
 
@@ -131,7 +131,8 @@ class Schedule:
         entry.member = None
         if member is not None:
             del member.in_flight[entry.seq]
-            member.is_alone = False
+            if member.alone is entry:
+                member.alone = member.until = None
             if (route := entry.envelope.route) in member.limits:
                 member.by_route[route] -= 1
                 if parked := member.parked.get(route):
@@ -232,7 +233,10 @@ class Schedule:
             self.list(lane)
 
     def stop_awaiting(self, now: float) -> None:
-        """Give the keys of slots to others, whose successor did not come in time."""
+        """Give the keys of slots to others, whose successor did not come in time; and go on beside suspects."""
+        for member in self.members.values():
+            if member.until is not None and member.until <= now:
+                member.stop_waiting()
         late = [slot for slot, until in self._awaited.items() if until <= now]
         for slot in late:
             del self._awaited[slot]
@@ -242,11 +246,14 @@ class Schedule:
     @property
     def awaited_until(self) -> float | None:
         """When to call `stop_awaiting` next."""
-        return min(self._awaited.values(), default=None)
+        if not self._has_suspects:
+            return min(self._awaited.values(), default=None)
+        times = [member.until for member in self.members.values() if member.until is not None]
+        return min((*self._awaited.values(), *times), default=None)
 
     # --- what starts ------------------------------------------------------------------------------
 
-    def rounds(self) -> Iterator[tuple[Member, Entry]]:
+    def rounds(self, now: float) -> Iterator[tuple[Member, Entry]]:
         """Yield events that may start, one for each worker in turn, until none may. The caller starts each, or removes
         it.
         """
@@ -258,7 +265,7 @@ class Schedule:
             able = []
             for member in members:
                 entry = None
-                if not member.is_alone and len(member.in_flight) < member.window:
+                if member.alone is None and len(member.in_flight) < member.window:
                     # PERF: nearly always, there are neither suspects nor events without a key.
                     is_plain = member.ready and member.suspect is None and not self._suspects
                     entry = (is_plain and self._pick_of_lanes(member)) or self._pick(member)
@@ -266,11 +273,16 @@ class Schedule:
                     able.append(member)
                     yield member, entry
             members = able
+        if self._has_suspects:
+            for member in self.members.values():
+                member.watch(now, self._limits)
+            self._has_suspects = any(member.until is not None for member in self.members.values())
 
     def _pick(self, member: Member) -> Entry | None:
         """Return the event to start next at a worker; it is still among the waiting ones."""
         if member.suspect is None and self._suspects:
             member.suspect = self._suspects.popleft()
+            self._has_suspects = True
         if member.suspect is not None:
             return self._pick_suspect(member)
         entry = self._pick_of_lanes(member) if member.ready else None
@@ -280,14 +292,23 @@ class Schedule:
 
     def _pick_suspect(self, member: Member) -> Entry | None:
         suspect = member.suspect
-        if member.in_flight:
-            return None  # it runs alone
-        member.suspect = None
-        if isinstance(suspect, Entry):
-            return suspect
         assert suspect is not None
-        suspect.is_listed = False
-        entry = suspect.next()
+        if member.in_flight and not member.is_pressing:
+            return None  # it runs alone
+        member.suspect = member.until = None
+        member.is_pressing = False
+        if isinstance(suspect, Lane):
+            suspect.is_listed = False
+            entry = suspect.next()
+            if entry is not None and member.is_full_of(route := entry.envelope.route):
+                suspect.is_listed = True
+                member.parked.setdefault(route, deque()).append(suspect)
+                entry = None
+        elif member.is_full_of(suspect.envelope.route):
+            self._keyless.setdefault(suspect.envelope.route, deque()).appendleft(suspect)
+            entry = None
+        else:
+            entry = suspect
         return entry if entry is not None else self._pick(member)
 
     def _pick_of_lanes(self, member: Member) -> Entry | None:
@@ -303,6 +324,7 @@ class Schedule:
             elif entry.suspect and member.in_flight:
                 lane.is_listed = True
                 member.suspect = lane
+                self._has_suspects = True
                 return None
             else:
                 return entry

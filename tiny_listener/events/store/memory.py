@@ -13,7 +13,7 @@ __all__ = ["MAX_DEAD", "MemoryStore"]
 logger = logging.getLogger("tiny_listener")
 
 MAX_DEAD = 10_000
-"""Dead letters by default; the oldest is dropped for a new one."""
+"""Dead letters by default; the engine drops the oldest for a new one, and counts it no more."""
 LETTER_SIZE = 400
 """Bytes of a dead letter in memory without its data, about."""
 OF_THE_ENGINE = frozenset({Insert, Start, Update, Delete})
@@ -25,11 +25,11 @@ class MemoryStore:
 
     What the engine and it have survives the death of a worker, but not of their own process.
 
-    :param max_dead: dead letters that it keeps
+    :param max_dead: dead letters that the engine keeps here; None: all
     :ivar id: see `Store`
     """
 
-    def __init__(self, *, max_dead: int = MAX_DEAD) -> None:
+    def __init__(self, *, max_dead: int | None = MAX_DEAD) -> None:
         self.id = secrets.token_hex(8)
         self._max_dead = max_dead
         self._dead: dict[int, DeadLetter] = {}
@@ -49,6 +49,7 @@ class MemoryStore:
             dead=dict(Counter(letter.reason for letter in self._dead.values())),
             next_dead=self._next_dead,
             counts=dict(self._counts),
+            max_dead=self._max_dead,
         )
 
     def commit(self, ops: list[Op]) -> None:
@@ -75,13 +76,7 @@ class MemoryStore:
     def _keep(self, letter: DeadLetter) -> None:
         self._dead[letter.number] = letter
         self._next_dead = max(self._next_dead, letter.number + 1)
-        if len(self._dead) <= self._max_dead:
-            return
-        # A letter that a key waits for is the last to go: without it, the operator could not let the key go on.
-        awaited = set(self._halted.values())
-        oldest = next(iter(self._dead))
-        del self._dead[next((number for number in self._dead if number not in awaited), oldest)]
-        if not self._has_dropped:
+        if self._max_dead is not None and len(self._dead) > self._max_dead and not self._has_dropped:
             self._has_dropped = True
             logger.warning(
                 "The store of events in memory keeps %d dead letters, and drops the oldest ones from now on; "

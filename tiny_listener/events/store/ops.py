@@ -167,6 +167,7 @@ class Contents(msgspec.Struct):
     :ivar dead: the number of dead letters by reason
     :ivar next_dead: above every number of a dead letter
     :ivar counts: the values of the last `Count`, by route
+    :ivar max_dead: how many dead letters it has room for, none of which it has yet; None: it keeps all
     """
 
     events: list[StoredEvent] = []
@@ -176,6 +177,7 @@ class Contents(msgspec.Struct):
     dead: dict[str, int] = {}
     next_dead: int = 1
     counts: dict[str, bytes] = {}
+    max_dead: int | None = None
 
 
 class StoreFailed(Exception):  # noqa: N818 - what became of a commit

@@ -15,6 +15,7 @@ from ...errors import CarrierError
 from ..envelope import PARTITIONS, Envelope
 from .changes import Changes
 from .ops import Contents, DeadLetter, Op, StoredEvent, StoreFailed, Update
+from .presence import Presence, size_of
 from .reserve import RESERVE, Reserve
 from .schema import FILE, FULL, LOCK_WAIT, NO_ROOM, connect, plain_reason, store_id, transaction
 
@@ -80,6 +81,7 @@ class SQLiteStore:
         self._db = connect(self._path, sync, partitions)
         try:
             self.id = store_id(self._db)
+            self._presence = Presence(self._path, self._wal)
             self._reserve = Reserve(self._path.with_name("reserve"), reserve)
             self._reserve.hold()
         except BaseException:
@@ -186,6 +188,9 @@ class SQLiteStore:
         :raises StoreFailed: none was written, and why; the next commit may succeed
         """
         changes = Changes(ops)
+        # What is lost would be confirmed. All else is written: the events that wait are to be handled nevertheless.
+        if changes.has_new and (why := self._presence.lost()) is not None:
+            raise StoreFailed(why)
         if changes.has_new and not self._reserve.hold():
             raise StoreFailed(FULL)
         try:
@@ -348,7 +353,7 @@ class SQLiteStore:
         return has_given
 
     def _wal_size(self) -> int:
-        return _size_of(self._wal)
+        return size_of(self._wal)
 
     def dead_letters(
         self,
@@ -371,7 +376,7 @@ class SQLiteStore:
 
     def size(self, unsettled: int) -> int:
         """Return the bytes of the database and of its WAL. Room of deleted events is used again, and not given back."""
-        return _size_of(self._path) + self._wal_size()
+        return size_of(self._path) + self._wal_size()
 
     def tidy(self, now: float) -> None:
         """Fold the journal of starts, delete some old ids, and checkpoint. It may take some 10 ms.
@@ -389,11 +394,3 @@ class SQLiteStore:
     def close(self) -> None:
         """Close it. SQLite then copies the WAL to the database and deletes it."""
         self._db.close()
-
-
-def _size_of(path: Path) -> int:
-    """Return the bytes of a file; 0: it is missing."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
