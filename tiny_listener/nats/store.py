@@ -179,14 +179,14 @@ class NatsStore:
     async def _check(self) -> bool:
         """Look at which consumers are still ours, and give up the events of the others."""
         try:
-            gone = await self.partitions.inspect()
+            stolen, is_clear = await self.partitions.inspect()
         except (Unavailable, ApiError):
             return False
-        for partition in gone:
+        for partition in stolen:
             self._lose(partition)
         if self._service is not None:
             self._service.wake()
-        return True
+        return is_clear
 
     def _stop(self) -> None:
         """Others may have all of it."""

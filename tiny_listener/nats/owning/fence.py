@@ -42,6 +42,7 @@ class Fence:
         self._stop: Final = stop
         self._sure_at = time.monotonic()
         self._checking: asyncio.Task[None] | None = None
+        self._is_clear = True
 
     @property
     def is_sure(self) -> bool:
@@ -58,7 +59,7 @@ class Fence:
             paused, last = now - last > SILENT / 2, now
             if paused:
                 self._deafen()
-            if paused or not self.is_sure:
+            if paused or not self.is_sure or not self._is_clear:
                 if self._connection.is_connected:
                     await self.look()
             elif now - self._connection.heard < SILENT / 2:
@@ -72,7 +73,8 @@ class Fence:
 
     async def look(self) -> None:
         """Look at what is ours."""
-        if await self._check():
+        self._is_clear = await self._check()
+        if self._is_clear:
             self._sure_at = time.monotonic()
 
     def doubt(self) -> None:

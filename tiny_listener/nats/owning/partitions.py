@@ -197,8 +197,8 @@ class Partitions:
         owned = [(one, name) for one, name in self.consumers.items() if self._holds[one] is Hold.OWNED]
         await asyncio.gather(*(self._renew(partition, name) for partition, name in owned))
 
-    async def _renew(self, partition: int, old: str) -> None:
-        """Make the consumer of a partition anew.
+    async def _renew(self, partition: int, old: str) -> bool:
+        """Make the consumer of a partition anew. Return False if somebody else has, or it is not known.
 
         :param old: its name, or that of one of ours that was made without our knowledge; empty: there is none
         """
@@ -208,10 +208,13 @@ class Partitions:
             name = await self._create(partition)
         except (ApiError, Unavailable) as exc:
             logger.warning("The partition %d cannot be taken again by now: %s", partition, exc)
-            return  # the next look goes on
-        if name is not None and partition in self.consumers:
+            return False  # the next look goes on
+        if name is None:
+            return False
+        if partition in self.consumers:
             self.consumers[partition] = name
             self._on_renewed(partition, name)
+        return True
 
     async def _exists(self, consumer: str) -> bool:
         """Whether a consumer is there: what timed out may have worked."""
@@ -250,8 +253,8 @@ class Partitions:
         self._work.set()
         return self.consumers.pop(partition, None)
 
-    async def inspect(self) -> list[int]:
-        """Look at what is ours. Return the partitions that are not any more.
+    async def inspect(self) -> tuple[list[int], bool]:
+        """Look at what is ours. Return the partitions that are not any more, and whether all is clear.
 
         A consumer that is gone, while nobody else has one, is made anew: what is in flight need not be stopped.
 
@@ -267,8 +270,8 @@ class Partitions:
                 stolen.append(partition)
             else:
                 gone.append((partition, found))
-        await asyncio.gather(*(self._renew(partition, found) for partition, found in gone))
-        return stolen
+        renewed = await asyncio.gather(*(self._renew(partition, found) for partition, found in gone))
+        return stolen, all(renewed)
 
     async def leave(self, patience: float) -> None:
         """Release all, as far as what is in flight ends in time.
