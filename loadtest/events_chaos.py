@@ -129,7 +129,7 @@ class Chaos:
             if time.monotonic() > deadline:
                 views = "\n".join(f"{machine.view()}" for machine in self.machines)
                 logs = "\n".join(machine.log.read_text()[-3000:] for machine in self.machines)
-                raise RuntimeError(f"events are not settled: {views}\n{logs}")
+                raise RuntimeError(f"events are not settled: {self.store.left()}\n{views}\n{logs}")
             time.sleep(0.1)
 
     def differences(self, views: list[dict[str, Any]], verdict: Verdict) -> list[str]:

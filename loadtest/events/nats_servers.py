@@ -49,6 +49,7 @@ class Setup:
     :ivar tls: clients must speak TLS
     :ivar verifies: and they need a certificate
     :ivar more: lines to add to nats.conf
+    :ivar inbox: where the user may subscribe to answers
     """
 
     binary: str | None = None
@@ -60,6 +61,7 @@ class Setup:
     verifies: bool = False
     max_payload: int | None = None
     more: str = ""
+    inbox: str = "_INBOX"
 
     def text(self, store: Path) -> str:
         """Return the lines of nats.conf."""
@@ -89,7 +91,7 @@ class Setup:
             if self.verifies:
                 context.load_cert_chain(self.tls.certificate, self.tls.key)
         login = {"user": self.user, "pass": self.password, "auth_token": self.token}
-        return Wire(port, {name: value for name, value in login.items() if value is not None}, context)
+        return Wire(port, {name: value for name, value in login.items() if value is not None}, context, self.inbox)
 
 
 def binary() -> str:
@@ -106,7 +108,8 @@ def binary() -> str:
 class Wire:
     """A connection that asks one question after another, with nothing but a socket (docs.nats.io, client protocol)."""
 
-    def __init__(self, port: int, login: dict[str, str], context: ssl.SSLContext | None) -> None:
+    def __init__(self, port: int, login: dict[str, str], context: ssl.SSLContext | None, inbox: str) -> None:
+        self._inbox = f"{inbox}.asked".encode()
         try:
             self._socket = socket.create_connection(("127.0.0.1", port), 5)
         except OSError as exc:
@@ -128,7 +131,7 @@ class Wire:
         self._input.close()
         self._input = self._socket.makefile("rb")
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, **login}
-        self._socket.sendall(b"CONNECT %s\r\nSUB _INBOX.asked 1\r\nPING\r\n" % json.dumps(options).encode())
+        self._socket.sendall(b"CONNECT %s\r\nSUB %s 1\r\nPING\r\n" % (json.dumps(options).encode(), self._inbox))
         self._read(b"PONG")
 
     def _read(self, *kinds: bytes) -> bytes:
@@ -147,7 +150,7 @@ class Wire:
         :raises NoAnswer: nobody answers, or not in time
         """
         try:
-            self._socket.sendall(b"PUB %s _INBOX.asked %d\r\n%s\r\n" % (subject.encode(), len(body), body))
+            self._socket.sendall(b"PUB %s %s %d\r\n%s\r\n" % (subject.encode(), self._inbox, len(body), body))
             line = self._read(b"MSG", b"HMSG")
             sizes = [int(word) for word in line.split()[-2:] if word.isdigit()]
             data: bytes = self._input.read(sizes[-1] + 2)[:-2]

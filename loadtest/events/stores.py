@@ -70,6 +70,10 @@ class Disk:
         """Whether it has no event; the carrier knows."""
         return True
 
+    def left(self) -> str:
+        """Return what it has, for a message."""
+        return ""
+
 
 class Nats:
     """A NATS server that two machines share, or a cluster of three.
@@ -122,3 +126,21 @@ class Nats:
         with contextlib.suppress(NoAnswer):
             return bool(self._servers[0].api(f"STREAM.INFO.TL_{APP}")["state"]["messages"] == 0)
         return False
+
+    def left(self) -> str:
+        """Return which subjects of the stream have events, and the consumers of these, for a message."""
+        try:
+            api = self._servers[0].api
+            asked = {"subjects_filter": ">"}
+            subjects = api(f"STREAM.INFO.TL_{APP}", asked)["state"].get("subjects") or {}
+            partitions = {subject.split(".")[2] for subject in subjects}
+            names = api(f"CONSUMER.NAMES.TL_{APP}").get("consumers") or []
+            lines = [f"{subjects}, {len(names)} consumers"]
+            for name in names:
+                if name.partition("_")[0] in partitions:
+                    found = api(f"CONSUMER.INFO.TL_{APP}.{name}")
+                    counts = {key: found.get(key) for key in ("num_pending", "num_ack_pending", "num_waiting")}
+                    lines.append(f"{name}: {counts}, delivered {found.get('delivered')}")
+        except NoAnswer as exc:
+            return str(exc)
+        return "\n".join(lines)

@@ -18,7 +18,18 @@ sys.path.insert(0, str(ROOT / "loadtest"))
 
 from events.nats_servers import NEWEST, OLDEST, Files, NatsServer, NoAnswer, Setup, running
 
-__all__ = ["EACH_VERSION", "NEEDED", "Files", "NatsServer", "NoAnswer", "Setup", "certificates", "cluster", "single"]
+__all__ = [
+    "EACH_VERSION",
+    "NEEDED",
+    "NEWEST",
+    "Files",
+    "NatsServer",
+    "NoAnswer",
+    "Setup",
+    "certificates",
+    "cluster",
+    "single",
+]
 
 NEEDED = pytest.mark.needs(NEWEST)
 """For tests that run the newest server."""
