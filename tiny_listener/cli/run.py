@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import CannotLoad, WrongOptions
 from ..net.inherited import take_from_systemd
 from .application import HTTP_OPTIONS, load
+from .events.nats import is_nats
 from .events.options import carrier_start, environment_of, event_settings
 from .logs import set_up_logging
 from .stdio import closed_at_the_start
@@ -118,7 +119,8 @@ def _run(app: str, load_app: Any, options: dict[str, Any], given: set[str]) -> i
         identity = find_identity(options["user"], options["group"])
         load_app = _readable(load_app, identity.name, options["app_dir"])
     rights = Rights(identity)
-    supervised = options["workers"] > 1 or options["reload"] or identity is not None
+    # What the carrier says to NATS must not wait for handlers: it is a process of its own.
+    supervised = options["workers"] > 1 or options["reload"] or identity is not None or is_nats(options["events"])
     _refuse_what_is_not_here(options, supervised=supervised)
     notifier = Notifier.take(os.environ, os.getpid(), os.getppid())
     watch = None
