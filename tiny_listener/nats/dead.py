@@ -36,7 +36,7 @@ class Foreign(msgspec.Struct):
 
 
 class Sheet(msgspec.Struct):
-    """What a letter says besides its event. The fields are those of `DeadLetter`."""
+    """What a letter says about its end. The fields are those of `DeadLetter`."""
 
     seq: int
     reason: Reason

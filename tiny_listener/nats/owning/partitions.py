@@ -34,7 +34,7 @@ ACK_WAIT: Final = 24 * 3600
 """Seconds until the server would deliver again what is not acknowledged: never, for that would break the order."""
 RUBBISH: Final = 3600
 """Seconds after which the server deletes a consumer that nobody uses."""
-MOST_PENDING: Final = 1024
+MOST_PENDING: Final = 8192
 """Events of a partition that are delivered and not acknowledged."""
 SECOND: Final = 1_000_000_000
 NOT_FOUND: Final = (10014, 10059)
@@ -193,12 +193,12 @@ class Partitions:
         return name
 
     async def renew(self) -> None:
-        """Make the consumers of all that is ours anew."""
+        """Make the consumers of all that is ours again."""
         owned = [(one, name) for one, name in self.consumers.items() if self._holds[one] is Hold.OWNED]
         await asyncio.gather(*(self._renew(partition, name) for partition, name in owned))
 
     async def _renew(self, partition: int, old: str) -> bool:
-        """Make the consumer of a partition anew. Return False if somebody else has, or it is not known.
+        """Make the consumer of a partition again. Return False if somebody else has, or it is not known.
 
         :param old: its name, or that of one of ours that was made without our knowledge; empty: there is none
         """
@@ -256,7 +256,7 @@ class Partitions:
     async def inspect(self) -> tuple[list[int], bool]:
         """Look at what is ours. Return the partitions that are not any more, and whether all is clear.
 
-        A consumer that is gone, while nobody else has one, is made anew: what is in flight need not be stopped.
+        A consumer that is gone, while nobody else has one, is made again: what is in flight need not be stopped.
 
         :raises Unavailable: that cannot be told by now
         """
