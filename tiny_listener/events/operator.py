@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -82,7 +83,9 @@ class Operator:
 
     async def _view(self, _: AskView) -> View:
         service, engine = self._service, self._service.engine
-        state, now = engine.state, service.clock()
+        state, now, dead = engine.state, service.clock(), engine.letters.by_reason
+        with contextlib.suppress(CarrierError):
+            dead = await self._by_reason()
         members = engine.schedule.members.values()
         in_flight: dict[int, int] = {}
         for member in members:
@@ -95,7 +98,7 @@ class Operator:
             retries=len(state.retrying),
             in_flight=in_flight,
             oldest=None if oldest is None else max(0.0, now - oldest.envelope.published_at),
-            dead={reason: number for reason, number in engine.letters.by_reason.items() if number},
+            dead={reason: number for reason, number in dead.items() if number},
             halted=len(engine.letters.halted),
             store=service.name,
             store_bytes=await service.read(service.store.size, service.engine.state.size),
@@ -159,18 +162,27 @@ class Operator:
     async def _number(self, asked: AskRedrive) -> int:
         if asked.id is not None:
             return len(await self._letters(asked.reason, asked.id))
-        by_reason = self._service.engine.letters.by_reason
+        by_reason = await self._by_reason()
         return sum(number for reason, number in by_reason.items() if asked.reason in (None, reason))
 
     async def _put_back_elsewhere(self, remote: Remote, asked: AskRedrive) -> None:
-        after = 0
+        """Put back the letters that there are now."""
+        letters, after, until = self._service.engine.letters, 0, await remote.last_dead()
         while found := await self._letters(asked.reason, asked.id, after):
             for letter in found:
+                if letter.number > until:
+                    return
                 await remote.put_back(letter)
-                self._service.engine.letters.taken_back(letter)
+                letters.taken_back(letter)
+                self._service.wake()
                 after = letter.number
                 if asked.rate is not None:
                     await asyncio.sleep(1 / asked.rate)
+
+    async def _by_reason(self) -> dict[str, int]:
+        """Return the number of dead letters by reason: where servers share them, those of all."""
+        remote = self._service.remote
+        return self._service.engine.letters.by_reason if remote is None else await remote.dead_counts()
 
     async def _put_back(self, asked: AskRedrive) -> None:
         """Put back the letters that there are now; those that come meanwhile are not among them."""

@@ -57,6 +57,15 @@ class Remote(Protocol):
     ) -> list[DeadLetter]:
         """See `Store.dead_letters`."""
 
+    async def dead_counts(self) -> dict[str, int]:
+        """Return the number of dead letters of all servers, by reason.
+
+        :raises CarrierError: that is not known by now
+        """
+
+    async def last_dead(self) -> int:
+        """Return the number of the last dead letter by now."""
+
     async def put_back(self, letter: DeadLetter) -> None:
         """Publish a dead letter again, and delete it."""
 

@@ -60,6 +60,18 @@ def status_of(msg: Msg) -> int | None:
     return int(status) if status is not None and status.isdigit() else None
 
 
+class _Client(Client):
+    """Says nothing in plain text where TLS was asked for: a server without it would get the credentials."""
+
+    def _connect_command(self) -> bytes:
+        transport = self._transport
+        writer = None if transport is None else getattr(transport, "_io_writer", None)
+        if self.options.get("tls") is not None and (writer is None or writer.get_extra_info("ssl_object") is None):
+            raise nats.errors.SecureConnRequiredError
+        command: bytes = super()._connect_command()
+        return command
+
+
 class Connection:
     """A connection that is made again for ever.
 
@@ -71,7 +83,7 @@ class Connection:
     def __init__(self, settings: NatsSettings, on_reconnect: Callable[[bool], Awaitable[None]]) -> None:
         self._settings: Final = settings
         self._on_reconnect: Final = on_reconnect
-        self._client: Final = Client()
+        self._client: Final = _Client()
         self._last_error = ""
         self._is_open = False
         self._server = ""

@@ -9,15 +9,17 @@ from typing import Any, Final
 import msgspec
 
 from ..cloudevents.header_fields import decode_value, encode_value
+from ..errors import CarrierError
 from ..events.policy import Reason
 from ..events.store.ops import DeadLetter
-from .connection import ApiError, Connection, Msg
+from .connection import ApiError, Connection, Msg, Unavailable
 from .names import Names
 from .wire import envelope_of, headers_of
 
 __all__ = ["NO_MESSAGE", "DeadStream", "Foreign"]
 
 LETTER: Final = "tl-letter"
+FOREIGN: Final = "foreign"
 NO_MESSAGE: Final = 10037
 """There is no message with this number, or with a later one."""
 HEADER_LINE: Final = "NATS/1.0"
@@ -59,11 +61,28 @@ class DeadStream:
         self._names: Final = names
         self._ask: Final = ask
 
+    async def _api(self, subject: str, body: Any = None) -> dict[str, Any]:
+        """See `Connection.api`.
+
+        :raises CarrierError: JetStream does not answer
+        """
+        try:
+            return await self._connection.api(subject, body)
+        except Unavailable as exc:
+            raise CarrierError(f"The dead letters on NATS cannot be read: {exc}") from None
+
     async def counts(self) -> dict[str, int]:
         """Return the number of letters by reason."""
-        info = await self._connection.api(f"STREAM.INFO.{self._names.dead}", {"subjects_filter": ">"})
+        info = await self._api(f"STREAM.INFO.{self._names.dead}", {"subjects_filter": ">"})
         subjects: dict[str, int] = info["state"].get("subjects") or {}
-        return {subject.rpartition(".")[2].replace("_", " "): number for subject, number in subjects.items()}
+        counts = {subject.rpartition(".")[2].replace("_", " "): number for subject, number in subjects.items()}
+        counts.pop(FOREIGN, None)  # no events: they cannot be put back
+        return counts
+
+    async def last(self) -> int:
+        """Return the number of the last letter."""
+        info = await self._api(f"STREAM.INFO.{self._names.dead}")
+        return int(info["state"]["last_seq"])
 
     async def keep(self, letter: DeadLetter) -> int:
         """Keep a letter. Return its number, its place in the stream."""
@@ -80,7 +99,7 @@ class DeadStream:
         headers = {name: value for name, value in (msg.headers or {}).items() if not name.startswith("Nats-")}
         headers["tl-foreign"] = encode_value(msgspec.json.encode(foreign).decode())
         headers["Nats-Msg-Id"] = f"dead-{self._names.stream}-{foreign.seq}"
-        await self._ask(self._names.dead_subject("foreign"), msg.data, headers)
+        await self._ask(self._names.dead_subject(FOREIGN), msg.data, headers)
 
     async def letters(
         self,
@@ -96,11 +115,11 @@ class DeadStream:
         while len(found) < limit:
             try:
                 asked = {"seq": after + 1, "next_by_subj": subject}
-                answer = await self._connection.api(f"STREAM.MSG.GET.{self._names.dead}", asked)
+                answer = await self._api(f"STREAM.MSG.GET.{self._names.dead}", asked)
             except ApiError as exc:
-                if exc.code == NO_MESSAGE:
-                    break
-                raise
+                if exc.code != NO_MESSAGE:
+                    raise CarrierError(f"The dead letters on NATS cannot be read: {exc}") from None
+                break
             message = answer["message"]
             after = int(message["seq"])
             letter = _letter(message)

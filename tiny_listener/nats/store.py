@@ -183,6 +183,7 @@ class NatsStore:
         except (Unavailable, ApiError):
             return False
         for partition in stolen:
+            logger.warning("The partition %d is at another server: its events in flight are stopped", partition)
             self._lose(partition)
         if self._service is not None:
             self._service.wake()
@@ -191,15 +192,13 @@ class NatsStore:
     def _stop(self) -> None:
         """Others may have all of it."""
         for partition in list(self.partitions.consumers):
-            self.pulls.stop(partition)
-            self._drop(partition, in_flight=True)
+            self._lose(partition)  # if nobody has taken it, it is taken again, with a consumer that knows nothing
 
     def _lose(self, partition: int) -> None:
         """Another server has a partition."""
         consumer = self.partitions.lose(partition)
         if consumer is None:
             return
-        logger.warning("The partition %d is at another server: its events in flight are stopped", partition)
         self.pulls.stop(partition)
         self._drop(partition, in_flight=True)
 
@@ -352,14 +351,8 @@ class NatsStore:
             self._service.wake()
 
     async def dead_letters(self, **options: Any) -> list[DeadLetter]:
-        """See `Remote`.
-
-        :raises CarrierError: JetStream does not answer
-        """
-        try:
-            return await self.dead.letters(**options)
-        except (Unavailable, ApiError) as exc:
-            raise CarrierError(f"The dead letters on NATS cannot be read: {exc}") from None
+        """See `Remote`."""
+        return await self.dead.letters(**options)
 
     async def put_back(self, letter: DeadLetter) -> None:
         """See `Remote`."""
@@ -372,6 +365,14 @@ class NatsStore:
     def _destination(self, envelope: Envelope) -> tuple[str, dict[str, str]]:
         partition = partition_for(envelope, self._settings.limits.partitions)
         return self.names.subject(partition, envelope.route), self.publisher.headers(envelope)
+
+    async def dead_counts(self) -> dict[str, int]:
+        """See `Remote`."""
+        return await self.dead.counts()
+
+    async def last_dead(self) -> int:
+        """See `Remote`."""
+        return await self.dead.last()
 
     async def size(self, unsettled: int) -> int:
         """See `Remote`: the bytes of the whole stream."""

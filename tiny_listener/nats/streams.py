@@ -24,6 +24,7 @@ PATIENCE: Final = 30.0
 NOT_FOUND: Final = 10059
 NOT_ENABLED: Final = (10039, 10076)
 IN_USE: Final = 10058
+NO_PEERS: Final = 10005
 DEAD_FOR: Final = 30 * 86400
 """Seconds that dead letters are kept."""
 SECOND: Final = 1_000_000_000
@@ -92,7 +93,9 @@ async def _open(connection: Connection, wanted: dict[str, Any]) -> None:
                 raise CarrierError(
                     "JetStream is off at the NATS server: switch it on (jetstream {} in nats.conf, or nats-server -js)"
                 ) from None
-            raise CarrierError(f"The stream {wanted['name']} cannot be created: {exc}") from None
+            if exc.code != NO_PEERS or time.monotonic() > until:
+                raise CarrierError(f"The stream {wanted['name']} cannot be created: {exc}") from None
+            await asyncio.sleep(0.5)  # of a cluster that was just started, not all nodes have met
         except Unavailable as exc:
             if time.monotonic() > until or (connection.is_connected and str(exc).endswith("no responders available")):
                 raise CarrierError(

@@ -134,11 +134,13 @@ class Partitions:
         return not missing and Hold.RELEASING not in self._holds.values()
 
     async def _let_go(self, partition: int) -> None:
-        if not self._is_settled(partition):
+        consumer = self.consumers.get(partition)
+        if consumer is None or not self._is_settled(partition):
             return
-        await self._delete(self.consumers[partition])
-        self.lose(partition)
-        self._on_gone(partition)
+        await self._delete(consumer)
+        if self.consumers.get(partition) == consumer:
+            self.lose(partition)
+            self._on_gone(partition)
 
     async def _take(self, missing: set[int]) -> None:
         theirs = await self._others()
@@ -262,7 +264,7 @@ class Partitions:
         """
         theirs = await self._others()
         stolen, gone = [], []
-        for partition, name in self.consumers.items():
+        for partition, name in list(self.consumers.items()):
             found, host = theirs.get(partition, ("", ""))
             if found == name:
                 continue

@@ -143,13 +143,14 @@ class Pulls:
         """An event has come. It has its own subject, and in that of its acknowledgement the consumer."""
         position = position_of(msg.reply)
         owned = self._names.owned(position.consumer)
-        number = None if owned is None else self._of.get(owned.partition)
-        if number is None or self._pulls[number].consumer != position.consumer:
+        if owned is None or self._owner(owned.partition) != position.consumer:
             return  # of a partition that is not ours any more: it stays stored
-        pull = self._pulls[number]
+        self._take(owned.partition, position.seq, msg)
+        number = self._of.get(owned.partition)
+        if number is None or (pull := self._pulls[number]).consumer != position.consumer:
+            return  # its pull has ended: the server counts it as delivered nevertheless
         pull.heard = time.monotonic()
         pull.left -= 1
-        self._take(pull.partition, position.seq, msg)
         if pull.left == 0:
             self._end(number)
             self.ask(pull.partition, pull.consumer)
