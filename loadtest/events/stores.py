@@ -91,7 +91,7 @@ class Nats:
         urls = ",".join(f"nats://127.0.0.1:{port}" for port in self._ports[: options.nodes])
         store = ["--events", urls, "--events-app", APP, "--events-replicas", str(options.nodes)]
         self.machines = [[*store, "--events-host", name] for name in ("east", "west")]
-        self.faults = {"nats": 8}
+        self.faults = {} if options.keep_nats else {"nats": 8}
 
     @contextlib.contextmanager
     def mounted(self) -> Iterator[None]:

@@ -7,10 +7,18 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["DELAY_BUCKETS", "Counters", "RouteCounters", "add", "decode_counters"]
+__all__ = ["DELAY_BUCKETS", "Counters", "Counts", "RouteCounters", "decode_counters"]
 
 DELAY_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0)
 """Upper bounds in seconds, of the time from publishing to start; one more bucket has what took longer."""
+
+
+class Counts(dict[str, int]):
+    """Numbers by name, 0 by default. A name that was not counted is not there."""
+
+    def __missing__(self, name: str) -> int:
+        """Return 0."""
+        return 0
 
 
 class RouteCounters(msgspec.Struct):
@@ -25,10 +33,10 @@ class RouteCounters(msgspec.Struct):
     :ivar unsettled: events that wait, are delayed or in flight; not a counter, and 0 when it is loaded
     """
 
-    published: dict[str, int] = {}
-    attempts: dict[str, int] = {}
-    settled: dict[str, int] = {}
-    dead: dict[str, int] = {}
+    published: dict[str, int] = msgspec.field(default_factory=Counts)
+    attempts: dict[str, int] = msgspec.field(default_factory=Counts)
+    settled: dict[str, int] = msgspec.field(default_factory=Counts)
+    dead: dict[str, int] = msgspec.field(default_factory=Counts)
     delays: list[int] = msgspec.field(default_factory=lambda: [0] * (len(DELAY_BUCKETS) + 1))
     delay_sum: float = 0.0
     unsettled: int = 0
@@ -55,6 +63,8 @@ class Counters:
         self.by_route: Final = {route: decode_counters(values) for route, values in stored.items()}
         for counters in self.by_route.values():
             counters.unsettled = 0
+            for name in ("published", "attempts", "settled", "dead"):
+                setattr(counters, name, Counts(getattr(counters, name)))
         self.changed: set[str] = set()
         self._encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -70,8 +80,3 @@ class Counters:
         """Return the counters that have changed since the last call, encoded, by route."""
         changed, self.changed = self.changed, set()
         return {route: self._encode(self.by_route[route]) for route in changed}
-
-
-def add(counts: dict[str, int], name: str, number: int = 1) -> None:
-    """Add to a counter of a dict."""
-    counts[name] = counts.get(name, 0) + number

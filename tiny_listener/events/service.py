@@ -209,8 +209,7 @@ class EventService:
         inbox, self._inbox = self._inbox, []
         for number, messages in inbox:
             self._hear(number, messages, now)
-        due = engine.next_due()
-        if due is not None and due <= now:
+        if self._due is not None and self._due <= now:
             engine.tick(now)
         elif inbox and engine.admission.waiting:
             engine.admission.tick(now)

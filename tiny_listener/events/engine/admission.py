@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from ..counters import add
 from ..envelope import Envelope
 from ..life import Entry, State
 from ..messages import Confirm, Publish, Refuse
@@ -27,6 +26,7 @@ class Admission:
 
     def __init__(self, state: EngineState, seen: list[tuple[str, float]]) -> None:
         self._state: Final = state
+        self._most: Final = min(state.limits.max_event, state.limits.max_bytes)
         self._seen: Final = dict(seen)
         self._backlog: Final[deque[tuple[float, int, Publish]]] = deque()
         self._requests: Final[dict[str, Entry]] = {}
@@ -76,23 +76,22 @@ class Admission:
     def _take(self, message: Publish, now: float, number: int) -> bool:
         """Store an event. Return False if there is no room for it."""
         state, envelope = self._state, message.envelope
-        limits = state.limits
         if (envelope.id in self._seen or message.wants_result) and self._is_duplicate(message, now):
-            add(state.counters.of(envelope.route).published, "duplicate")
+            state.counters.of(envelope.route).published["duplicate"] += 1
             if message.wants_result and (asked := self._requests.get(envelope.id)) is not None:
                 asked.reply_to = number, message.n  # the publisher has a new link
             state.sends[number].append(Confirm([message.n], duplicate=True))
             return True
         size = envelope.size
-        if size > (most := min(limits.max_event, limits.max_bytes)):  # there would never be room
-            add(state.counters.of(envelope.route).published, "failed")
+        if size > (most := self._most):  # there would never be room
+            state.counters.of(envelope.route).published["failed"] += 1
             text = f"{size} bytes, and at most {most} are allowed"
             state.sends[number].append(Refuse(message.n, "too large", text))
             return True
         if not self.has_room(size):
             return False
         entry = self.insert(envelope, size, now)
-        add(entry.counters.published, "stored")
+        entry.counters.published["stored"] += 1
         state.stored.append(entry.seq)
         state.confirm(number, message.n)
         if message.wants_result:
@@ -146,7 +145,7 @@ class Admission:
 
     def _refuse(self, message: Publish, number: int) -> None:
         limits = self._state.limits
-        add(self._state.counters.of(message.envelope.route).published, "overloaded")
+        self._state.counters.of(message.envelope.route).published["overloaded"] += 1
         text = (
             f"{self._state.number} events are waiting with {self._state.size} bytes "
             f"(--events-max {limits.max_events}, --events-max-bytes {limits.max_bytes})"
@@ -192,8 +191,8 @@ class Admission:
         self.answered(entry)
         self._seen.pop(entry.envelope.id, None)
         counters = state.counters.of(entry.envelope.route)
-        add(counters.published, "stored", -1)
-        add(counters.published, "failed")
+        counters.published["stored"] -= 1
+        counters.published["failed"] += 1
         if entry.first_started is not None:
             counters.started(max(0.0, entry.first_started - entry.envelope.published_at), -1)
         state.forget(entry)

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ..counters import add
 from ..envelope import Envelope
 from ..life import Entry, State
 from ..messages import (
@@ -173,7 +172,7 @@ class Engine:
         entry = member.in_flight.get(done.seq)
         if entry is None:
             return
-        add(entry.counters.attempts, "ok")  # `_settle` notes that the counters have changed
+        entry.counters.attempts["ok"] += 1  # `_settle` notes that the counters have changed
         if entry.reply_to is not None:
             self._reply(entry, done.result or b"null", None)
         self._settle(entry, "ok")
@@ -182,7 +181,7 @@ class Engine:
         """An event is over, and nothing is kept of it."""
         state = self.state
         state.counters.changed.add(entry.envelope.route)
-        add(entry.counters.settled, outcome)
+        entry.counters.settled[outcome] += 1
         was_in_flight = entry.state is State.IN_FLIGHT
         if entry.is_request:
             self.admission.answered(entry)
@@ -197,7 +196,7 @@ class Engine:
         entry = member.in_flight.get(failed.seq)
         if entry is None:
             return
-        add(self.state.counters.of(entry.envelope.route).attempts, failed.outcome)
+        self.state.counters.of(entry.envelope.route).attempts[failed.outcome] += 1
         entry.error = failed.error, failed.text
         entry.suspect = False
         entry.unroutable_since = None
@@ -213,8 +212,8 @@ class Engine:
         :param halt: whether its key then waits for an operator
         """
         counters = self.state.counters.of(entry.envelope.route)
-        add(counters.settled, "dead")
-        add(counters.dead, reason)
+        counters.settled["dead"] += 1
+        counters.dead[reason] += 1
         self._reply(entry, None, entry.error)
         entry.step(State.DEAD)
         self.letters.add(entry, reason, now, halt=halt)
@@ -264,7 +263,7 @@ class Engine:
         """
         blamed = in_flight[0] if len(in_flight) == 1 else next((one for one in in_flight[::-1] if one.suspect), None)
         for entry in reversed(in_flight):  # what was started last comes first: what does not end was there before
-            add(self.state.counters.of(entry.envelope.route).attempts, "crashed")
+            self.state.counters.of(entry.envelope.route).attempts["crashed"] += 1
             entry.crashes += entry is blamed
             halt = self._halts(entry)
             if entry.is_acked or entry.crashes >= self.state.limits.max_crashes:
@@ -297,14 +296,16 @@ class Engine:
 
     def next_due(self) -> float | None:
         """Return when to call `tick` next; None: nothing waits for a time."""
-        times = (
-            self.state.timers.next(),
+        first = self.state.timers.next()
+        for due in (
             self.schedule.awaited_until,
             self.admission.next_due,
             self._settling.due,
             self._expected_until if self._expected else None,
-        )
-        return min((time for time in times if time is not None), default=None)
+        ):
+            if due is not None and (first is None or due < first):
+                first = due
+        return first
 
     def _retry_at(self, entry: Entry, when: float) -> None:
         entry.due = when
@@ -373,7 +374,7 @@ class Engine:
             entry.attempts += 1
             if left_open and entry.seq in left_open:  # carrier and worker died at once, during its last attempt
                 left_open.discard(entry.seq)
-                add(self.state.counters.of(envelope.route).attempts, "crashed")
+                self.state.counters.of(envelope.route).attempts["crashed"] += 1
             was_started = entry.first_started is not None
             if not was_started:
                 entry.first_started = now

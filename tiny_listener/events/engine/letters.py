@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..counters import add
+from ..counters import Counts
 from ..envelope import HOLDS, Envelope
 from ..life import Entry
 from ..policy import Reason
@@ -35,7 +35,7 @@ class Letters:
         self._state: Final = state
         self._admission: Final = admission
         self.next = contents.next_dead
-        self.by_reason: Final[dict[str, int]] = dict(contents.dead)
+        self.by_reason: Final[dict[str, int]] = Counts(contents.dead)
         self.halted: Final[dict[str, int]] = dict(contents.halted)
         self._most: Final = contents.max_dead
         self._kept: Final[dict[int, Reason]] = {}
@@ -62,7 +62,7 @@ class Letters:
             died_at=now,
             slot=entry.slot,
         )
-        add(self.by_reason, reason)
+        self.by_reason[reason] += 1
         self._state.ops.append(ToDead(None if entry.is_acked else entry.seq, letter))
         key = entry.envelope.key
         if halt and entry.is_serial and key is not None:
@@ -120,12 +120,12 @@ class Letters:
     def _forget(self, number: int, reason: Reason) -> None:
         self._kept.pop(number, None)
         self._halting.pop(number, None)
-        add(self.by_reason, reason, -1)
+        self.by_reason[reason] -= 1
         self._state.ops.append(DropDead(number))
 
     def taken_back(self, letter: DeadLetter) -> None:
         """A letter was published again where it is stored, and deleted."""
-        add(self.by_reason, letter.reason, -1)
+        self.by_reason[letter.reason] -= 1
         self._go_on(letter)
 
     def _go_on(self, letter: DeadLetter) -> None:
