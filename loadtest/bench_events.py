@@ -1,6 +1,6 @@
 """What a published event costs, and what it waits for.
 
-    python loadtest/bench_events.py [--scenarios cost,delay,hot,reload,waiting,idle] [--events 20000]
+    python loadtest/bench_events.py [--scenarios cost,delay,hot,reload,waiting,idle] [--events 40000]
                                     [--stores memory,normal,full] [--waiting 1000000] [--rounds 3]
 
 cost     200-byte events of 1,000 keys, 4 workers, no-op handlers, published 1, 16 and 64 at a time: events/s, and
@@ -259,7 +259,7 @@ def main() -> int:
     parser = Arguments(description=__doc__)
     parser.add_argument("--scenarios", type=Names(scenarios), default=list(scenarios))
     parser.add_argument("--stores", type=Names(STORES), default=list(STORES))
-    parser.add_argument("--events", type=Number(1000, 1_000_000), default=20_000)
+    parser.add_argument("--events", type=Number(1000, 1_000_000), default=40_000)
     parser.add_argument("--waiting", type=Number(4000, 10_000_000), default=1_000_000)
     parser.add_argument("--rounds", type=Number(1, 20), default=3)
     options = parser.parse_args()

@@ -81,7 +81,7 @@ class Server:
         while time.monotonic() < deadline and self.process.poll() is None:
             if condition(status := self.status()):
                 return status
-            time.sleep(0.02)
+            time.sleep(0.05)  # each look costs the carrier some time
         raise RuntimeError(f"the server does not do what it should:\n{(self.folder / 'log').read_text()[-2000:]}")
 
     def settled(self, events: int) -> None:

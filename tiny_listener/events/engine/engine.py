@@ -105,14 +105,14 @@ class Engine:
 
         :param number: of its link
         """
-        settled = 0
+        settled, member = 0, self.schedule.members.get(number)
         for message in messages:
             kind = type(message)
             if kind is Publish:
                 self.admission.publish(message, now, number)  # type: ignore[arg-type]
             elif kind is Hello:
-                self._join(number, message)  # type: ignore[arg-type]
-            elif (member := self.schedule.members.get(number)) is not None:
+                member = self._join(number, message)  # type: ignore[arg-type]
+            elif member is not None:
                 if member.claims and kind in SETTLING and message.seq in member.claims:  # type: ignore[attr-defined]
                     member.early[message.seq] = message  # type: ignore[attr-defined]
                 self._handlers[kind](member, message, now)
@@ -120,7 +120,7 @@ class Engine:
         if settled:
             self._settling.add(number, settled)
 
-    def _join(self, number: int, hello: Hello) -> None:
+    def _join(self, number: int, hello: Hello) -> Member:
         member = Member(number, hello.slot, hello.window, hello.terms)
         self.not_expected(hello.slot)
         self.schedule.join(member)
@@ -133,6 +133,7 @@ class Engine:
             elif entry.state in (State.WAITING, State.RETRYING):
                 self._resume(entry, member, held.attempt)
             # Otherwise another worker has it: what this one says of it is ignored.
+        return member
 
     def _resume(self, entry: Entry, member: Member, attempt: int) -> None:
         """A worker that has registered again has this event in flight."""
