@@ -2,7 +2,7 @@
 
     python loadtest/events_chaos.py [--store sqlite|full|memory|nats] [--events 100000] [--kills 100] [--keys 200]
                                     [--skew 0|1] [--workers 3] [--seed N] [--milliseconds 1] [--stops 0]
-                                    [--small-disk] [--nodes 1|3] [--nats-server FILE]
+                                    [--small-disk] [--nodes 1|3] [--keep-nats] [--nats-server FILE]
 
 Two processes publish; handlers append to a file; `events/oracle.py` judges it. In memory only workers are killed: what
 waits in memory is lost with the carrier, as is documented. With --small-disk the store is on a file system of 64 MB
@@ -169,6 +169,9 @@ def main() -> int:
     parser.add_argument("--small-disk", action="store_true", help="let the disk be full from time to time")
     parser.add_argument("--command", default="-m tiny_listener", help="what Python runs as the server")
     parser.add_argument("--nodes", type=Number(1, 3), choices=(1, 3), default=1, help="servers of NATS")
+    parser.add_argument(
+        "--keep-nats", action="store_true", help="do not kill NATS: before 2.10.23 it loses what it confirmed"
+    )
     parser.add_argument("--nats-server", help="the program; the newest that is here")
     options = parser.parse_args()
     if options.workers is None:
