@@ -73,7 +73,7 @@ class _Client(Client):
 
 
 class Connection:
-    """A connection that is made again for ever.
+    """A connection that is made again whenever it is lost.
 
     :param settings: where, and with which credentials
     :param on_reconnect: awaited after each reconnect, with whether it is to another server, or to one that was started

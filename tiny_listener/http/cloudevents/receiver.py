@@ -222,7 +222,7 @@ def _is_batch(request: Request) -> bool:
 
 
 def _refusal(errors: Any) -> HTTPError:
-    """Return the response for events that could not be stored: 429 if nothing but their number speaks against it."""
+    """Return the response for events that could not be stored: 429 if there are too many, and nothing else is wrong."""
     is_overload = all(isinstance(error, EventsOverloaded) for error in errors)
     detail = "too many events are waiting" if is_overload else "the events are not known to be stored: send them again"
     return HTTPError(429 if is_overload else 503, detail, {"retry-after": str(RETRY_AFTER)})

@@ -1,6 +1,7 @@
 """Which servers there are: each tells the others that it lives. Pure.
 
-Wrong membership costs time, not order: the NATS server admits one consumer for a partition, whoever thinks what.
+Wrong membership costs time, not order: the NATS server admits one consumer for a partition, whatever servers think of
+each other.
 """
 
 from __future__ import annotations
