@@ -26,7 +26,7 @@ def counters() -> RouteCounters:
 VIEW = View(
     waiting=3, delayed=1, retries=1, in_flight={1: 2, 0: 1}, oldest=2.5, dead={"rejected": 1}, halted=1,
     store="memory", store_bytes=4096, failure="disk full", routes=[RouteView(ROUTE, counters())], commits=9,
-    commit_seconds=0.25,
+    commit_seconds=0.25, partitions=21,
 )  # fmt: skip
 
 
@@ -81,6 +81,7 @@ def test_both_formats_have_each_number_once(accept: str | None) -> None:
         ("event_store_failing",): 1,
         ("event_store_commit_seconds_sum",): 0.25,
         ("event_store_commit_seconds_count",): 9,
+        ("event_partitions",): 21,
         ("carrier_restarts_total",): 3,
     }
     assert {key: found[key] for key in expected} == pytest.approx(expected)
@@ -98,6 +99,7 @@ def test_nothing_is_shown_of_what_is_not_known() -> None:
     assert "carrier_restarts" not in alone
     assert "tiny_listener_events_oldest_age_seconds 0.0\n" in alone
     assert "tiny_listener_event_store_failing 0.0\n" in alone
+    assert "event_partitions" not in alone
 
 
 def test_a_pattern_that_is_no_unicode_does_not_break_the_page() -> None:

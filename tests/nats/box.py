@@ -119,8 +119,7 @@ class Box:
 
     async def die(self) -> None:
         """End as if the process were killed."""
-        for task in list(self.store._tasks):
-            task.cancel()
+        self.store._tasks.cancel()
         self.service.transactions.close()
         await self.store.connection.close()
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.nats.box import Box, Server, boxes, running, until
 from tiny_listener.events.messages import Cancel, Confirm, Deliver, Done
+from tiny_listener.events.questions import AskView, View
 from tiny_listener.nats.connection import ApiError
 from tiny_listener.nats.names import host_token
 from tiny_listener.nats.owning import members, partitions
@@ -54,6 +55,9 @@ def test_a_server_that_is_killed_loses_nothing_and_publishers_wait(runner: async
             for n in range(50, 60):
                 box.publish(f"e{n}", key=f"k{n % 5}", wait=30)
             await until(lambda: not box.store.connection.is_connected)
+            view = await box.service.answer(AskView())
+            assert isinstance(view, View)
+            assert (view.failure, view.partitions) == ("there is no connection to NATS", 8)
             await asyncio.sleep(0.3)
             server.start()
             ids = await box.handled(60)

@@ -82,7 +82,7 @@ class Operator:
     # --- what there is ----------------------------------------------------------------------------
 
     async def _view(self, _: AskView) -> View:
-        service, engine = self._service, self._service.engine
+        service, engine, remote = self._service, self._service.engine, self._service.remote
         state, now, dead = engine.state, service.clock(), engine.letters.by_reason
         with contextlib.suppress(CarrierError):
             dead = await self._by_reason()
@@ -102,10 +102,11 @@ class Operator:
             halted=len(engine.letters.halted),
             store=service.name,
             store_bytes=await service.read(service.store.size, service.engine.state.size),
-            failure=service.failure,
+            failure=service.failure if remote is None else remote.failure,
             routes=routes,
             commits=service.transactions.number,
             commit_seconds=service.transactions.seconds,
+            partitions=None if remote is None else remote.partitions_owned,
         )
 
     def _counters(self, route: str) -> RouteCounters:

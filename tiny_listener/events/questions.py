@@ -105,11 +105,12 @@ class View(msgspec.Struct, tag="view"):
     :ivar oldest: seconds since the oldest event that is not delayed was published; None: there is none
     :ivar dead: the dead letters that are kept, by reason
     :ivar halted: the number of halted keys
-    :ivar store: `sqlite:DIR` or `memory`
+    :ivar store: `sqlite:DIR`, `memory` or `nats:APP`
     :ivar store_bytes: its size
     :ivar failure: why the store cannot write by now, such as a full disk; None: it can
     :ivar commits: transactions since the carrier was started
     :ivar commit_seconds: the time that they took
+    :ivar partitions: of the keys, those that this server owns; None: it shares the store with no other server
     """
 
     waiting: int = 0
@@ -125,6 +126,7 @@ class View(msgspec.Struct, tag="view"):
     routes: list[RouteView] = []
     commits: int = 0
     commit_seconds: float = 0.0
+    partitions: int | None = None
 
 
 class DeadRow(msgspec.Struct):

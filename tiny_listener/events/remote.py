@@ -29,6 +29,14 @@ class Remote(Protocol):
         """Begin to feed the engine of a carrier, by `EventService.add` and `EventService.drop`."""
 
     @property
+    def failure(self) -> str | None:
+        """Why nothing can be stored or settled by now; None: it can."""
+
+    @property
+    def partitions_owned(self) -> int:
+        """Of the keys, those that this server has."""
+
+    @property
     def is_sure(self) -> bool:
         """Whether what is here is surely still ours. Nothing is started while it is not."""
 

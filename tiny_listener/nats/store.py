@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -32,6 +32,7 @@ from .owning.pulls import Pulls
 from .publisher import Publisher, partition_for
 from .requests import REPLY_TO, Requests
 from .streams import SCHEDULES, open_streams
+from .tasks import Tasks
 from .wire import NoEvent, envelope_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class NatsStore:
         self.name = f"nats:{self._nats.app}"
         self._host: Final = host_token(self._nats.host)
         self.members: Final = Members(self._host, secrets.token_hex(8), time.monotonic())
+        self._tasks: Final = Tasks()
         self.connection: Final = Connection(self._nats, self._reconnected)
         self._asking: Final = Asking(self.connection)
         self.dead: Final = DeadStream(self.connection, self.names, self._asking.publish)
@@ -92,12 +94,11 @@ class NatsStore:
         )
         self._later: Final = Later(self.connection, self.names, self._asking, self._destination)
         self._presence: Final = Presence(
-            self.connection, self.names.members, self.members, self.partitions.look, self._spawn
+            self.connection, self.names.members, self.members, self.partitions.look, self._tasks.spawn
         )
         self._held: Final[dict[int, Held]] = {}
-        self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._fence: Final = Fence(self.connection, self._check, self._deafen, self._stop)
-        self.requests: Final = Requests(self.connection, self._tell, self._spawn)
+        self.requests: Final = Requests(self.connection, self._tell, self._tasks.spawn)
         self._contents = Contents()
         self._service: EventService | None = None
 
@@ -139,10 +140,10 @@ class NatsStore:
         """See `Remote`."""
         self._service = service
         for work in (self.publisher, self.acks, self.pulls, self.partitions, self._fence):
-            self._spawn(_keep(work.run))
+            self._tasks.keep(work.run)
         if self.connection.version >= SCHEDULES:
-            self._spawn(_keep(self._later.run))
-        self._spawn(_keep(self._presence.run))
+            self._tasks.keep(self._later.run)
+        self._tasks.keep(self._presence.run)
 
     async def close(self) -> None:
         """See `Remote`."""
@@ -154,16 +155,22 @@ class NatsStore:
                 logger.error("Events on their way to NATS are not known to be stored")
             await self.partitions.leave(LEAVING)
             await self._presence.beat(leaves=True)
-        for task in list(self._tasks):
-            task.cancel()
+        self._tasks.cancel()
         await self.connection.close()
 
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     # --- whether what is here is still ours -------------------------------------------------------
+
+    @property
+    def failure(self) -> str | None:
+        """See `Remote`."""
+        if not self.connection.is_connected:
+            return "there is no connection to NATS"
+        return None if self.is_sure else "NATS does not answer"
+
+    @property
+    def partitions_owned(self) -> int:
+        """See `Remote`."""
+        return len(self.partitions.owned)
 
     @property
     def is_sure(self) -> bool:
@@ -208,7 +215,7 @@ class NatsStore:
         self.acks.suspend(seqs)
         self.pulls.stop(partition)
         self.pulls.ask(partition, consumer)
-        self._spawn(self._see_what_is_settled(seqs))
+        self._tasks.spawn(self._see_what_is_settled(seqs))
 
     async def _see_what_is_settled(self, seqs: list[int]) -> None:
         for seq in seqs:
@@ -277,12 +284,12 @@ class NatsStore:
         if (held := self._held.get(seq)) is not None:
             held.reply = msg.reply  # it was delivered again: by a new consumer
             if seq in self.acks.unconfirmed:
-                self._spawn(self.acks.delivered_again(seq, msg.reply))
+                self._tasks.spawn(self.acks.delivered_again(seq, msg.reply))
             return
         try:
             envelope = envelope_of(msg.headers, msg.data)
         except NoEvent as exc:
-            self._spawn(self._put_aside(Foreign(seq, msg.subject, str(exc)), msg))
+            self._tasks.spawn(self._put_aside(Foreign(seq, msg.subject, str(exc)), msg))
             return
         self._held[seq] = Held(partition, msg.reply)
         reply_to = (msg.headers or {}).get(REPLY_TO)
@@ -384,13 +391,3 @@ class NatsStore:
 
     def tidy(self, now: float) -> None:
         """Do nothing."""
-
-
-async def _keep(work: Callable[[], Awaitable[None]]) -> None:
-    """Run what must never end, and again should it fail: that is a bug, and the log has it."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            logger.exception("A part of the connection to NATS failed, and is started again")
-        await asyncio.sleep(1.0)

@@ -69,7 +69,7 @@ class PublishedEvents:
         """Yield the names in use."""
         yield _restarts(0)
         yield from _by_route(View())
-        yield from _of_all(View())
+        yield from _of_all(View(partitions=0))
 
 
 _Counts: TypeAlias = Callable[[RouteCounters], Mapping[str, int]]
@@ -167,6 +167,10 @@ def _of_all(view: View) -> Iterator[Metric]:
         sum_value=view.commit_seconds,
         unit="seconds",
     )
+    if view.partitions is not None:
+        yield _gauge(
+            "event_partitions", "Partitions of the keys that this server owns, of a store on NATS.", view.partitions
+        )
 
 
 def _gauge(name: str, documentation: str, value: float, unit: str = "") -> Metric:
