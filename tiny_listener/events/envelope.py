@@ -75,7 +75,8 @@ class Envelope(msgspec.Struct, array_like=True, omit_defaults=False, gc=False):
     @property
     def size(self) -> int:
         """Bytes that it counts against limits: data, path, parameters and attributes, and a lump for the rest."""
-        size = 200 + len(self.data) + _bytes(self.path)
+        path = self.path
+        size = 200 + len(self.data) + (len(path) if path.isascii() else len(path.encode()))
         if self.attributes:
             size += _bytes_of(self.attributes)
         if self.params:

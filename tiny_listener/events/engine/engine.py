@@ -330,7 +330,7 @@ class Engine:
         del self.state.delayed[entry.seq]
         self.state.ops.append(Delete(entry.seq))
         entry.step(State.WAITING)
-        entry.seq = self.state.new_seq()
+        entry.seq, self.state.next_seq = self.state.next_seq, self.state.next_seq + 1
         entry.due = entry.envelope.due = None
         self.state.entries[entry.seq] = entry
         self.state.ops.append(Insert(entry.seq, entry.envelope, now, is_new=False))

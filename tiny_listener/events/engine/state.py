@@ -29,6 +29,7 @@ class EngineState:
     :ivar ops: to write in the next transaction
     :ivar sends: messages to workers, after it, by the number of their link
     :ivar confirms: those among them that confirm publishes, by link
+    :ivar next_seq: the next place in the order of storage
     :ivar stored: the numbers of the events that are published, which the next transaction inserts
     """
 
@@ -45,24 +46,22 @@ class EngineState:
         self.sends: defaultdict[int, list[FromCarrier]] = defaultdict(list)
         self.confirms: dict[int, Confirm] = {}
         self.stored: list[int] = []
-        self._next_seq = contents.next_seq
+        self.next_seq = contents.next_seq
 
     @property
     def number(self) -> int:
         """The number of unsettled events."""
         return len(self.entries) + len(self.delayed)
 
-    def new_seq(self) -> int:
-        """Return the next place in the order of storage."""
-        self._next_seq += 1
-        return self._next_seq - 1
-
     def entry_of(self, seq: int, envelope: Envelope, size: int) -> Entry:
         """Return the entry of an event that is added.
 
         :param size: bytes of the event
         """
-        counters = self.counters.of(envelope.route)
+        # PERF: `counters.of` without the call, as this is done for each event.
+        route = envelope.route
+        self.counters.changed.add(route)
+        counters = self.counters.by_route.get(route) or self.counters.of(route)
         counters.unsettled += 1
         self.size += size
         key = envelope.key
