@@ -97,7 +97,8 @@ class Admission:
         entry = self.insert(envelope, size, now)
         entry.counters.published["stored"] += 1
         state.stored.append(entry.seq)
-        state.confirm(number, message.n)
+        confirm = state.confirms.get(number) or state.new_confirm(number)
+        confirm.ns.append(message.n)
         if message.wants_result:
             entry.reply_to = number, message.n
             self._request(entry)

@@ -44,7 +44,10 @@ class Schedule:
         key = entry.affinity
         if key is not None:
             lane = entry.lane = self.lanes.of(key)
-            lane.add(entry, first=first)
+            if first or not entry.is_serial:
+                lane.add(entry, first=first)
+            else:
+                lane.serial.append(entry)  # PERF: most are added so
             if not lane.is_listed:
                 self.list(lane)
         elif entry.suspect:
@@ -139,19 +142,19 @@ class Schedule:
             del member.in_flight[entry.seq]
             if member.alone is entry:
                 member.alone = member.until = None
-            if (route := entry.envelope.route) in member.limits:
+            if member.limits and (route := entry.envelope.route) in member.limits:
                 member.by_route[route] -= 1
                 if parked := member.parked.get(route):
                     member.ready.append(parked.popleft())
         if (lane := entry.lane) is not None:
-            lane.in_flight -= 1
-            if not lane.in_flight:
+            in_flight = lane.in_flight = lane.in_flight - 1
+            if not in_flight:
                 lane.member = None
             if lane.current is entry and not keeps_key:
                 lane.current = None
             if lane.serial or lane.shared:
                 self.list(lane)
-            elif not lane.in_flight and lane.current is None and lane.halted is None:
+            elif not in_flight and lane.current is None and lane.halted is None:
                 del self.lanes[lane.key]
 
     def release(self, entry: Entry) -> None:

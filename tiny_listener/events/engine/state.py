@@ -69,16 +69,11 @@ class EngineState:
             return Entry(seq, envelope, counters, size, envelope.cid, is_serial=False, due=envelope.due)
         return Entry(seq, envelope, counters, size, key, envelope.serial, envelope.due)
 
-    def confirm(self, number: int, n: int) -> None:
-        """Confirm a publish, once its event is stored.
-
-        :param number: of the publisher's link
-        """
-        confirm = self.confirms.get(number)
-        if confirm is None:
-            confirm = self.confirms[number] = Confirm([])
-            self.sends[number].append(confirm)
-        confirm.ns.append(n)
+    def new_confirm(self, number: int) -> Confirm:
+        """Return what will confirm the publishes of a link, once their events are stored. It is sent as it is then."""
+        confirm = self.confirms[number] = Confirm([])
+        self.sends[number].append(confirm)
+        return confirm
 
     def forget(self, entry: Entry) -> None:
         """Remove an event, which is over."""
