@@ -66,11 +66,17 @@ def test_tcp_chat() -> None:
         assert server.total("tiny_listener_events_total", event="/name {name}", outcome="ok") == 2
 
 
-def test_udp_counts() -> None:
-    with serving("udp_counts:app", "--workers", "2", cwd=EXAMPLES, pass_port=False) as server:
+def test_udp_counts(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    # On its own port: a second server on the same would get some of the datagrams, as SO_REUSEPORT is meant to.
+    text = (EXAMPLES / "udp_counts.py").read_text()
+    (tmp_path / "udp_counts.py").write_text(text.replace("PORT = 8125", f"PORT = {port}"))
+    with serving("udp_counts:app", "--workers", "2", cwd=tmp_path, pass_port=False) as server:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:  # one client has one worker
             client.settimeout(10)
-            client.connect(("127.0.0.1", 8125))
+            client.connect(("127.0.0.1", port))
             for datagram in (b"visits:2|c", b"visits:40|c", b"visits"):
                 client.send(datagram)
             assert client.recv(100) == b"42"

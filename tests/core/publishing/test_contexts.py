@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.publishing.running import App
@@ -134,7 +134,7 @@ CIDS = [f"c{n}" for n in range(12)]
 
 
 @pytest.mark.usefixtures("few")
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.sampled_from(["count", "count", "hold", "done", "wait"]), st.sampled_from(CIDS)), max_size=60)
 )
