@@ -179,6 +179,11 @@ class Connection:
         return tuple(int(part) for part in text.split("-", maxsplit=1)[0].split(".") if part.isdigit())
 
     @property
+    def has_jetstream(self) -> bool:
+        """Whether JetStream is on at the server, as it says."""
+        return bool(self._client._server_info.get("jetstream"))  # noqa: SLF001
+
+    @property
     def max_payload(self) -> int:
         """The bytes of the largest message."""
         return int(self._client.max_payload)

@@ -97,7 +97,7 @@ async def _open(connection: Connection, wanted: dict[str, Any]) -> None:
                 raise CarrierError(f"The stream {wanted['name']} cannot be created: {exc}") from None
             await asyncio.sleep(0.5)  # of a cluster that was just started, not all nodes have met
         except Unavailable as exc:
-            if time.monotonic() > until or (connection.is_connected and str(exc).endswith("no responders available")):
+            if time.monotonic() > until or not connection.has_jetstream:
                 raise CarrierError(
                     f"JetStream does not answer ({exc}): is it on? (jetstream {{}} in nats.conf, or nats-server -js)"
                 ) from None
