@@ -85,6 +85,7 @@ class Connection:
         self._on_reconnect: Final = on_reconnect
         self._client: Final = _Client()
         self._last_error = ""
+        self._refused: asyncio.Future[str]
         self._is_open = False
         self._server = ""
         self.reconnects = 0
@@ -101,13 +102,20 @@ class Connection:
             options = self._options()
         except (OSError, ssl.SSLError, ValueError) as exc:
             raise CarrierError(f"--events {where}: {exc}") from None
+        self._refused = asyncio.get_running_loop().create_future()
+        connecting = asyncio.ensure_future(self._client.connect(**options))
         try:
-            async with asyncio.timeout(CONNECT):
-                await self._client.connect(**options)
-        except TimeoutError:
-            raise CarrierError(
-                f"No NATS server answers at {where}{self._last_error}: start it, or correct --events"
-            ) from None
+            # nats-py would try again and again what a server has refused.
+            await asyncio.wait((connecting, self._refused), timeout=CONNECT, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait((connecting,))
+                if self._refused.done():
+                    raise CarrierError(f"NATS at {where} refuses this server: {self._refused.result()}")
+                raise CarrierError(
+                    f"No NATS server answers at {where}{self._last_error}: start it, or correct --events"
+                )
+            connecting.result()
         except (nats.errors.Error, OSError, ValueError) as exc:
             raise CarrierError(f"NATS at {where} cannot be used: {' '.join(str(exc).split())}") from None
         self._is_open = True
@@ -152,6 +160,8 @@ class Connection:
         self._last_error = f" ({text})"
         if self._is_open:
             logger.warning("NATS: %s", text)
+        elif "authorization" in text.lower() and not self._refused.done():
+            self._refused.set_result(text)
 
     async def _lost(self) -> None:
         if self._is_open and not self._client.is_closed:
