@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.nats.box import Box, Server, boxes, running, until
+from tests.nats.box import Box, Server, boxes, until
 from tiny_listener.events.messages import Cancel, Confirm, Deliver, Done
 from tiny_listener.events.questions import AskView, View
 from tiny_listener.nats.connection import ApiError
 from tiny_listener.nats.names import host_token
 from tiny_listener.nats.owning import members, partitions
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path) as one:
-        yield one
 
 
 def test_the_next_of_a_key_waits_until_the_server_has_confirmed(runner: asyncio.Runner, server: Server) -> None:
@@ -143,7 +135,7 @@ def test_a_carrier_that_is_started_again_takes_its_keys_at_once(runner: asyncio.
     runner.run(main())
 
 
-def test_a_consumer_that_is_deleted_is_made_anew_and_nothing_runs_twice(runner: asyncio.Runner, server: Server) -> None:
+def test_a_consumer_that_is_deleted_is_made_again_and_nothing_runs_twice(runner: asyncio.Runner, server: Server) -> None:
     async def main() -> None:
         box = Box(server)
         async with boxes(box):
@@ -175,7 +167,7 @@ def test_what_another_server_has_taken_is_stopped(runner: asyncio.Runner, server
             thief = names.consumer(partition, "e", host_token("thief"))
             config = {"durable_name": thief, "filter_subject": names.filter(partition), "ack_policy": "explicit"}
             while True:
-                with contextlib.suppress(ApiError):  # its owner was faster, and has made it anew
+                with contextlib.suppress(ApiError):  # its owner was faster, and has made it again
                     await api(f"CONSUMER.DELETE.TL_shop.{box.store.partitions.consumers[partition]}")
                     await api(f"CONSUMER.DURABLE.CREATE.TL_shop.{thief}", {"stream_name": "TL_shop", "config": config})
                     break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ from tiny_listener.events.questions import (
     Halted,
     Number,
 )
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path) as one:
-        yield one
 
 
 def test_events_are_stored_handled_and_gone(runner: asyncio.Runner, server: Server) -> None:

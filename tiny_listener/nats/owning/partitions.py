@@ -262,9 +262,12 @@ class Partitions:
 
         :raises Unavailable: that cannot be told by now
         """
+        ours = dict(self.consumers)
         theirs = await self._others()
         stolen, gone = [], []
-        for partition, name in list(self.consumers.items()):
+        for partition, name in ours.items():
+            if self.consumers.get(partition) != name:
+                continue  # taken or lost while the answer was on its way, which does not tell of that
             found, host = theirs.get(partition, ("", ""))
             if found == name:
                 continue
