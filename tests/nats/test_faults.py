@@ -135,7 +135,9 @@ def test_a_carrier_that_is_started_again_takes_its_keys_at_once(runner: asyncio.
     runner.run(main())
 
 
-def test_a_consumer_that_is_deleted_is_made_again_and_nothing_runs_twice(runner: asyncio.Runner, server: Server) -> None:
+def test_a_consumer_that_is_deleted_is_made_again_and_nothing_runs_twice(
+    runner: asyncio.Runner, server: Server
+) -> None:
     async def main() -> None:
         box = Box(server)
         async with boxes(box):
