@@ -252,7 +252,10 @@ def test_bodies_that_contradict_each_other(client: TestClient) -> None:
             client.post("/form", files={"f": wrong})
 
 
-names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=9)
+names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=9).filter(
+    # A browser does not escape a backslash, and in quotes two of them are read as one (RFC 9110 section 5.6.4).
+    lambda name: "\\\\" not in name
+)
 
 
 @given(
