@@ -20,6 +20,8 @@ from tiny_listener.events.questions import (
     Halted,
     Number,
 )
+from tiny_listener.events.settings import EventSettings, NatsSettings
+from tiny_listener.nats.store import NatsStore
 
 
 def test_events_are_stored_handled_and_gone(runner: asyncio.Runner, server: Server) -> None:
@@ -244,5 +246,30 @@ def test_a_halted_key(runner: asyncio.Runner, server: Server) -> None:
             assert await stranger.service.answer(AskSkip("k")) == Number(1)
             await until(lambda: owner.worker.ids == ["a", "b"])
             assert not owner.service.engine.letters.halted
+
+    runner.run(main())
+
+
+def test_no_credentials_are_sent_without_tls_where_it_was_asked_for(runner: asyncio.Runner, tmp_path: Path) -> None:
+    """A server without TLS, or somebody in its place, would read them."""
+    heard = bytearray()
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"server_id":"X","version":"2.12.0","max_payload":1048576,"jetstream":true}\r\n')
+        while data := await reader.read(1000):
+            heard.extend(data)
+        writer.close()
+
+    async def main() -> None:
+        (tmp_path / "password").write_text("secret")
+        async with await asyncio.start_server(plain, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            nats = NatsSettings(
+                (f"tls://127.0.0.1:{port}",), "shop", "one", user="u", password_file=str(tmp_path / "password")
+            )
+            with pytest.raises(CarrierError, match=r"secure connection required|No NATS server answers"):
+                await NatsStore(EventSettings(nats=nats)).open()
+        assert b"secret" not in heard
+        assert b"CONNECT" not in heard
 
     runner.run(main())
